@@ -1,0 +1,6 @@
+// Every op contract, for the dispatch table.
+#pragma once
+
+#include "ops/layer_norm.h"
+#include "ops/packing.h"
+#include "ops/workers.h"
