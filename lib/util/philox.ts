@@ -1,0 +1,159 @@
+// Philox4x32-10, a counter-based generator: block n of a key is a pure function of (key, n), so streams can be split,
+// skipped and repeated at will. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Random123).
+
+import { expectRange } from './errors.js'
+
+const M0 = 0xd2511f53
+const M1 = 0xcd9e8d57
+const W0 = 0x9e3779b9
+const W1 = 0xbb67ae85
+
+/** High 32 bits of the 64-bit product of two uint32. */
+function high(a: number, b: number): number {
+  const a0 = a & 0xffff
+  const a1 = a >>> 16
+  const b0 = b & 0xffff
+  const b1 = b >>> 16
+  const middle = a1 * b0 + ((a0 * b0) >>> 16)
+  return a1 * b1 + Math.floor(middle / 0x10000) + Math.floor(((middle % 0x10000) + a0 * b1) / 0x10000)
+}
+
+/**
+ * One block: four uint32 from a counter of four and a key of two.
+ * @param out  receives the block at out[at … at + 3]
+ */
+export function philox4x32(
+  c0: number,
+  c1: number,
+  c2: number,
+  c3: number,
+  k0: number,
+  k1: number,
+  out: Uint32Array,
+  at = 0,
+): void {
+  for (let round = 0; round < 10; round++) {
+    const high0 = high(M0, c0)
+    const low0 = Math.imul(M0, c0) >>> 0
+    const high1 = high(M1, c2)
+    const low1 = Math.imul(M1, c2) >>> 0
+    c0 = (high1 ^ c1 ^ k0) >>> 0
+    c1 = low1
+    c2 = (high0 ^ c3 ^ k1) >>> 0
+    c3 = low0
+    k0 = (k0 + W0) >>> 0
+    k1 = (k1 + W1) >>> 0
+  }
+  out[at] = c0
+  out[at + 1] = c1
+  out[at + 2] = c2
+  out[at + 3] = c3
+}
+
+/** A sequential reader of one Philox stream. Same (seed, stream), same numbers, on every machine. */
+export class Philox {
+  readonly #key0: number
+  readonly #key1: number
+  readonly #stream: number
+  readonly #block = new Uint32Array(4)
+  #counter = 0
+  #used = 4
+  #spare = Number.NaN
+
+  /**
+   * @param seed    a safe integer ≥ 0: its 53 bits are the key
+   * @param stream  an integer in [0, 2³²): independent streams of one seed
+   */
+  constructor(seed: number, stream = 0) {
+    expectRange(Number.isSafeInteger(seed) && seed >= 0, 'philox', 'seed to be a safe integer ≥ 0', seed)
+    expectRange(stream >>> 0 === stream, 'philox', 'stream to be an integer in [0, 2^32)', stream)
+    this.#key0 = seed >>> 0
+    this.#key1 = Math.floor(seed / 0x100000000)
+    this.#stream = stream
+  }
+
+  /** Uniform over [0, 2³²). */
+  uint32(): number {
+    if (this.#used === 4) {
+      const n = this.#counter++
+      philox4x32(n >>> 0, Math.floor(n / 0x100000000), this.#stream, 0, this.#key0, this.#key1, this.#block)
+      this.#used = 0
+    }
+    return this.#block[this.#used++]
+  }
+
+  /** Uniform over [0, 1), 53 bits. */
+  uniform(): number {
+    const top = this.uint32() >>> 5
+    return (top * 0x4000000 + (this.uint32() >>> 6)) / 0x20000000000000
+  }
+
+  /** Uniform integer over [0, count), without bias (rejection). */
+  below(count: number): number {
+    expectRange(Number.isInteger(count) && count > 0 && count <= 0x100000000, 'philox', 'count in [1, 2^32]', count)
+    const limit = 0x100000000 - (0x100000000 % count)
+    for (;;) {
+      const value = this.uint32()
+      if (value < limit) return value % count
+    }
+  }
+
+  /** Standard normal (Box–Muller). */
+  normal(): number {
+    if (!Number.isNaN(this.#spare)) {
+      const value = this.#spare
+      this.#spare = Number.NaN
+      return value
+    }
+    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()))
+    const angle = 2 * Math.PI * this.uniform()
+    this.#spare = radius * Math.sin(angle)
+    return radius * Math.cos(angle)
+  }
+
+  /** Exponential with mean 1. */
+  exponential(): number {
+    return -Math.log(1 - this.uniform())
+  }
+
+  /** Poisson with the given mean (multiplication method; fit for means up to some hundred). */
+  poisson(mean: number): number {
+    let left = mean
+    let count = 0
+    // Steps of 30 keep exp(−mean) away from underflow.
+    while (left > 0) {
+      const step = Math.min(left, 30)
+      const floor = Math.exp(-step)
+      for (let product = this.uniform(); product > floor; product *= this.uniform()) count++
+      left -= step
+    }
+    return count
+  }
+
+  /** An index drawn with probability proportional to weights[index]. */
+  choice(weights: ArrayLike<number>): number {
+    let total = 0
+    for (let i = 0; i < weights.length; i++) total += weights[i]
+    expectRange(total > 0 && Number.isFinite(total), 'philox', 'weights with a finite positive sum', total)
+    let left = this.uniform() * total
+    let last = 0
+    for (let i = 0; i < weights.length; i++) {
+      if (!(weights[i] > 0)) continue
+      last = i
+      left -= weights[i]
+      if (left < 0) return i
+    }
+    return last
+  }
+
+  /** Shuffles in place (Fisher–Yates) and returns the same object. */
+  shuffle<T extends { length: number; [index: number]: unknown }>(values: T): T {
+    for (let i = values.length - 1; i > 0; i--) {
+      const j = this.below(i + 1)
+      const kept = values[i]
+      values[i] = values[j]
+      values[j] = kept
+    }
+    return values
+  }
+}
