@@ -2,6 +2,7 @@
 // the number of workers, so that the same bits come out for any thread count.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
 
@@ -30,9 +31,19 @@ class Workers {
 
 // What a kernel found wrong in the values that it read. Kernels do not throw: they record, the stream reports.
 struct Fault {
-  const char* what = nullptr;  // "expected targets in [-1, classes)"
-  int64_t index = 0;           // the first offending element that was seen
-  int64_t value = 0;           // what stood there
+  std::atomic_flag claimed = ATOMIC_FLAG_INIT;
+  std::atomic<bool> recorded{false};
+  const char* expected = "";  // "targets in [-1, classes)"
+  int64_t index = 0;          // one offending element
+  int64_t value = 0;          // what stood there
+
+  void record(const char* what, int64_t where, int64_t received) {
+    if (claimed.test_and_set()) return;
+    expected = what;
+    index = where;
+    value = received;
+    recorded.store(true, std::memory_order_release);
+  }
 };
 
 }  // namespace seqrisk

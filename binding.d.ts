@@ -1,0 +1,80 @@
+// The contract of the native module. A test compares these names with what the module exports.
+// Handles are opaque; the native side checks their type, their stream, every shape and every overlap, and throws
+// TypeError, RangeError or SeqriskError. Ops return at once: the work runs in order on the stream, and its first error
+// is thrown by the next read.
+
+declare const streamBrand: unique symbol
+declare const tensorBrand: unique symbol
+declare const offsetsBrand: unique symbol
+
+export interface StreamHandle {
+  readonly [streamBrand]: true
+}
+export interface TensorHandle {
+  readonly [tensorBrand]: true
+}
+export interface OffsetsHandle {
+  readonly [offsetsBrand]: true
+}
+
+export type DType = 'float32' | 'int32'
+
+export interface StreamInfo {
+  device: 'cpu' | 'cuda'
+  variant: string
+  threads: number
+  liveBytes: number
+  cachedBytes: number
+  peakBytes: number
+  allocations: number
+}
+
+export interface Binding {
+  set_error_class(errorClass: new (code: string, message: string) => Error): void
+  /** Kernel variants that this processor supports, best first. */
+  variants(): string[]
+
+  /** `variant` '' = $SEQRISK_VARIANT or the best; `memoryLimit` 0 = none; `guard` checks for writes outside buffers. */
+  stream_open(threads: number, variant: string, memoryLimit: number, guard: boolean): StreamHandle
+  stream_close(stream: StreamHandle): void
+  /** Skips what was submitted so far; pending reads reject with code ABORTED. */
+  stream_cancel(stream: StreamHandle): void
+  stream_sync(stream: StreamHandle): Promise<void>
+  stream_info(stream: StreamHandle): StreamInfo
+  /** Fault injection: the n-th allocation from now on fails; 0 switches it off. */
+  stream_fail_allocation(stream: StreamHandle, after: number): void
+
+  tensor_create(stream: StreamHandle, dtype: DType, shape: readonly number[]): TensorHandle
+  tensor_view(base: TensorHandle, start: number, shape: readonly number[]): TensorHandle
+  tensor_write(tensor: TensorHandle, values: Float32Array | Int32Array): void
+  tensor_fill(tensor: TensorHandle, value: number): void
+  tensor_copy(to: TensorHandle, from: TensorHandle): void
+  tensor_read(tensor: TensorHandle): Promise<Float32Array | Int32Array>
+  tensor_dispose(tensor: TensorHandle): void
+
+  offsets_create(stream: StreamHandle, offsets: Int32Array): OffsetsHandle
+  offsets_dispose(offsets: OffsetsHandle): void
+
+  layer_norm_forward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    weight: TensorHandle,
+    bias: TensorHandle,
+    eps: number,
+    out: TensorHandle,
+    mean: TensorHandle | null | undefined,
+    rstd: TensorHandle | null | undefined,
+  ): void
+  layer_norm_backward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    weight: TensorHandle,
+    mean: TensorHandle,
+    rstd: TensorHandle,
+    dout: TensorHandle,
+    dx: TensorHandle | null | undefined,
+    accumulateDx: boolean,
+    dweight: TensorHandle,
+    dbias: TensorHandle,
+  ): void
+}

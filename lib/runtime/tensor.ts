@@ -1,0 +1,158 @@
+// Tensors, and the scopes that free them.
+
+import type { DType, OffsetsHandle, TensorHandle } from '../../binding.js'
+import { binding } from '../native.js'
+import type { Device } from './device.js'
+
+export type TensorData<T extends DType> = T extends 'float32' ? Float32Array<ArrayBuffer> : Int32Array<ArrayBuffer>
+
+/** Something in device memory that a scope can free. */
+interface Disposable {
+  dispose(): void
+}
+
+let openScope: Set<Disposable> | null = null
+
+/**
+ * Runs `body` (synchronously) and frees every tensor that was made inside, but for the ones it returns (a tensor, or
+ * an array or plain object of tensors) and those kept with `keep`. Scopes nest.
+ */
+export function scope<R>(body: () => R): R {
+  const outer = openScope
+  const mine = new Set<Disposable>()
+  openScope = mine
+  let result: R
+  try {
+    result = body()
+  } catch (error) {
+    openScope = outer
+    for (const item of mine) item.dispose()
+    throw error
+  }
+  openScope = outer
+  for (const kept of tensorsIn(result)) {
+    if (mine.delete(kept)) outer?.add(kept)
+  }
+  for (const item of mine) item.dispose()
+  return result
+}
+
+/** Takes a tensor out of every open scope: it lives until `dispose`, or until it is collected. */
+export function keep<T extends Disposable>(item: T): T {
+  openScope?.delete(item)
+  return item
+}
+
+/** Runs `body` outside any scope: what it makes must be freed by hand. For parameters and other long-lived state. */
+export function unscoped<R>(body: () => R): R {
+  const outer = openScope
+  openScope = null
+  try {
+    return body()
+  } finally {
+    openScope = outer
+  }
+}
+
+function* tensorsIn(value: unknown): Generator<Disposable> {
+  if (value instanceof Tensor || value instanceof Offsets) yield value
+  else if (Array.isArray(value)) for (const item of value) yield* tensorsIn(item)
+  else if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) yield* tensorsIn(item)
+  }
+}
+
+/** A dense array of float32 or int32 in a device's memory, row-major. Its shape never changes. */
+export class Tensor<T extends DType = DType> {
+  readonly device: Device
+  readonly handle: TensorHandle
+  readonly dtype: T
+  readonly shape: readonly number[]
+
+  private constructor(device: Device, handle: TensorHandle, dtype: T, shape: readonly number[]) {
+    this.device = device
+    this.handle = handle
+    this.dtype = dtype
+    this.shape = shape
+    openScope?.add(this)
+  }
+
+  /** Memory of that shape, with undefined contents. */
+  static empty<T extends DType>(device: Device, dtype: T, shape: readonly number[]): Tensor<T> {
+    return new Tensor(device, binding.tensor_create(device.handle, dtype, shape), dtype, shape)
+  }
+
+  static zeros<T extends DType>(device: Device, dtype: T, shape: readonly number[]): Tensor<T> {
+    return Tensor.empty(device, dtype, shape).fill(0)
+  }
+
+  /** Copies `values`: they may change afterwards. */
+  static from(device: Device, values: Float32Array, shape?: readonly number[]): Tensor<'float32'>
+  static from(device: Device, values: Int32Array, shape?: readonly number[]): Tensor<'int32'>
+  static from(
+    device: Device,
+    values: Float32Array | Int32Array,
+    shape: readonly number[] = [values.length],
+  ): Tensor<DType> {
+    return Tensor.empty(device, values instanceof Float32Array ? 'float32' : 'int32', shape).write(values)
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.shape.reduce((product, size) => product * size, 1)
+  }
+
+  /** Overwrites all values, in order with the work around it. */
+  write(values: Float32Array | Int32Array): this {
+    binding.tensor_write(this.handle, values)
+    return this
+  }
+
+  fill(value: number): this {
+    binding.tensor_fill(this.handle, value)
+    return this
+  }
+
+  copyFrom(source: Tensor<T>): this {
+    binding.tensor_copy(this.handle, source.handle)
+    return this
+  }
+
+  /** The same memory from element `start` on, under another shape. */
+  view(start: number, shape: readonly number[]): Tensor<T> {
+    return new Tensor(this.device, binding.tensor_view(this.handle, start, shape), this.dtype, shape)
+  }
+
+  /** The values once all work so far is done. Rejects with the first error on the stream since the last read. */
+  read(): Promise<TensorData<T>> {
+    return binding.tensor_read(this.handle) as Promise<TensorData<T>>
+  }
+
+  /** Frees the memory, at once for new tensors; work that was submitted before still sees it. */
+  dispose(): void {
+    openScope?.delete(this)
+    binding.tensor_dispose(this.handle)
+  }
+}
+
+/** Where the sequences of a packed batch start: `offsets[0] = 0 ≤ … ≤ offsets[S] = events`. Checked once, here. */
+export class Offsets {
+  readonly device: Device
+  readonly handle: OffsetsHandle
+  readonly sequences: number
+  readonly events: number
+
+  /** @throws {RangeError} when offsets do not start at 0 or fall */
+  constructor(device: Device, offsets: Int32Array) {
+    this.device = device
+    this.handle = binding.offsets_create(device.handle, offsets)
+    this.sequences = offsets.length - 1
+    this.events = offsets[this.sequences]
+    openScope?.add(this)
+  }
+
+  dispose(): void {
+    openScope?.delete(this)
+    binding.offsets_dispose(this.handle)
+  }
+}

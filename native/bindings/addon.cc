@@ -1,0 +1,19 @@
+// The module: its state per environment and its exports, typed by binding.d.ts.
+#include <napi.h>
+
+#include "bindings/bindings.h"
+#include "bindings/environment.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  seqrisk::Environment::attach(env);
+  seqrisk::register_stream(exports);
+  seqrisk::register_tensor(exports);
+  seqrisk::register_layer_norm(exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(seqrisk, init)

@@ -1,0 +1,12 @@
+// One registration function per file of this folder; addon.cc calls them all.
+#pragma once
+
+#include <napi.h>
+
+namespace seqrisk {
+
+void register_stream(Napi::Object& exports);
+void register_tensor(Napi::Object& exports);
+void register_layer_norm(Napi::Object& exports);
+
+}  // namespace seqrisk

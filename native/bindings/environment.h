@@ -1,0 +1,46 @@
+// State of one Node environment (the main thread or a worker thread): its error class, its open streams and the way
+// back from stream threads to its JavaScript thread.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <vector>
+
+#include "runtime/stream.h"
+
+namespace seqrisk {
+
+class Environment {
+ public:
+  static void attach(Napi::Env env);
+  static Environment& of(Napi::Env env);
+
+  explicit Environment(Napi::Env env);
+
+  void set_error_class(Napi::Function error_class);
+  Napi::Error coded_error(Napi::Env env, const Error& error);
+
+  void add_stream(const std::shared_ptr<Stream>& stream);
+
+  // A promise, and the completion that settles it with `value`.
+  struct Settle {
+    Napi::Promise promise;
+    Completion done;
+  };
+  Settle promise(Napi::Env env, Napi::Value value);
+
+ private:
+  struct Pending;
+  static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending);
+  using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Pending, settle>;
+
+  void close_streams();
+
+  Napi::FunctionReference error_class_;
+  std::vector<std::weak_ptr<Stream>> streams_;
+  Channel channel_;
+  int64_t unsettled_ = 0;  // promises; while there are any, the event loop stays alive
+};
+
+}  // namespace seqrisk

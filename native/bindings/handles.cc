@@ -1,0 +1,44 @@
+#include "bindings/handles.h"
+
+namespace seqrisk {
+namespace {
+
+constexpr napi_type_tag kStreamTag = {0x5e9715c0a51de2f1, 0x9d3b7c2e64f80a11};
+constexpr napi_type_tag kTensorTag = {0x5e9715c0a51de2f2, 0x1f7a90c3b5d2e846};
+constexpr napi_type_tag kOffsetsTag = {0x5e9715c0a51de2f3, 0xc4618e5d0b97f32a};
+
+template <class T>
+Napi::Value wrap(Napi::Env env, T value, const napi_type_tag& tag) {
+  auto held = std::make_unique<T>(std::move(value));
+  auto external = Napi::External<T>::New(env, held.get(), [](Napi::Env, T* data) { delete data; });
+  held.release();
+  external.TypeTag(&tag);
+  return external;
+}
+
+template <class T>
+T* unwrap(const Napi::Value& value, const napi_type_tag& tag) {
+  if (!value.IsExternal()) return nullptr;
+  const auto external = value.As<Napi::External<T>>();
+  return external.CheckTypeTag(&tag) ? external.Data() : nullptr;
+}
+
+}  // namespace
+
+const char* name_of(DType dtype) { return dtype == DType::float32 ? "float32" : "int32"; }
+
+int64_t Tensor::elements() const {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
+
+Napi::Value wrap_stream(Napi::Env env, StreamHandle stream) { return wrap(env, std::move(stream), kStreamTag); }
+Napi::Value wrap_tensor(Napi::Env env, Tensor tensor) { return wrap(env, std::move(tensor), kTensorTag); }
+Napi::Value wrap_offsets(Napi::Env env, Offsets offsets) { return wrap(env, std::move(offsets), kOffsetsTag); }
+
+StreamHandle* unwrap_stream(const Napi::Value& value) { return unwrap<StreamHandle>(value, kStreamTag); }
+Tensor* unwrap_tensor(const Napi::Value& value) { return unwrap<Tensor>(value, kTensorTag); }
+Offsets* unwrap_offsets(const Napi::Value& value) { return unwrap<Offsets>(value, kOffsetsTag); }
+
+}  // namespace seqrisk

@@ -1,0 +1,131 @@
+// Streams: open, close, cancel, wait; what the binary and the processor offer.
+#include "bindings/args.h"
+#include "bindings/bindings.h"
+#include "bindings/environment.h"
+#include "runtime/cpu_stream.h"
+
+namespace seqrisk {
+namespace {
+
+constexpr double kMaxThreads = 1024;
+constexpr double kMaxSafeInteger = 9007199254740991.0;
+
+using Info = Napi::CallbackInfo;
+
+Napi::Value argument(const Info& info, size_t i) { return i < info.Length() ? info[i] : info.Env().Undefined(); }
+
+Stream& stream_of(const Info& info, const char* where) {
+  StreamHandle* stream = unwrap_stream(argument(info, 0));
+  if (!stream) {
+    throw Error::type("[" + std::string(where) + "] expected a stream but received " + describe(argument(info, 0)));
+  }
+  return **stream;
+}
+
+double number(const Info& info, size_t i, const char* name, double low, double high) {
+  const Napi::Value value = argument(info, i);
+  const std::string expected = "[stream_open] expected " + std::string(name);
+  if (!value.IsNumber()) throw Error::type(expected + " to be a number but received " + describe(value));
+  const double given = value.As<Napi::Number>().DoubleValue();
+  if (given >= low && given <= high) return given;
+  throw Error::range(expected + " in [" + std::to_string(static_cast<int64_t>(low)) + ", " +
+                     std::to_string(static_cast<int64_t>(high)) + "] but received " + describe(value));
+}
+
+Napi::Value stream_open(const Info& info) {
+  StreamOptions options;
+  options.threads = static_cast<int>(number(info, 0, "threads", 1, kMaxThreads));
+  const Napi::Value variant = argument(info, 1);
+  if (!variant.IsString()) {
+    throw Error::type("[stream_open] expected variant to be a string but received " + describe(variant));
+  }
+  options.variant = variant.As<Napi::String>().Utf8Value();
+  const double limit = number(info, 2, "memory_limit", 0, kMaxSafeInteger);
+  if (limit > 0) options.memory_limit = static_cast<size_t>(limit);
+  const Napi::Value guard = argument(info, 3);
+  if (!guard.IsBoolean()) {
+    throw Error::type("[stream_open] expected guard to be a boolean but received " + describe(guard));
+  }
+  options.guard = guard.As<Napi::Boolean>().Value();
+  std::shared_ptr<Stream> stream = std::make_shared<CpuStream>(options);
+  Environment::of(info.Env()).add_stream(stream);
+  return wrap_stream(info.Env(), std::move(stream));
+}
+
+Napi::Value stream_close(const Info& info) {
+  stream_of(info, "stream_close").close();
+  return info.Env().Undefined();
+}
+
+Napi::Value stream_cancel(const Info& info) {
+  Stream& stream = stream_of(info, "stream_cancel");
+  if (!stream.closed()) stream.cancel();
+  return info.Env().Undefined();
+}
+
+Napi::Value stream_sync(const Info& info) {
+  Stream& stream = stream_of(info, "stream_sync");
+  if (stream.closed()) {
+    throw Error::coded("CLOSED", "[stream_sync] expected an open stream but received a closed one; open a new device");
+  }
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info.Env().Undefined());
+  stream.fence(std::move(done));
+  return promise;
+}
+
+Napi::Value stream_info(const Info& info) {
+  const Stream& stream = stream_of(info, "stream_info");
+  const AllocatorStats memory = stream.memory();
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("device", stream.device());
+  result.Set("variant", stream.variant());
+  result.Set("threads", stream.threads());
+  result.Set("liveBytes", static_cast<double>(memory.live_bytes));
+  result.Set("cachedBytes", static_cast<double>(memory.cached_bytes));
+  result.Set("peakBytes", static_cast<double>(memory.peak_bytes));
+  result.Set("allocations", static_cast<double>(memory.allocations));
+  return result;
+}
+
+Napi::Value stream_fail_allocation(const Info& info) {
+  Stream& stream = stream_of(info, "stream_fail_allocation");
+  const Napi::Value value = argument(info, 1);
+  if (!value.IsNumber()) {
+    throw Error::type("[stream_fail_allocation] expected after to be a number but received " + describe(value));
+  }
+  const double after = value.As<Napi::Number>().DoubleValue();
+  stream.fail_allocation(after >= 1 && after <= kMaxSafeInteger ? static_cast<uint64_t>(after) : 0);
+  return info.Env().Undefined();
+}
+
+Napi::Value variants(const Info& info) {
+  Napi::Array names = Napi::Array::New(info.Env());
+  for (const Variant& variant : cpu_variants()) {
+    if (variant.supported) names.Set(names.Length(), variant.table->name);
+  }
+  return names;
+}
+
+Napi::Value set_error_class(const Info& info) {
+  const Napi::Value value = argument(info, 0);
+  if (!value.IsFunction()) {
+    throw Error::type("[set_error_class] expected a class but received " + describe(value));
+  }
+  Environment::of(info.Env()).set_error_class(value.As<Napi::Function>());
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void register_stream(Napi::Object& exports) {
+  add_function<stream_open>(exports, "stream_open");
+  add_function<stream_close>(exports, "stream_close");
+  add_function<stream_cancel>(exports, "stream_cancel");
+  add_function<stream_sync>(exports, "stream_sync");
+  add_function<stream_info>(exports, "stream_info");
+  add_function<stream_fail_allocation>(exports, "stream_fail_allocation");
+  add_function<variants>(exports, "variants");
+  add_function<set_error_class>(exports, "set_error_class");
+}
+
+}  // namespace seqrisk

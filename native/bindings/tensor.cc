@@ -1,0 +1,244 @@
+// Tensors and offsets: made, filled, viewed, read back, freed.
+#include <cmath>
+#include <cstring>
+
+#include "bindings/args.h"
+#include "bindings/bindings.h"
+#include "bindings/environment.h"
+
+namespace seqrisk {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+constexpr int64_t kMaxElements = int64_t{1} << 40;
+constexpr size_t kMaxAxes = 4;
+
+Napi::Value argument(const Info& info, size_t i) { return i < info.Length() ? info[i] : info.Env().Undefined(); }
+
+std::shared_ptr<Stream> open_stream(const Info& info, const std::string& where) {
+  StreamHandle* stream = unwrap_stream(argument(info, 0));
+  if (!stream) throw Error::type(where + "a stream but received " + describe(argument(info, 0)));
+  if ((*stream)->closed()) {
+    throw Error::coded("CLOSED", where + "an open stream but received a closed one; open a new device");
+  }
+  return *stream;
+}
+
+Tensor& live_tensor(const Info& info, const std::string& where) {
+  Tensor* tensor = unwrap_tensor(argument(info, 0));
+  if (!tensor) throw Error::type(where + "a tensor but received " + describe(argument(info, 0)));
+  if (!tensor->buffer) throw Error::type(where + "a live tensor but received a freed one");
+  if (tensor->buffer->stream().closed()) {
+    throw Error::coded("CLOSED", where + "a tensor of an open stream but received one of a closed stream");
+  }
+  return *tensor;
+}
+
+// Sizes are multiplied with an overflow check before anything is allocated.
+std::vector<int64_t> shape_of(const Napi::Value& value, const std::string& where) {
+  if (!value.IsArray()) throw Error::type(where + "shape to be an array but received " + describe(value));
+  const auto list = value.As<Napi::Array>();
+  if (list.Length() < 1 || list.Length() > kMaxAxes) {
+    throw Error::range(where + "1 to 4 axes but received " + std::to_string(list.Length()));
+  }
+  std::vector<int64_t> shape;
+  int64_t elements = 1;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Value size = list.Get(i);
+    const double number = size.IsNumber() ? size.As<Napi::Number>().DoubleValue() : -1;
+    if (!(number >= 0 && number <= static_cast<double>(kMaxElements)) || number != std::trunc(number)) {
+      throw Error::range(where + "sizes to be integers from 0 but received " + describe(size));
+    }
+    shape.push_back(static_cast<int64_t>(number));
+    if (shape.back() > 0 && elements > kMaxElements / shape.back()) {
+      throw Error::range(where + "at most 2^40 elements but received shape " + describe_shape(shape));
+    }
+    elements *= shape.back();
+  }
+  return shape;
+}
+
+DType dtype_of(const Napi::Value& value, const std::string& where) {
+  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (name == "float32") return DType::float32;
+  if (name == "int32") return DType::int32;
+  throw Error::type(where + "dtype 'float32' or 'int32' but received " + describe(value));
+}
+
+struct HostArray {
+  const void* data;
+  int64_t elements;
+};
+
+// The bytes of a typed array that may be read right now: of the right type, not shared, not detached.
+HostArray host_array(const Napi::Value& value, DType dtype, const std::string& where) {
+  const char* wanted = dtype == DType::float32 ? "a Float32Array" : "an Int32Array";
+  if (!value.IsTypedArray()) throw Error::type(where + wanted + " but received " + describe(value));
+  const auto array = value.As<Napi::TypedArray>();
+  const auto type = dtype == DType::float32 ? napi_float32_array : napi_int32_array;
+  if (array.TypedArrayType() != type) {
+    throw Error::type(where + wanted + " but received a typed array of another type; convert it first");
+  }
+  napi_value buffer;
+  void* data = nullptr;
+  size_t length = 0;
+  size_t offset = 0;
+  napi_typedarray_type found;
+  if (napi_get_typedarray_info(value.Env(), value, &found, &length, &data, &buffer, &offset) != napi_ok) {
+    throw Error::type(where + wanted + " but received one that cannot be read");
+  }
+  bool is_array_buffer = false;
+  napi_is_arraybuffer(value.Env(), buffer, &is_array_buffer);
+  if (!is_array_buffer) {
+    throw Error::type(where + wanted + " over an ArrayBuffer but received one over shared memory; copy it first");
+  }
+  bool detached = false;
+  napi_is_detached_arraybuffer(value.Env(), buffer, &detached);
+  if (detached) throw Error::type(where + wanted + " but received a detached one; it was transferred away");
+  return {data, static_cast<int64_t>(length)};
+}
+
+Napi::Value tensor_create(const Info& info) {
+  const std::string where = "[tensor_create] expected ";
+  std::shared_ptr<Stream> stream = open_stream(info, where);
+  const DType dtype = dtype_of(argument(info, 1), where);
+  Tensor tensor{nullptr, dtype, shape_of(argument(info, 2), where)};
+  const size_t bytes = static_cast<size_t>(tensor.elements()) * 4;
+  tensor.buffer = std::make_shared<Buffer>(std::move(stream), bytes, "tensor_create");
+  return wrap_tensor(info.Env(), std::move(tensor));
+}
+
+// A tensor over part of another one's memory; it keeps that memory alive.
+Napi::Value tensor_view(const Info& info) {
+  const std::string where = "[tensor_view] expected ";
+  const Tensor& base = live_tensor(info, where);
+  const Napi::Value start = argument(info, 1);
+  Tensor view{base.buffer, base.dtype, shape_of(argument(info, 2), where)};
+  const double number = start.IsNumber() ? start.As<Napi::Number>().DoubleValue() : -1;
+  const double room = static_cast<double>(base.elements() - view.elements());
+  if (!(number >= 0 && number <= room) || number != std::trunc(number)) {
+    throw Error::range(where + "a start that leaves room for shape " + describe_shape(view.shape) + " in " +
+                       std::to_string(base.elements()) + " elements but received " + describe(start));
+  }
+  view.offset = base.offset + static_cast<int64_t>(number);
+  return wrap_tensor(info.Env(), std::move(view));
+}
+
+Napi::Value tensor_write(const Info& info) {
+  const std::string where = "[tensor_write] expected ";
+  Tensor& tensor = live_tensor(info, where);
+  const HostArray array = host_array(argument(info, 1), tensor.dtype, where);
+  if (array.elements != tensor.elements()) {
+    throw Error::range(where + std::to_string(tensor.elements()) + " values for shape " +
+                       describe_shape(tensor.shape) + " but received " + std::to_string(array.elements));
+  }
+  tensor.buffer->stream().upload(tensor.data(), array.data, static_cast<size_t>(array.elements) * 4);
+  return info.Env().Undefined();
+}
+
+Napi::Value tensor_fill(const Info& info) {
+  const std::string where = "[tensor_fill] expected ";
+  Tensor& tensor = live_tensor(info, where);
+  const Napi::Value value = argument(info, 1);
+  if (!value.IsNumber()) throw Error::type(where + "a number but received " + describe(value));
+  uint32_t pattern = 0;
+  if (tensor.dtype == DType::float32) {
+    const float number = value.As<Napi::Number>().FloatValue();
+    std::memcpy(&pattern, &number, 4);
+  } else {
+    const int32_t number = value.As<Napi::Number>().Int32Value();
+    std::memcpy(&pattern, &number, 4);
+  }
+  tensor.buffer->stream().fill(tensor.data(), pattern, static_cast<size_t>(tensor.elements()));
+  return info.Env().Undefined();
+}
+
+Napi::Value tensor_copy(const Info& info) {
+  const std::string where = "[tensor_copy] expected ";
+  Tensor& to = live_tensor(info, where);
+  const Tensor* from = unwrap_tensor(argument(info, 1));
+  if (!from || !from->buffer) throw Error::type(where + "a live tensor but received " + describe(argument(info, 1)));
+  if (from->dtype != to.dtype || from->elements() != to.elements()) {
+    throw Error::range(where + "the size and type of " + describe(info[0]) + " but received " + describe(info[1]));
+  }
+  if (&from->buffer->stream() != &to.buffer->stream()) {
+    throw Error::type(where + "two tensors of one stream but received two streams; copy through the host");
+  }
+  to.buffer->stream().copy(to.data(), from->data(), static_cast<size_t>(to.elements()) * 4);
+  return info.Env().Undefined();
+}
+
+Napi::Value tensor_read(const Info& info) {
+  const std::string where = "[tensor_read] expected ";
+  const Napi::Env env = info.Env();
+  Tensor& tensor = live_tensor(info, where);
+  const size_t elements = static_cast<size_t>(tensor.elements());
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, elements * 4);
+  const Napi::Value array = tensor.dtype == DType::float32
+                                ? Napi::Value(Napi::Float32Array::New(env, elements, buffer, 0))
+                                : Napi::Value(Napi::Int32Array::New(env, elements, buffer, 0));
+  // The promise holds the array, so the memory that the stream writes to stays.
+  auto [promise, done] = Environment::of(env).promise(env, array);
+  Napi::ArrayBuffer target = buffer;
+  tensor.buffer->stream().download(target.Data(), tensor.data(), elements * 4, std::move(done));
+  return promise;
+}
+
+Napi::Value tensor_dispose(const Info& info) {
+  Tensor* tensor = unwrap_tensor(argument(info, 0));
+  if (!tensor) {
+    throw Error::type("[tensor_dispose] expected a tensor but received " + describe(argument(info, 0)));
+  }
+  tensor->buffer.reset();
+  return info.Env().Undefined();
+}
+
+Napi::Value offsets_create(const Info& info) {
+  const std::string where = "[offsets_create] expected ";
+  std::shared_ptr<Stream> stream = open_stream(info, where);
+  const HostArray array = host_array(argument(info, 1), DType::int32, where + "offsets as ");
+  const auto* values = static_cast<const int32_t*>(array.data);
+  if (array.elements < 1 || values[0] != 0) {
+    throw Error::range(where + "offsets to start with 0 but received " +
+                       (array.elements < 1 ? "none" : std::to_string(values[0])));
+  }
+  int32_t longest = 0;
+  for (int64_t i = 1; i < array.elements; ++i) {
+    if (values[i] < values[i - 1]) {
+      throw Error::range(where + "offsets that never fall but received " + std::to_string(values[i]) + " after " +
+                         std::to_string(values[i - 1]) + " at index " + std::to_string(i));
+    }
+    longest = std::max(longest, values[i] - values[i - 1]);
+  }
+  const int64_t events = values[array.elements - 1];
+  const size_t bytes = static_cast<size_t>(array.elements) * 4;
+  Offsets offsets{std::make_shared<Buffer>(stream, bytes, "offsets_create"), array.elements - 1, events, longest};
+  stream->upload(offsets.buffer->data(), values, bytes);
+  return wrap_offsets(info.Env(), std::move(offsets));
+}
+
+Napi::Value offsets_dispose(const Info& info) {
+  Offsets* offsets = unwrap_offsets(argument(info, 0));
+  if (!offsets) {
+    throw Error::type("[offsets_dispose] expected offsets but received " + describe(argument(info, 0)));
+  }
+  offsets->buffer.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void register_tensor(Napi::Object& exports) {
+  add_function<tensor_create>(exports, "tensor_create");
+  add_function<tensor_view>(exports, "tensor_view");
+  add_function<tensor_write>(exports, "tensor_write");
+  add_function<tensor_fill>(exports, "tensor_fill");
+  add_function<tensor_copy>(exports, "tensor_copy");
+  add_function<tensor_read>(exports, "tensor_read");
+  add_function<tensor_dispose>(exports, "tensor_dispose");
+  add_function<offsets_create>(exports, "offsets_create");
+  add_function<offsets_dispose>(exports, "offsets_dispose");
+}
+
+}  // namespace seqrisk

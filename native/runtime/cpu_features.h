@@ -1,0 +1,10 @@
+// What this processor can do.
+#pragma once
+
+namespace seqrisk {
+
+bool cpu_has_avx2();    // with FMA, BMI and F16C
+bool cpu_has_avx512();  // F, BW, CD, DQ, VL
+bool cpu_has_neon();
+
+}  // namespace seqrisk

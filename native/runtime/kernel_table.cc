@@ -1,0 +1,59 @@
+#include "runtime/kernel_table.h"
+
+#include <cstdlib>
+
+#include "runtime/cpu_features.h"
+#include "runtime/error.h"
+
+namespace seqrisk {
+
+// The build defines one SEQRISK_HAVE_… for each variant that it compiles.
+#ifdef SEQRISK_HAVE_AVX512
+namespace avx512 {
+extern const KernelTable kTable;
+}
+#endif
+#ifdef SEQRISK_HAVE_AVX2
+namespace avx2 {
+extern const KernelTable kTable;
+}
+#endif
+#ifdef SEQRISK_HAVE_NEON
+namespace neon {
+extern const KernelTable kTable;
+}
+#endif
+namespace scalar {
+extern const KernelTable kTable;
+}
+
+const std::vector<Variant>& cpu_variants() {
+  static const std::vector<Variant> variants = {
+#ifdef SEQRISK_HAVE_AVX512
+      {&avx512::kTable, cpu_has_avx512()},
+#endif
+#ifdef SEQRISK_HAVE_AVX2
+      {&avx2::kTable, cpu_has_avx2()},
+#endif
+#ifdef SEQRISK_HAVE_NEON
+      {&neon::kTable, cpu_has_neon()},
+#endif
+      {&scalar::kTable, true},
+  };
+  return variants;
+}
+
+const KernelTable& choose_cpu_variant(const std::string& name) {
+  const char* forced = std::getenv("SEQRISK_VARIANT");
+  const std::string wanted = !name.empty() ? name : forced ? forced : "";
+  std::string supported;
+  for (const Variant& variant : cpu_variants()) {
+    if (wanted.empty() && variant.supported) return *variant.table;
+    if (wanted == variant.table->name && variant.supported) return *variant.table;
+    if (variant.supported) supported += (supported.empty() ? "" : ", ") + std::string(variant.table->name);
+  }
+  throw Error::range("[variant] expected one of " + supported + " (what this binary and this processor have) but " +
+                     "received '" + wanted + "'; choose one of them or unset SEQRISK_VARIANT");
+}
+
+}  // namespace seqrisk

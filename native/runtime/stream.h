@@ -1,0 +1,71 @@
+// An in-order queue of work on one device. Commands run off the caller's thread; only completions report back. The CPU
+// stream stands in cpu_stream.h; a CUDA stream implements the same interface.
+// All methods are called on the thread that owns the stream (a JavaScript thread), but for the completions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/allocator.h"
+#include "runtime/error.h"
+#include "runtime/kernel_table.h"
+
+namespace seqrisk {
+
+// Called on the stream's own thread when the queue has reached it, with the first error since the last completion.
+using Completion = std::function<void(const std::optional<Error>& error)>;
+
+struct StreamOptions {
+  int threads = 1;
+  std::string variant;                // empty: $SEQRISK_VARIANT or the best supported
+  size_t memory_limit = SIZE_MAX;     // bytes
+  bool guard = false;                 // poison fresh memory with NaN and check guard bytes behind every buffer
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+
+  virtual const char* device() const = 0;
+  virtual const char* variant() const = 0;
+  virtual int threads() const = 0;
+
+  virtual Block* allocate(size_t bytes, const char* where) = 0;
+  virtual void release(Block* block) = 0;
+
+  // Enqueues a kernel. The arguments are copied; `keep` lives until the kernel has run.
+  template <class Arguments>
+  void submit(Kernel kernel, const Arguments& arguments, std::shared_ptr<const void> keep = nullptr) {
+    static_assert(std::is_trivially_copyable_v<Arguments>);
+    submit_bytes(kernel, &arguments, sizeof(Arguments), std::move(keep));
+  }
+
+  // The host bytes are copied before the call returns.
+  virtual void upload(std::byte* device, const void* host, size_t bytes) = 0;
+  // `host` must stay valid until the completion is called.
+  virtual void download(void* host, const std::byte* device, size_t bytes, Completion done) = 0;
+  virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
+  virtual void fill(std::byte* device, uint32_t pattern, size_t words) = 0;
+  virtual void fence(Completion done) = 0;
+
+  // Where kernels report values that they cannot use.
+  virtual Fault* fault() = 0;
+
+  // Skips everything that was submitted so far; its completions get an error with code ABORTED.
+  virtual void cancel() = 0;
+  // Cancels, waits for the running command and refuses further work.
+  virtual void close() = 0;
+  virtual bool closed() const = 0;
+
+  virtual AllocatorStats memory() const = 0;
+  virtual void fail_allocation(uint64_t after) = 0;
+
+ protected:
+  virtual void submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) = 0;
+};
+
+}  // namespace seqrisk

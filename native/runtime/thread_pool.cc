@@ -1,0 +1,95 @@
+#include "runtime/thread_pool.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace seqrisk {
+namespace {
+
+// Helpers look this often for the next job before they sleep: the kernels of one step follow each other within
+// microseconds, and waking a thread costs tens of them.
+constexpr int kSpinsBeforeSleep = 4000;
+
+}  // namespace
+
+void spin_pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+ThreadPool::ThreadPool(int threads) {
+  helpers_.reserve(threads > 1 ? threads - 1 : 0);
+  for (int worker = 1; worker < threads; ++worker) helpers_.emplace_back([this, worker] { help(worker); });
+}
+
+ThreadPool::~ThreadPool() {
+  stopping_.store(true);
+  announced_.fetch_add(1);
+  announced_.notify_all();
+  for (auto& helper : helpers_) helper.join();
+}
+
+void ThreadPool::claim_tasks(uint32_t job, int worker) {
+  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  for (;;) {
+    if (static_cast<uint32_t>(ticket >> 32) != job) return;
+    const int64_t task = static_cast<int64_t>(ticket & 0xffffffffu);
+    // A claim that succeeds proves that the job is still the current one, so tasks_, call_ and body_ are its own.
+    if (task >= tasks_.load(std::memory_order_relaxed)) return;
+    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+    if (!cancelled()) call_(body_, task, worker);
+    finished_.fetch_add(1, std::memory_order_acq_rel);
+    ticket = ticket_.load(std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::run_tasks(int64_t tasks, Call call, void* body) {
+  if (helpers_.empty() || tasks <= 1) {
+    for (int64_t task = 0; task < tasks && !cancelled(); ++task) call(body, task, 0);
+    return;
+  }
+  constexpr int64_t kMaxTasks = 0x7fffffff;  // the low half of a ticket; no kernel comes near
+  if (tasks > kMaxTasks) std::terminate();
+  const uint32_t job = announced_.load(std::memory_order_relaxed) + 1;
+  // Closes the old job before its description changes under a late helper.
+  ticket_.store(static_cast<uint64_t>(job) << 32 | 0xffffffffu, std::memory_order_release);
+  tasks_.store(tasks, std::memory_order_relaxed);
+  call_ = call;
+  body_ = body;
+  finished_.store(0, std::memory_order_relaxed);
+  ticket_.store(static_cast<uint64_t>(job) << 32, std::memory_order_release);
+  announced_.store(job, std::memory_order_release);
+  announced_.notify_all();
+  claim_tasks(job, 0);
+  for (int spins = 0; finished_.load(std::memory_order_acquire) != tasks; ++spins) {
+    if (spins < 1000) {
+      spin_pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+void ThreadPool::help(int worker) {
+  uint32_t seen = 0;
+  for (;;) {
+    uint32_t job = announced_.load(std::memory_order_acquire);
+    for (int spins = 0; job == seen && spins < kSpinsBeforeSleep; ++spins) {
+      spin_pause();
+      job = announced_.load(std::memory_order_acquire);
+    }
+    if (job == seen) {
+      announced_.wait(seen, std::memory_order_acquire);
+      continue;
+    }
+    if (stopping_.load()) return;
+    seen = job;
+    claim_tasks(job, worker);
+  }
+}
+
+}  // namespace seqrisk
