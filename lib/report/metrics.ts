@@ -1,0 +1,162 @@
+// Quality of scores and predictions. Every function refuses NaN and empty input: a silent score is worse than none.
+
+import { expectRange } from '../util/errors.js'
+
+/** Mean and deviation of a quality over folds. */
+export interface Spread {
+  readonly mean: number
+  /** Population standard deviation (divided by n), 0 for one value. */
+  readonly sd: number
+}
+
+/**
+ * Area under the ROC curve: the probability that a positive scores above a negative, ties counted as one half.
+ * Exact, O(n log n).
+ * @param scores   n values, high = positive; infinities are allowed
+ * @param targets  n values of 0 or 1, both present
+ */
+export function auc(scores: ArrayLike<number>, targets: ArrayLike<number>): number {
+  const [positives, negatives] = splitByTarget('auc', scores, targets)
+  expectRange(positives.length > 0 && negatives.length > 0, 'auc', 'both classes', 'only one')
+  // Twice the Mann-Whitney U statistic is an integer, so the sum is exact.
+  let twice = 0
+  let below = 0
+  let notAbove = 0
+  for (let i = 0; i < positives.length; i++) {
+    while (below < negatives.length && negatives[below] < positives[i]) below++
+    if (notAbove < below) notAbove = below
+    while (notAbove < negatives.length && negatives[notAbove] <= positives[i]) notAbove++
+    twice += below + notAbove
+  }
+  return twice / (2 * positives.length * negatives.length)
+}
+
+/**
+ * Average precision: Σ (recall step) · precision at the end of the step; equal scores form one step.
+ * @param scores   n values, high = positive
+ * @param targets  n values of 0 or 1, at least one 1
+ */
+export function averagePrecision(scores: ArrayLike<number>, targets: ArrayLike<number>): number {
+  const [positives, negatives] = splitByTarget('averagePrecision', scores, targets)
+  expectRange(positives.length > 0, 'averagePrecision', 'at least one positive', 'none')
+  let sum = 0
+  let negativesLeft = negatives.length
+  let end = positives.length
+  while (end > 0) {
+    const score = positives[end - 1]
+    let start = end
+    while (start > 0 && positives[start - 1] === score) start--
+    while (negativesLeft > 0 && negatives[negativesLeft - 1] >= score) negativesLeft--
+    const hits = positives.length - start
+    const reported = hits + negatives.length - negativesLeft
+    sum += ((end - start) * hits) / reported
+    end = start
+  }
+  return sum / positives.length
+}
+
+/** Share of equal entries of `predicted` and `truth`. */
+export function accuracy(predicted: ArrayLike<number>, truth: ArrayLike<number>): number {
+  expectPairs('accuracy', predicted, truth)
+  let hits = 0
+  for (let i = 0; i < truth.length; i++) {
+    const hasNaN = Number.isNaN(predicted[i]) || Number.isNaN(truth[i])
+    if (hasNaN) expectRange(false, 'accuracy', 'no NaN', `NaN in row ${i}`)
+    if (predicted[i] === truth[i]) hits++
+  }
+  return hits / truth.length
+}
+
+/**
+ * Mean of −ln p(true class); probabilities are kept at least 1e-15 away from 0.
+ * @param probabilities  (n, classes) row by row, each row summing to 1
+ * @param truth          n class numbers in [0, classes)
+ */
+export function logLoss(probabilities: ArrayLike<number>, truth: ArrayLike<number>, classes: number): number {
+  const n = truth.length
+  expectRange(n > 0, 'logLoss', 'at least one row', n)
+  expectRange(probabilities.length === n * classes, 'logLoss', `${n * classes} probabilities`, probabilities.length)
+  let sum = 0
+  for (let i = 0; i < n; i++) {
+    expectClass('logLoss', truth[i], classes, i)
+    let total = 0
+    for (let c = 0; c < classes; c++) total += probabilities[i * classes + c]
+    if (!(Math.abs(total - 1) <= 1e-4)) expectRange(false, 'logLoss', `row ${i} to sum to 1`, total)
+    sum -= Math.log(Math.max(probabilities[i * classes + truth[i]], 1e-15))
+  }
+  return sum / n
+}
+
+/**
+ * Macro one-against-rest AUC: the plain mean over the classes that occur beside others.
+ * @param scores  (n, classes) row by row, high = that class
+ * @param truth   n class numbers in [0, classes), at least two different ones
+ */
+export function macroAuc(scores: ArrayLike<number>, truth: ArrayLike<number>, classes: number): number {
+  const n = truth.length
+  expectRange(n > 0, 'macroAuc', 'at least one row', n)
+  expectRange(scores.length === n * classes, 'macroAuc', `${n * classes} scores`, scores.length)
+  const counts = new Float64Array(classes)
+  for (let i = 0; i < n; i++) {
+    expectClass('macroAuc', truth[i], classes, i)
+    counts[truth[i]]++
+  }
+  expectRange(counts.filter(count => count > 0).length > 1, 'macroAuc', 'at least two classes', 'one')
+  const column = new Float64Array(n)
+  const isClass = new Uint8Array(n)
+  let sum = 0
+  let scored = 0
+  for (let c = 0; c < classes; c++) {
+    if (counts[c] === 0) continue
+    for (let i = 0; i < n; i++) {
+      column[i] = scores[i * classes + c]
+      isClass[i] = truth[i] === c ? 1 : 0
+    }
+    sum += auc(column, isClass)
+    scored++
+  }
+  return sum / scored
+}
+
+/** Mean and population standard deviation. */
+export function spread(values: readonly number[]): Spread {
+  expectRange(values.length > 0, 'spread', 'at least one value', 0)
+  expectRange(values.every(Number.isFinite), 'spread', 'finite values', values)
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length
+  return { mean, sd: Math.sqrt(variance) }
+}
+
+/** The scores of the positives and of the negatives, each sorted upwards. */
+function splitByTarget(
+  where: string,
+  scores: ArrayLike<number>,
+  targets: ArrayLike<number>,
+): [positives: Float64Array, negatives: Float64Array] {
+  expectPairs(where, scores, targets)
+  let count = 0
+  for (let i = 0; i < targets.length; i++) {
+    if (targets[i] !== 0 && targets[i] !== 1) expectRange(false, where, `target ${i} to be 0 or 1`, targets[i])
+    if (Number.isNaN(scores[i])) expectRange(false, where, `score ${i} to be a number`, scores[i])
+    count += targets[i]
+  }
+  const positives = new Float64Array(count)
+  const negatives = new Float64Array(targets.length - count)
+  let p = 0
+  let q = 0
+  for (let i = 0; i < targets.length; i++) {
+    if (targets[i] === 1) positives[p++] = scores[i]
+    else negatives[q++] = scores[i]
+  }
+  return [positives.sort(), negatives.sort()]
+}
+
+function expectPairs(where: string, a: ArrayLike<number>, b: ArrayLike<number>): void {
+  expectRange(a.length === b.length, where, `${a.length} targets, one for each score,`, b.length)
+  expectRange(a.length > 0, where, 'at least one row', 0)
+}
+
+function expectClass(where: string, value: number, classes: number, row: number): void {
+  if (Number.isInteger(value) && value >= 0 && value < classes) return
+  expectRange(false, where, `class of row ${row} in [0, ${classes})`, value)
+}
