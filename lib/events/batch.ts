@@ -1,0 +1,97 @@
+// Packed batches under an event budget, and the copies of events that fill them.
+
+import { expectOptions, expectRange } from '../util/errors.js'
+import { Philox } from '../util/philox.js'
+import { type EncodedEvents, gather, type InputColumn } from './encode.js'
+
+export interface BatchOptions {
+  /** Most events of a batch. A longer sequence is a batch of its own. */
+  readonly events: number
+  readonly seed: number
+  /** Each epoch has its own order. */
+  readonly epoch: number
+}
+
+/** A part of a sequence: events begin … end − 1, counted from the sequence's first. */
+export interface Piece {
+  readonly sequence: number
+  readonly begin: number
+  readonly end: number
+}
+
+/** Sequences one after the other, without padding. */
+export interface PackedBatch {
+  readonly offsets: Int32Array
+  readonly time: Float64Array
+  readonly inputs: readonly InputColumn[]
+}
+
+/** Sequences of so many budgets are sorted by length together: enough to be alike, few enough to be mixed anew each epoch. */
+const BUDGETS_PER_WINDOW = 32
+
+/**
+ * Every sequence exactly once, in batches of at most `events` events whose sequences are of similar length; the order is
+ * random, and a function of seed and epoch. Empty sequences are in batches as well.
+ */
+export function lengthGroupedBatches(lengths: ArrayLike<number>, options: BatchOptions): Int32Array[] {
+  const where = 'lengthGroupedBatches'
+  expectOptions(where, options, ['events', 'seed', 'epoch'])
+  const { events, seed, epoch } = options
+  expectRange(Number.isInteger(events) && events > 0, where, 'events to be a whole number ≥ 1', events)
+  const random = new Philox(seed, epoch)
+  const order = random.shuffle(Int32Array.from(lengths, (_, i) => i))
+  const batches: Int32Array[] = []
+  for (let begin = 0; begin < order.length; ) {
+    let end = begin
+    for (let total = 0; end < order.length && total < BUDGETS_PER_WINDOW * events; end++) total += lengths[order[end]]
+    const window = sortByLength(order.subarray(begin, end), lengths)
+    for (let from = 0; from < window.length; ) {
+      let to = from + 1
+      for (let total = lengths[window[from]]; to < window.length; to++) {
+        total += lengths[window[to]]
+        if (total > events) break
+      }
+      batches.push(window.slice(from, to))
+      from = to
+    }
+    begin = end
+  }
+  return random.shuffle(batches)
+}
+
+/** Counting sort: linear, and stable on equal lengths, so that the shuffle decides among them. */
+function sortByLength(sequences: Int32Array, lengths: ArrayLike<number>): Int32Array {
+  let longest = 0
+  for (const sequence of sequences) longest = Math.max(longest, lengths[sequence])
+  const place = new Int32Array(longest + 2)
+  for (const sequence of sequences) place[lengths[sequence] + 1]++
+  for (let length = 1; length < place.length; length++) place[length] += place[length - 1]
+  const sorted = new Int32Array(sequences.length)
+  for (const sequence of sequences) sorted[place[lengths[sequence]]++] = sequence
+  return sorted
+}
+
+/** The whole of some sequences, as pieces. */
+export function wholeSequences(offsets: Int32Array, sequences: ArrayLike<number>): Piece[] {
+  return Array.from(sequences, sequence => ({ sequence, begin: 0, end: offsets[sequence + 1] - offsets[sequence] }))
+}
+
+/** Copies pieces into one packed batch, in the order given. @throws {RangeError} if a piece leaves its sequence */
+export function sliceBatch(encoded: EncodedEvents, pieces: readonly Piece[]): PackedBatch {
+  const { offsets } = encoded
+  const ranges = pieces.map(({ sequence, begin, end }) => {
+    const isSequence = Number.isInteger(sequence) && sequence >= 0 && sequence + 1 < offsets.length
+    expectRange(isSequence, 'sliceBatch', `a sequence in [0, ${offsets.length - 1})`, sequence)
+    const start = offsets[sequence]
+    const length = offsets[sequence + 1] - start
+    const isPiece = Number.isInteger(begin) && Number.isInteger(end) && begin >= 0 && begin <= end && end <= length
+    expectRange(
+      isPiece,
+      'sliceBatch',
+      `a piece inside the ${length} events of sequence ${sequence}`,
+      `[${begin}, ${end})`,
+    )
+    return { begin: start + begin, end: start + end }
+  })
+  return gather(encoded, ranges)
+}

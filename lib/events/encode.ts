@@ -1,0 +1,270 @@
+// Applying an encoding: chunks of events to columns of ids, bins and words.
+
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import {
+  type CategoricalInput,
+  type EventEncoding,
+  FIRST_VALUE,
+  gapOfCalendar,
+  gapOfNumber,
+  type InputPart,
+  type NumericInput,
+  type TextInput,
+  UNKNOWN,
+} from './encoding.js'
+import type { EventChunk, TextColumn } from './source.js'
+import { hashText, words } from './text.js'
+
+/** One model input of many events. The kind says which arrays there are. */
+export interface InputColumn {
+  readonly name: string
+  readonly field: string
+  readonly kind: 'categorical' | 'numeric' | 'text'
+  /** One id per event; for text one per word. */
+  readonly codes: Int32Array
+  /** Numeric: the position inside the bin, in [0, 1]; 0 for missing. */
+  readonly fraction?: Float32Array
+  /** Text: event t owns the words offsets[t] … offsets[t + 1] − 1. */
+  readonly offsets?: Int32Array
+}
+
+/** Sequences ready for a model: entity i owns the events offsets[i] … offsets[i + 1] − 1. */
+export interface EncodedEvents {
+  readonly ids: readonly string[]
+  readonly offsets: Int32Array
+  readonly time: Float64Array
+  readonly inputs: readonly InputColumn[]
+}
+
+const WHERE = 'encodeChunk'
+const HOUR = 3_600_000
+const DAY = 24 * HOUR
+
+/** What the values of one dictionary became: ids, or for text the ids of their words. */
+interface Known {
+  readonly ids: Int32Array
+  readonly words: (Int32Array | undefined)[]
+}
+interface Compiled {
+  readonly maps: readonly (Map<string | null, number> | null)[]
+  readonly known: readonly WeakMap<readonly string[], Known>[]
+}
+const compiled = new WeakMap<EventEncoding, Compiled>()
+
+/** The inputs of every event of a chunk; entities keep their newest `lastEvents` (default: the encoding's) events. */
+export function encodeChunk(
+  chunk: EventChunk,
+  encoding: EventEncoding,
+  options: { readonly lastEvents?: number } = {},
+): EncodedEvents {
+  expectOptions(WHERE, options, ['lastEvents'])
+  const lastEvents = options.lastEvents ?? encoding.lastEvents
+  const holds = Number.isInteger(lastEvents) && lastEvents > 0
+  expectRange(holds, WHERE, 'lastEvents to be a whole number ≥ 1', lastEvents)
+  const { maps, known } = compile(encoding)
+  const inputs = encoding.inputs.map((input, i): InputColumn => {
+    const { name, field } = input
+    if (input.part !== 'field') {
+      return input.kind === 'numeric'
+        ? encodeGap(chunk, input, encoding.time)
+        : encodePart(chunk, name, field, input.part)
+    }
+    const column = chunk.columns[field]
+    const isNumber = column instanceof Float64Array
+    const isRight = column !== undefined && isNumber === (input.kind === 'numeric')
+    expectType(isRight, WHERE, `a ${input.kind} column '${field}'`, column && (isNumber ? 'numbers' : 'texts'))
+    if (input.kind === 'numeric')
+      return { name, field, kind: 'numeric', ...encodeNumbers(column as Float64Array, input) }
+    const text = column as TextColumn
+    let cache = known[i].get(text.dictionary)
+    if (!cache) {
+      cache = { ids: new Int32Array(text.dictionary.length).fill(-1), words: [] }
+      known[i].set(text.dictionary, cache)
+    }
+    if (input.kind === 'text') return encodeText(text, input, cache)
+    return { name, field, kind: 'categorical', codes: encodeValues(text, input, maps[i], cache) }
+  })
+  const all = { ids: chunk.ids, offsets: chunk.offsets, time: chunk.time, inputs }
+  return keepLast(all, lastEvents)
+}
+
+function compile(encoding: EventEncoding): Compiled {
+  let found = compiled.get(encoding)
+  if (!found) {
+    const maps = encoding.inputs.map(input => {
+      if (input.kind !== 'categorical' || input.hash !== null || input.part !== 'field') return null
+      return new Map(input.values.map((value, i) => [value, FIRST_VALUE + i]))
+    })
+    found = { maps, known: encoding.inputs.map(() => new WeakMap()) }
+    compiled.set(encoding, found)
+  }
+  return found
+}
+
+function encodeValues(
+  column: TextColumn,
+  input: CategoricalInput,
+  map: Map<string | null, number> | null,
+  cache: Known,
+): Int32Array {
+  const { dictionary, codes } = column
+  const { ids } = cache
+  const { hash } = input
+  const missing = hash === null ? (map!.get(null) ?? UNKNOWN) : FIRST_VALUE + hash
+  const out = new Int32Array(codes.length)
+  for (let t = 0; t < codes.length; t++) {
+    const code = codes[t]
+    if (code < 0) {
+      out[t] = missing
+      continue
+    }
+    if (ids[code] < 0) {
+      const value = dictionary[code]
+      ids[code] = hash === null ? (map!.get(value) ?? UNKNOWN) : FIRST_VALUE + (hashText(value) % hash)
+    }
+    out[t] = ids[code]
+  }
+  return out
+}
+
+function encodeNumbers(values: Float64Array, input: NumericInput): { codes: Int32Array; fraction: Float32Array } {
+  const edges = Float64Array.from(input.edges)
+  const lastBin = edges.length - 2
+  const codes = new Int32Array(values.length)
+  const fraction = new Float32Array(values.length)
+  for (let t = 0; t < values.length; t++) {
+    const value = values[t]
+    if (Number.isNaN(value)) continue
+    // The last edge ≤ value among the starts of bins; below all of them, the first bin.
+    let low = 0
+    let high = lastBin + 1
+    while (high - low > 1) {
+      const middle = (low + high) >> 1
+      if (edges[middle] <= value) low = middle
+      else high = middle
+    }
+    const part = (value - edges[low]) / (edges[low + 1] - edges[low])
+    codes[t] = FIRST_VALUE + low
+    fraction[t] = part > 0 ? Math.min(part, 1) : 0
+  }
+  return { codes, fraction }
+}
+
+/** The first event of an entity has no gap: it is missing. */
+function encodeGap(chunk: EventChunk, input: NumericInput, time: EventEncoding['time']): InputColumn {
+  const scale = time === 'calendar' ? gapOfCalendar : gapOfNumber
+  const gaps = new Float64Array(chunk.time.length)
+  for (let t = 1; t < gaps.length; t++) gaps[t] = scale(chunk.time[t] - chunk.time[t - 1])
+  for (const start of chunk.offsets) if (start < gaps.length) gaps[start] = Number.NaN
+  return { name: input.name, field: input.field, kind: 'numeric', ...encodeNumbers(gaps, input) }
+}
+
+function encodePart(chunk: EventChunk, name: string, field: string, part: InputPart): InputColumn {
+  const codes = new Int32Array(chunk.time.length)
+  for (let t = 0; t < codes.length; t++) codes[t] = FIRST_VALUE + calendarPart(chunk.time[t], part)
+  return { name, field, kind: 'categorical', codes }
+}
+
+/** Hour 0 … 23, weekday 0 (Monday) … 6, or day of the month 0 … 30, in UTC. */
+export function calendarPart(time: number, part: InputPart): number {
+  const day = Math.floor(time / DAY)
+  if (part === 'hour') return Math.floor((time - day * DAY) / HOUR)
+  // 1970-01-01 was a Thursday.
+  if (part === 'weekday') return (((day + 3) % 7) + 7) % 7
+  return dayOfMonth(day)
+}
+
+/** Days since 1970 to the day of the month, 0-based (Hinnant's civil_from_days: years start in March). */
+function dayOfMonth(day: number): number {
+  const shifted = day + 719_468
+  const dayOfEra = shifted - Math.floor(shifted / 146_097) * 146_097
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  )
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100))
+  const month = Math.floor((5 * dayOfYear + 2) / 153)
+  return dayOfYear - Math.floor((153 * month + 2) / 5)
+}
+
+function encodeText(column: TextColumn, input: TextInput, cache: Known): InputColumn {
+  const { dictionary, codes } = column
+  const offsets = new Int32Array(codes.length + 1)
+  for (let t = 0; t < codes.length; t++) {
+    const code = codes[t]
+    let count = 0
+    if (code >= 0) {
+      cache.words[code] ??= wordIds(dictionary[code], input)
+      count = cache.words[code].length
+    }
+    offsets[t + 1] = offsets[t] + count
+  }
+  const out = new Int32Array(offsets[codes.length])
+  for (let t = 0; t < codes.length; t++) if (codes[t] >= 0) out.set(cache.words[codes[t]]!, offsets[t])
+  return { name: input.name, field: input.field, kind: 'text', codes: out, offsets }
+}
+
+function wordIds(text: string, input: TextInput): Int32Array {
+  const found = words(text, input.ngrams ?? undefined)
+  const ids = new Int32Array(found.length)
+  for (let i = 0; i < ids.length; i++) ids[i] = FIRST_VALUE + (hashText(found[i]) % input.hash)
+  return ids
+}
+
+/** Cuts every entity down to its newest events. */
+function keepLast(encoded: EncodedEvents, lastEvents: number): EncodedEvents {
+  const { offsets } = encoded
+  const starts: number[] = []
+  let isCut = false
+  for (let i = 0; i + 1 < offsets.length; i++) {
+    const start = Math.max(offsets[i], offsets[i + 1] - lastEvents)
+    if (start > offsets[i]) isCut = true
+    starts.push(start)
+  }
+  if (!isCut) return encoded
+  const ranges = starts.map((start, i) => ({ begin: start, end: offsets[i + 1] }))
+  const kept = gather(encoded, ranges)
+  return { ids: encoded.ids, ...kept }
+}
+
+/** Copies ranges of events, each a sequence of the result. */
+export function gather(
+  encoded: Pick<EncodedEvents, 'time' | 'inputs'>,
+  ranges: readonly { readonly begin: number; readonly end: number }[],
+): Omit<EncodedEvents, 'ids'> {
+  const offsets = new Int32Array(ranges.length + 1)
+  for (const [i, { begin, end }] of ranges.entries()) offsets[i + 1] = offsets[i] + end - begin
+  const events = offsets[ranges.length]
+  const time = new Float64Array(events)
+  for (const [i, { begin, end }] of ranges.entries()) time.set(encoded.time.subarray(begin, end), offsets[i])
+  const inputs = encoded.inputs.map((input): InputColumn => {
+    const { name, field, kind } = input
+    if (input.offsets) return { name, field, kind, ...gatherWords(input.codes, input.offsets, ranges, events) }
+    const codes = new Int32Array(events)
+    for (const [i, { begin, end }] of ranges.entries()) codes.set(input.codes.subarray(begin, end), offsets[i])
+    if (!input.fraction) return { name, field, kind, codes }
+    const fraction = new Float32Array(events)
+    for (const [i, { begin, end }] of ranges.entries()) fraction.set(input.fraction.subarray(begin, end), offsets[i])
+    return { name, field, kind, codes, fraction }
+  })
+  return { offsets, time, inputs }
+}
+
+function gatherWords(
+  codes: Int32Array,
+  offsets: Int32Array,
+  ranges: readonly { readonly begin: number; readonly end: number }[],
+  events: number,
+): { codes: Int32Array; offsets: Int32Array } {
+  const ends = new Int32Array(events + 1)
+  let t = 0
+  for (const { begin, end } of ranges) {
+    for (let from = begin; from < end; from++, t++) ends[t + 1] = ends[t] + offsets[from + 1] - offsets[from]
+  }
+  const out = new Int32Array(ends[events])
+  let at = 0
+  for (const { begin, end } of ranges) {
+    out.set(codes.subarray(offsets[begin], offsets[end]), at)
+    at += offsets[end] - offsets[begin]
+  }
+  return { codes: out, offsets: ends }
+}

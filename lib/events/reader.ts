@@ -1,0 +1,279 @@
+// Events from files: CSV, CSV.gz, Parquet and JSON lines, sorted out of core by DuckDB and streamed as columnar chunks.
+
+import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { Database, type DatabaseOptions, rows, scalar, stream, texts, view } from './duckdb.js'
+import type { Fields, Schema } from './schema.js'
+import {
+  type ChunkOptions,
+  DEFAULT_EVENTS_PER_CHUNK,
+  type EventChunk,
+  type EventSource,
+  type LongCall,
+  type NumberProfile,
+  type SourceSummary,
+  type TextColumn,
+  type ValueCounts,
+} from './source.js'
+import { buildStore, type StoredField, storedFields } from './store.js'
+
+const WHERE = 'readEvents'
+/** Dictionaries up to this size are kept in memory; values of larger ones are fetched per chunk. */
+const KEPT_VALUES = 65_536
+/** Exact quantiles hold every value in memory; beyond this many events a systematic sample stands for them. */
+const EXACT_QUANTILES = 30_000_000
+
+/**
+ * Events of files, globs or folders. Nothing is read before the first use; from then on a sorted copy lives in memory
+ * and, beyond `memoryLimit`, in a temporary folder, until `close()`.
+ * @throws {SeqriskError} on first use: FILE_MISSING, FILE_EMPTY, FILE_BROKEN, COLUMN_MISSING, CELL_INVALID, PACKAGE_MISSING
+ */
+export function readEvents<const F extends Fields>(
+  files: string | readonly string[],
+  schema: Schema<F>,
+  options: DatabaseOptions = {},
+): EventSource<F> {
+  expectOptions(WHERE, options, ['memoryLimit', 'threads', 'temporaryFolder'])
+  const { threads } = options
+  expectRange(threads === undefined || (Number.isInteger(threads) && threads > 0), WHERE, 'threads ≥ 1', threads)
+  return new FileSource(files, schema, options)
+}
+
+class FileSource<F extends Fields> implements EventSource<F> {
+  readonly schema: Schema<F>
+  readonly #files: string | readonly string[]
+  readonly #options: DatabaseOptions
+  readonly #fields: readonly StoredField[]
+  #summary: SourceSummary | null = null
+  #building: Promise<Database> | null = null
+
+  constructor(files: string | readonly string[], schema: Schema<F>, options: DatabaseOptions) {
+    this.schema = schema
+    this.#files = files
+    this.#options = options
+    this.#fields = storedFields(schema)
+  }
+
+  async summary(options: LongCall = {}): Promise<SourceSummary> {
+    await this.#open(options)
+    return this.#summary!
+  }
+
+  /** Builds the store once; a failed or cancelled build leaves nothing behind and the next call starts again. */
+  #open(options: LongCall): Promise<Database> {
+    this.#building ??= (async () => {
+      const database = await Database.open(WHERE, this.#options)
+      try {
+        this.#summary = await buildStore(database, this.#files, this.schema, WHERE, options)
+        return database
+      } catch (error) {
+        database.close()
+        this.#building = null
+        throw error
+      }
+    })()
+    return this.#building
+  }
+
+  async #withConnection<T>(options: LongCall, work: (connection: DuckDBConnection) => Promise<T>): Promise<T> {
+    const database = await this.#open(options)
+    const connection = await database.connect()
+    try {
+      return await work(connection)
+    } finally {
+      database.release(connection)
+    }
+  }
+
+  async *chunks(options: ChunkOptions = {}): AsyncGenerator<EventChunk<F>, void, void> {
+    expectOptions(WHERE, options, ['eventsPerChunk', 'signal', 'onProgress'])
+    const budget = options.eventsPerChunk ?? DEFAULT_EVENTS_PER_CHUNK
+    expectRange(Number.isInteger(budget) && budget > 0, WHERE, 'eventsPerChunk to be a whole number ≥ 1', budget)
+    const { signal, onProgress } = options
+    const database = await this.#open(options)
+    const connections = [await database.connect(), await database.connect(), await database.connect()]
+    try {
+      const entities = new EntityCursor(stream(connections[0], 'SELECT id, events FROM entity', signal))
+      const columns = ['time', ...this.#fields.map(field => field.column)]
+      const cursor = new EventCursor(stream(connections[1], `SELECT ${columns.join(', ')} FROM event`, signal))
+      const dictionaries = this.#fields.map(
+        field => field.dictionary && new Dictionary(connections[2], field.dictionary),
+      )
+      const total = this.#summary!.events
+      let done = 0
+      for (;;) {
+        const { ids, offsets } = await entities.take(budget)
+        if (ids.length === 0) break
+        const arrays = await cursor.take(offsets[ids.length], this.#fields)
+        const chunkColumns: Record<string, Float64Array | TextColumn> = {}
+        for (const [i, field] of this.#fields.entries()) {
+          const dictionary = dictionaries[i]
+          const array = arrays[i + 1]
+          chunkColumns[field.name] = dictionary
+            ? await dictionary.resolve(array as Int32Array, signal)
+            : (array as Float64Array)
+        }
+        done += offsets[ids.length]
+        onProgress?.({ phase: 'events', done, total })
+        yield { ids, offsets, time: arrays[0] as Float64Array, columns: chunkColumns as EventChunk<F>['columns'] }
+      }
+    } finally {
+      for (const connection of connections) database.release(connection)
+    }
+  }
+
+  async *values(field: keyof F & string, options: LongCall = {}): AsyncGenerator<ValueCounts, void, void> {
+    const { dictionary } = this.#field(field, 'text')
+    const database = await this.#open(options)
+    const connection = await database.connect()
+    try {
+      for await (const chunk of stream(connection, `SELECT value, events FROM ${dictionary}`, options.signal)) {
+        yield { values: texts(chunk, 0) as string[], counts: new Float64Array(view<Float64Array>(chunk, 1)) }
+      }
+    } finally {
+      database.release(connection)
+    }
+  }
+
+  missing(field: keyof F & string, options: LongCall = {}): Promise<number> {
+    const { column } = this.#field(field, 'text')
+    const sql = `SELECT count(*) FROM event WHERE ${column} < 0`
+    return this.#withConnection(options, connection => scalar(connection, sql, options.signal))
+  }
+
+  numbers(field: (keyof F & string) | null, buckets: number, options: LongCall = {}): Promise<NumberProfile> {
+    return this.#withConnection(options, async connection => {
+      // The entity of the row before decides, so the store's own order is all that is needed.
+      const gaps = `SELECT time - lag(time) OVER () AS x, entity = lag(entity) OVER () AS holds FROM event`
+      const step = Math.ceil(this.#summary!.events / EXACT_QUANTILES)
+      const sample = step > 1 ? `WHERE rowid % ${step} = 0` : ''
+      const source =
+        field === null
+          ? `SELECT x FROM (${gaps}) WHERE holds`
+          : `SELECT x FROM (SELECT ${this.#field(field, 'numeric').column} AS x FROM event ${sample}) WHERE isfinite(x)`
+      const few = await rows(connection, `SELECT DISTINCT x FROM (${source}) LIMIT ${buckets + 1}`, options.signal)
+      const distinct = few.length <= buckets ? Float64Array.from(few, row => row[0] as number).sort() : null
+      if (few.length === 0) return { distinct, quantiles: new Float64Array(0) }
+      const shares = Array.from({ length: buckets + 1 }, (_, i) => i / buckets)
+      const sql = `SELECT unnest(quantile_disc(x, [${shares.join(', ')}])) FROM (${source})`
+      const quantiles = await rows(connection, sql, options.signal)
+      return { distinct, quantiles: Float64Array.from(quantiles, row => row[0] as number) }
+    })
+  }
+
+  async close(): Promise<void> {
+    const database = this.#building
+    this.#building = null
+    if (database) (await database.catch(() => null))?.close()
+  }
+
+  #field(field: string, kind: 'text' | 'numeric'): StoredField {
+    const found = this.#fields.find(one => one.name === field)
+    const isRight = found !== undefined && (found.dictionary === null) === (kind === 'numeric')
+    const expected = kind === 'numeric' ? 'a numeric field' : 'a categorical or text field'
+    expectType(isRight, WHERE, expected, field, `use one of ${Object.keys(this.schema.fields).join(', ')}`)
+    return found!
+  }
+}
+
+/** Reads whole entities in order. */
+class EntityCursor {
+  readonly #chunks: AsyncGenerator<DuckDBDataChunk, void, void>
+  #ids: string[] = []
+  #counts = new Int32Array(0)
+  #at = 0
+
+  constructor(chunks: AsyncGenerator<DuckDBDataChunk, void, void>) {
+    this.#chunks = chunks
+  }
+
+  /** The next entities of at most `budget` events together, at least one; none at the end. */
+  async take(budget: number): Promise<{ ids: string[]; offsets: Int32Array }> {
+    const ids: string[] = []
+    const ends = [0]
+    for (;;) {
+      if (this.#at === this.#ids.length && !(await this.#advance())) break
+      const end = ends[ids.length] + this.#counts[this.#at]
+      if (ids.length > 0 && end > budget) break
+      ids.push(this.#ids[this.#at++])
+      ends.push(end)
+    }
+    return { ids, offsets: Int32Array.from(ends) }
+  }
+
+  async #advance(): Promise<boolean> {
+    const { value, done } = await this.#chunks.next()
+    if (done) return false
+    this.#ids = texts(value, 0) as string[]
+    this.#counts = new Int32Array(view<Int32Array>(value, 1))
+    this.#at = 0
+    return true
+  }
+}
+
+/** Reads a given number of events in order. */
+class EventCursor {
+  readonly #chunks: AsyncGenerator<DuckDBDataChunk, void, void>
+  #chunk: DuckDBDataChunk | null = null
+  #at = 0
+
+  constructor(chunks: AsyncGenerator<DuckDBDataChunk, void, void>) {
+    this.#chunks = chunks
+  }
+
+  /** Time and the fields of the next `count` events. */
+  async take(count: number, fields: readonly StoredField[]): Promise<(Float64Array | Int32Array)[]> {
+    const out = [new Float64Array(count), ...fields.map(one => new (one.dictionary ? Int32Array : Float64Array)(count))]
+    for (let done = 0; done < count; ) {
+      if (this.#chunk === null || this.#at === this.#chunk.rowCount) {
+        const { value } = await this.#chunks.next()
+        this.#chunk = value as DuckDBDataChunk
+        this.#at = 0
+      }
+      const size = Math.min(count - done, this.#chunk.rowCount - this.#at)
+      for (const [i, array] of out.entries()) {
+        array.set(view<Float64Array | Int32Array>(this.#chunk, i).subarray(this.#at, this.#at + size), done)
+      }
+      this.#at += size
+      done += size
+    }
+    return out
+  }
+}
+
+/** The values of one column: all in memory when they are few, else those of a chunk. */
+class Dictionary {
+  readonly #connection: DuckDBConnection
+  readonly #table: string
+  #all: readonly string[] | null | undefined
+
+  constructor(connection: DuckDBConnection, table: string) {
+    this.#connection = connection
+    this.#table = table
+  }
+
+  async resolve(codes: Int32Array, signal?: AbortSignal): Promise<TextColumn> {
+    if (this.#all === undefined) {
+      const size = await scalar(this.#connection, `SELECT count(*) FROM ${this.#table}`, signal)
+      this.#all = size <= KEPT_VALUES ? await this.#fetch('', signal) : null
+    }
+    if (this.#all !== null) return { dictionary: this.#all, codes }
+    const used = Int32Array.from(new Set(codes))
+      .filter(code => code >= 0)
+      .sort()
+    const list = `[${used.join(', ')}]`
+    const where = `WHERE rowid IN (SELECT unnest(${list}::INTEGER[])) ORDER BY rowid`
+    const dictionary = used.length === 0 ? [] : await this.#fetch(where, signal)
+    const place = new Map<number, number>()
+    for (let i = 0; i < used.length; i++) place.set(used[i], i)
+    return { dictionary, codes: codes.map(code => (code < 0 ? -1 : place.get(code)!)) }
+  }
+
+  async #fetch(where: string, signal?: AbortSignal): Promise<string[]> {
+    const values: string[] = []
+    for await (const chunk of stream(this.#connection, `SELECT value FROM ${this.#table} ${where}`, signal)) {
+      for (const value of texts(chunk, 0)) values.push(value as string)
+    }
+    return values
+  }
+}

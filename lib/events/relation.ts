@@ -1,0 +1,194 @@
+// One input file as SQL: what its columns are, how each becomes text, a number or a time, and which row breaks the rule.
+
+import type { DuckDBConnection } from '@duckdb/node-api'
+import { SeqriskError, sentence } from '../util/errors.js'
+import { name, rows, text } from './duckdb.js'
+import { broken, type InputFile, readCsvHeader } from './files.js'
+
+export type ValueClass = 'text' | 'number' | 'calendar'
+
+export interface Column {
+  readonly sql: string
+  readonly value: ValueClass
+  /** One list per row: the file holds one entity per row. */
+  readonly isList: boolean
+}
+
+export interface Relation {
+  readonly file: InputFile
+  /** What stands after FROM. */
+  readonly from: string
+  readonly columns: ReadonlyMap<string, Column>
+}
+
+/** An expression, and whether a row of its input breaks it (for the search of the row to name). */
+export interface Conversion {
+  readonly sql: string
+  readonly fails: string
+  readonly expected: string
+}
+
+/** What a cell must become. `format` is a strptime format for calendar times in text. */
+export type Target = { readonly to: 'text' | 'number' | 'calendar'; readonly format?: string }
+
+/** Looks at the columns of a file; `wanted` are the ones to be read. */
+export async function describeFile(
+  connection: DuckDBConnection,
+  file: InputFile,
+  wanted: readonly string[],
+  where: string,
+  signal?: AbortSignal,
+): Promise<Relation> {
+  if (file.format === 'csv') return describeCsv(file, wanted, where)
+  return describeTyped(connection, file, wanted, where, signal)
+}
+
+async function describeCsv(file: InputFile, wanted: readonly string[], where: string): Promise<Relation> {
+  const header = await readCsvHeader(file, where)
+  for (const column of wanted) {
+    const count = header.columns.filter(one => one === column).length
+    if (count > 1) {
+      throw new SeqriskError('COLUMN_MISSING', sentence(where, `one column '${column}' in '${file.path}'`, count))
+    }
+  }
+  expectColumns(header.columns, wanted, file, where)
+  // Positions as names: header cells may repeat or be empty.
+  const types = header.columns.map((_, i) => `'c${i}': 'VARCHAR'`).join(', ')
+  const options = `auto_detect = false, header = true, delim = ${text(header.delimiter)}, quote = '"', escape = '"', nullstr = ''`
+  return {
+    file,
+    from: `read_csv([${text(file.path)}], ${options}, columns = {${types}})`,
+    columns: new Map(header.columns.map((one, i) => [one, { sql: `c${i}`, value: 'text', isList: false }])),
+  }
+}
+
+async function describeTyped(
+  connection: DuckDBConnection,
+  file: InputFile,
+  wanted: readonly string[],
+  where: string,
+  signal?: AbortSignal,
+): Promise<Relation> {
+  const isJson = file.format === 'jsonl'
+  const look = (options: string) => {
+    const reader = isJson ? `read_json([${text(file.path)}], format = 'newline_delimited'${options})` : parquet(file)
+    return rows(connection, `DESCRIBE SELECT * FROM ${reader}`, signal) as Promise<readonly (readonly string[])[]>
+  }
+  let found: readonly (readonly string[])[]
+  try {
+    found = await look('')
+    // The first look samples; a rare key may stand further down.
+    const isMissing = () => wanted.some(column => !found.some(([one]) => one === column))
+    if (isJson && isMissing()) found = await look(', sample_size = -1')
+  } catch (cause) {
+    signal?.throwIfAborted()
+    throw broken(file, cause, where)
+  }
+  expectColumns(
+    found.map(([one]) => one),
+    wanted,
+    file,
+    where,
+  )
+  const columns = new Map<string, Column>()
+  for (const [column, type] of found) {
+    const isList = type.endsWith('[]')
+    columns.set(column, {
+      sql: name(column),
+      value: isJson ? 'text' : valueClass(type.replace(/\[\d*\]$/, '')),
+      isList,
+    })
+  }
+  if (!isJson) return { file, from: parquet(file), columns }
+  // As text, so that no guess about a type changes a value; 'columns' also refuses rows that are no objects.
+  const types = found
+    .filter(([column]) => wanted.includes(column))
+    .map(([column, type]) => `${text(column)}: ${type.endsWith('[]') ? "'VARCHAR[]'" : "'VARCHAR'"}`)
+  const from = `read_json([${text(file.path)}], format = 'newline_delimited', columns = {${types.join(', ')}})`
+  return { file, from, columns }
+}
+
+function parquet(file: InputFile): string {
+  return `read_parquet([${text(file.path)}])`
+}
+
+function valueClass(type: string): ValueClass {
+  if (/^(DATE|TIMESTAMP)/.test(type)) return 'calendar'
+  return /INT|^(DOUBLE|FLOAT|DECIMAL|BOOLEAN)/.test(type) ? 'number' : 'text'
+}
+
+function expectColumns(found: readonly string[], wanted: readonly string[], file: InputFile, where: string): void {
+  const lost = wanted.filter(column => !found.includes(column))
+  if (lost.length === 0) return
+  const list = lost.map(column => `'${column}'`).join(', ')
+  const message = `[${where}] expected ${lost.length > 1 ? 'columns' : 'column'} ${list} in '${file.path}' but received ${found.join(', ')}; name the columns that exist`
+  throw new SeqriskError('COLUMN_MISSING', message)
+}
+
+/** How the value `sql` of a class becomes the target. An empty text is missing (NULL). */
+export function convert(sql: string, value: ValueClass, target: Target): Conversion {
+  const cell = value === 'text' ? `NULLIF(${sql}, '')` : sql
+  const never = 'false'
+  if (target.to === 'text') return { sql: `NULLIF(CAST(${sql} AS VARCHAR), '')`, fails: never, expected: 'text' }
+  if (target.to === 'number') {
+    const expected = 'a number'
+    if (value === 'calendar') return { sql: 'NULL', fails: `${cell} IS NOT NULL`, expected }
+    // DuckDB reads 1_000 as a number; here it is none.
+    const fails = `${cell} IS NOT NULL AND (TRY_CAST(${cell} AS DOUBLE) IS NULL OR contains(CAST(${cell} AS VARCHAR), '_'))`
+    return value === 'number'
+      ? { sql: `CAST(${cell} AS DOUBLE)`, fails: never, expected }
+      : { sql: `CAST(replace(${cell}, '_', '?') AS DOUBLE)`, fails, expected }
+  }
+  const micros = (time: string) => `epoch_us(CAST(${time} AS TIMESTAMPTZ)) / 1000.0`
+  if (target.format !== undefined && value === 'text') {
+    const format = text(target.format)
+    return {
+      sql: micros(`strptime(${cell}, ${format})`),
+      fails: `${cell} IS NOT NULL AND try_strptime(${cell}, ${format}) IS NULL`,
+      expected: `a time in the format ${target.format}`,
+    }
+  }
+  return {
+    sql: micros(cell),
+    fails: `${cell} IS NOT NULL AND epoch_us(TRY_CAST(${cell} AS TIMESTAMPTZ)) IS NULL`,
+    expected: 'an ISO date or date-time',
+  }
+}
+
+/** The error behind a failed read: the cell that breaks its rule, or what DuckDB says about the file. */
+export async function explain(
+  connection: DuckDBConnection,
+  relation: Relation,
+  source: string,
+  conversions: readonly (readonly [column: string, input: string, conversion: Conversion])[],
+  cause: unknown,
+  where: string,
+  signal?: AbortSignal,
+): Promise<Error> {
+  signal?.throwIfAborted()
+  const { file } = relation
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  const csv = /CSV Error on Line: (\d+)\s*\n(?:Original Line: (.*)\n)?(.*)/.exec(reason)
+  if (csv) {
+    const [, line, original, why] = csv
+    const seen = original === undefined ? why : `'${original.slice(0, 200)}' (${why.trim()})`
+    const message = `[${where}] expected a whole CSV row in line ${line} of '${file.path}' but received ${seen}; mend the file`
+    return new SeqriskError('FILE_BROKEN', message, { cause })
+  }
+  for (const [column, input, conversion] of conversions) {
+    if (conversion.fails === 'false') continue
+    const numbered = `SELECT row_number() OVER () AS row_number, * FROM ${source}`
+    const sql = `SELECT row_number, CAST(${input} AS VARCHAR) FROM (${numbered}) WHERE ${conversion.fails} ORDER BY row_number LIMIT 1`
+    const found = await rows(connection, sql, signal).catch(() => [])
+    if (found.length === 0) continue
+    const place = `column '${column}', row ${found[0][0]} of '${file.path}'`
+    const message = sentence(
+      where,
+      `${conversion.expected} in ${place}`,
+      found[0][1],
+      'mend the cell or leave it empty',
+    )
+    return new SeqriskError('CELL_INVALID', message, { cause })
+  }
+  return broken(file, cause, where)
+}

@@ -1,0 +1,95 @@
+// What every source of events gives: columnar chunks of whole entities, and the statistics that an encoding is fitted on.
+
+import type { FieldKind, Fields, Schema } from './schema.js'
+
+/** Words or codes: `codes[i]` is an index into `dictionary`, −1 where the value is missing. */
+export interface TextColumn {
+  readonly dictionary: readonly string[]
+  readonly codes: Int32Array
+}
+
+/** Numeric fields are Float64Array with NaN for missing, the others dictionary coded. */
+export type ColumnOf<K extends FieldKind> = K extends 'numeric' ? Float64Array : TextColumn
+
+/**
+ * Whole entities, in the order in which the source first names them; the events of each sorted by time, and on equal
+ * times in the order of the source. Entity i owns the events offsets[i] … offsets[i + 1] − 1 of every column.
+ */
+export interface EventChunk<F extends Fields = Fields> {
+  readonly ids: readonly string[]
+  readonly offsets: Int32Array
+  /** Milliseconds since 1970 UTC, or the number itself where the column holds numbers. */
+  readonly time: Float64Array
+  readonly columns: { readonly [N in keyof F]: ColumnOf<F[N]['kind']> }
+}
+
+/** What a long call reports: `done` of `total` (NaN while unknown) events in this phase. */
+export interface Progress {
+  readonly phase: string
+  readonly done: number
+  readonly total: number
+}
+
+export interface LongCall {
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: Progress) => void
+}
+
+export interface ChunkOptions extends LongCall {
+  /** A chunk is closed before it would pass this many events; a longer entity stands alone, whole. Default 16 384. */
+  readonly eventsPerChunk?: number
+}
+
+export const DEFAULT_EVENTS_PER_CHUNK = 16_384
+
+export interface SourceSummary {
+  readonly entities: number
+  readonly events: number
+  /** `calendar`: time is milliseconds since 1970 UTC; `number`: plain numbers. */
+  readonly time: 'calendar' | 'number'
+  /** Which parts of calendar times (UTC) take more than one value; all false for plain numbers. */
+  readonly varies: { readonly hour: boolean; readonly weekday: boolean; readonly day: boolean }
+}
+
+/** How often each value occurs: by falling count, equal counts by code points. Missing values are counted apart. */
+export interface ValueCounts {
+  readonly values: readonly string[]
+  readonly counts: Float64Array
+}
+
+/** Order statistics of finite values. */
+export interface NumberProfile {
+  /** All distinct values, ascending, when there are at most `buckets` of them; else null. */
+  readonly distinct: Float64Array | null
+  /** The quantiles 0, 1/buckets, …, 1 (discrete: values that occur); empty when there is no finite value. */
+  readonly quantiles: Float64Array
+}
+
+export interface EventSource<F extends Fields = Fields> {
+  readonly schema: Schema<F>
+  summary(options?: LongCall): Promise<SourceSummary>
+  /** Each call starts again from the first entity. */
+  chunks(options?: ChunkOptions): AsyncIterable<EventChunk<F>>
+  /** Distinct values of a categorical or text field in blocks, most frequent first. */
+  values(field: keyof F & string, options?: LongCall): AsyncIterable<ValueCounts>
+  /** How many events have no value in a categorical or text field. */
+  missing(field: keyof F & string, options?: LongCall): Promise<number>
+  /** Quantiles of a numeric field, or of the gaps to the previous event of the entity (`null`). */
+  numbers(field: (keyof F & string) | null, buckets: number, options?: LongCall): Promise<NumberProfile>
+  /** Gives back memory and temporary files; safe to call twice. */
+  close(): Promise<void>
+}
+
+/** Order by code points, which is also the order of UTF-8 bytes. */
+export function compareText(a: string, b: string): number {
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i)
+    const y = b.charCodeAt(i)
+    if (x === y) continue
+    const isXHigh = x >= 0xd800 && x < 0xe000
+    const isYHigh = y >= 0xd800 && y < 0xe000
+    return isXHigh === isYHigh ? x - y : isXHigh ? 1 : -1
+  }
+  return a.length - b.length
+}
