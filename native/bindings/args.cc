@@ -53,8 +53,8 @@ Args::Args(const Napi::CallbackInfo& info, const char* op) : info_(info), op_(op
   stream_ = unwrap_stream(value);
   if (!stream_) throw Error::type("[" + std::string(op_) + "] expected a stream but received " + describe(value));
   if (stream().closed()) {
-    throw Error::coded("CLOSED", "[" + std::string(op_) +
-                                     "] expected an open stream but received a closed one; open a new device");
+    throw Error::coded(
+        "CLOSED", "[" + std::string(op_) + "] expected an open stream but received a closed one; open a new device");
   }
 }
 
@@ -192,7 +192,9 @@ int64_t Args::list_begin(const char* name) {
   return list_.Length();
 }
 
-void Args::list_end() { in_list_ = false; }
+void Args::list_end() {
+  in_list_ = false;
+}
 
 void Args::allow_alias(const float* output, const float* input) {
   aliases_.emplace_back(reinterpret_cast<const std::byte*>(output), reinterpret_cast<const std::byte*>(input));
@@ -200,8 +202,8 @@ void Args::allow_alias(const float* output, const float* input) {
 
 void Args::finish() {
   if (position_ < info_.Length()) {
-    throw Error::type("[" + std::string(op_) + "] expected " + std::to_string(position_) +
-                      " arguments but received " + std::to_string(info_.Length()));
+    throw Error::type("[" + std::string(op_) + "] expected " + std::to_string(position_) + " arguments but received " +
+                      std::to_string(info_.Length()));
   }
   for (const Range& out : ranges_) {
     if (!out.written) continue;

@@ -39,7 +39,7 @@ class Dim {
 // One axis of a wanted shape: a Dim that may still be open, or a fixed size.
 class Axis {
  public:
-  Axis(Dim& dim) : dim_(&dim) {}        // NOLINT
+  Axis(Dim& dim) : dim_(&dim) {}          // NOLINT
   Axis(int64_t fixed) : fixed_(fixed) {}  // NOLINT
   bool accept(int64_t size) const {
     if (dim_ && !dim_->bound()) dim_->bind(size);
@@ -150,8 +150,9 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Body body) {
   } catch (const Napi::Error&) {
     throw;
   } catch (const std::bad_alloc&) {
-    throw to_js_error(info.Env(), Error::coded("OUT_OF_MEMORY", "[native] expected memory but received none; use "
-                                                                "smaller batches"));
+    throw to_js_error(info.Env(), Error::coded("OUT_OF_MEMORY",
+                                               "[native] expected memory but received none; use "
+                                               "smaller batches"));
   } catch (const std::exception& error) {
     throw to_js_error(info.Env(), Error::coded("INTERNAL", std::string("[native] ") + error.what()));
   }

@@ -12,9 +12,13 @@ struct Environment::Pending {
   std::optional<Error> error;
 };
 
-void Environment::attach(Napi::Env env) { env.SetInstanceData(new Environment(env)); }
+void Environment::attach(Napi::Env env) {
+  env.SetInstanceData(new Environment(env));
+}
 
-Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+Environment& Environment::of(Napi::Env env) {
+  return *env.GetInstanceData<Environment>();
+}
 
 Environment::Environment(Napi::Env env) {
   channel_ = Channel::New(env, "seqrisk", 0, 1, static_cast<std::nullptr_t*>(nullptr));
@@ -35,7 +39,9 @@ void Environment::add_stream(const std::shared_ptr<Stream>& stream) {
   streams_.push_back(stream);
 }
 
-void Environment::set_error_class(Napi::Function error_class) { error_class_ = Napi::Persistent(error_class); }
+void Environment::set_error_class(Napi::Function error_class) {
+  error_class_ = Napi::Persistent(error_class);
+}
 
 Napi::Error Environment::coded_error(Napi::Env env, const Error& error) {
   if (!error_class_.IsEmpty()) {

@@ -25,7 +25,9 @@ T* unwrap(const Napi::Value& value, const napi_type_tag& tag) {
 
 }  // namespace
 
-const char* name_of(DType dtype) { return dtype == DType::float32 ? "float32" : "int32"; }
+const char* name_of(DType dtype) {
+  return dtype == DType::float32 ? "float32" : "int32";
+}
 
 int64_t Tensor::elements() const {
   int64_t count = 1;
@@ -33,12 +35,24 @@ int64_t Tensor::elements() const {
   return count;
 }
 
-Napi::Value wrap_stream(Napi::Env env, StreamHandle stream) { return wrap(env, std::move(stream), kStreamTag); }
-Napi::Value wrap_tensor(Napi::Env env, Tensor tensor) { return wrap(env, std::move(tensor), kTensorTag); }
-Napi::Value wrap_offsets(Napi::Env env, Offsets offsets) { return wrap(env, std::move(offsets), kOffsetsTag); }
+Napi::Value wrap_stream(Napi::Env env, StreamHandle stream) {
+  return wrap(env, std::move(stream), kStreamTag);
+}
+Napi::Value wrap_tensor(Napi::Env env, Tensor tensor) {
+  return wrap(env, std::move(tensor), kTensorTag);
+}
+Napi::Value wrap_offsets(Napi::Env env, Offsets offsets) {
+  return wrap(env, std::move(offsets), kOffsetsTag);
+}
 
-StreamHandle* unwrap_stream(const Napi::Value& value) { return unwrap<StreamHandle>(value, kStreamTag); }
-Tensor* unwrap_tensor(const Napi::Value& value) { return unwrap<Tensor>(value, kTensorTag); }
-Offsets* unwrap_offsets(const Napi::Value& value) { return unwrap<Offsets>(value, kOffsetsTag); }
+StreamHandle* unwrap_stream(const Napi::Value& value) {
+  return unwrap<StreamHandle>(value, kStreamTag);
+}
+Tensor* unwrap_tensor(const Napi::Value& value) {
+  return unwrap<Tensor>(value, kTensorTag);
+}
+Offsets* unwrap_offsets(const Napi::Value& value) {
+  return unwrap<Offsets>(value, kOffsetsTag);
+}
 
 }  // namespace seqrisk

@@ -51,9 +51,7 @@ struct Offsets {
   int64_t events;
   int32_t max_length;
 
-  Packing packing() const {
-    return {reinterpret_cast<const int32_t*>(buffer->data()), sequences, events, max_length};
-  }
+  Packing packing() const { return {reinterpret_cast<const int32_t*>(buffer->data()), sequences, events, max_length}; }
 };
 
 using StreamHandle = std::shared_ptr<Stream>;

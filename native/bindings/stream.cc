@@ -12,7 +12,9 @@ constexpr double kMaxSafeInteger = 9007199254740991.0;
 
 using Info = Napi::CallbackInfo;
 
-Napi::Value argument(const Info& info, size_t i) { return i < info.Length() ? info[i] : info.Env().Undefined(); }
+Napi::Value argument(const Info& info, size_t i) {
+  return i < info.Length() ? info[i] : info.Env().Undefined();
+}
 
 Stream& stream_of(const Info& info, const char* where) {
   StreamHandle* stream = unwrap_stream(argument(info, 0));

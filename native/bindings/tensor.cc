@@ -14,7 +14,9 @@ using Info = Napi::CallbackInfo;
 constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr size_t kMaxAxes = 4;
 
-Napi::Value argument(const Info& info, size_t i) { return i < info.Length() ? info[i] : info.Env().Undefined(); }
+Napi::Value argument(const Info& info, size_t i) {
+  return i < info.Length() ? info[i] : info.Env().Undefined();
+}
 
 std::shared_ptr<Stream> open_stream(const Info& info, const std::string& where) {
   StreamHandle* stream = unwrap_stream(argument(info, 0));
@@ -130,8 +132,8 @@ Napi::Value tensor_write(const Info& info) {
   Tensor& tensor = live_tensor(info, where);
   const HostArray array = host_array(argument(info, 1), tensor.dtype, where);
   if (array.elements != tensor.elements()) {
-    throw Error::range(where + std::to_string(tensor.elements()) + " values for shape " +
-                       describe_shape(tensor.shape) + " but received " + std::to_string(array.elements));
+    throw Error::range(where + std::to_string(tensor.elements()) + " values for shape " + describe_shape(tensor.shape) +
+                       " but received " + std::to_string(array.elements));
   }
   tensor.buffer->stream().upload(tensor.data(), array.data, static_cast<size_t>(array.elements) * 4);
   return info.Env().Undefined();

@@ -58,10 +58,9 @@ Block* Allocator::allocate(size_t bytes, const QueueClock& clock, const char* wh
   const size_t wanted = rounded(bytes);
   ++stats_.allocations;
   const auto refuse = [&](const std::string& why) {
-    return Error::coded("OUT_OF_MEMORY", "[" + std::string(where) + "] expected to allocate " +
-                                             std::to_string(wanted) + " bytes but " + why + " (" +
-                                             std::to_string(stats_.live_bytes) + " bytes in use, " +
-                                             std::to_string(stats_.cached_bytes) +
+    return Error::coded("OUT_OF_MEMORY", "[" + std::string(where) + "] expected to allocate " + std::to_string(wanted) +
+                                             " bytes but " + why + " (" + std::to_string(stats_.live_bytes) +
+                                             " bytes in use, " + std::to_string(stats_.cached_bytes) +
                                              " cached); use smaller batches or free tensors");
   };
   if (fail_after_ != 0 && --fail_after_ == 0) throw refuse("the allocation was made to fail");

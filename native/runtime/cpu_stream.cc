@@ -23,7 +23,9 @@ CpuStream::CpuStream(const StreamOptions& options)
   worker_ = std::thread([this] { work(); });
 }
 
-CpuStream::~CpuStream() { close(); }
+CpuStream::~CpuStream() {
+  close();
+}
 
 Block* CpuStream::allocate(size_t bytes, const char* where) {
   Block* block = allocator_.allocate(guard_ ? bytes + 2 * kGuardBytes : bytes, clock(), where);
@@ -46,9 +48,9 @@ void CpuStream::release(Block* block) {
                  return true;
                };
                if (!intact(0, kGuardBytes) || !intact(kGuardBytes + used, bytes)) {
-                 error_ = Error::coded("GUARD", "[guard] expected the bytes around a buffer of " +
-                                                    std::to_string(used) +
-                                                    " bytes to be untouched but received a write; a kernel overruns");
+                 error_ =
+                     Error::coded("GUARD", "[guard] expected the bytes around a buffer of " + std::to_string(used) +
+                                               " bytes to be untouched but received a write; a kernel overruns");
                }
              },
              nullptr});
@@ -114,10 +116,10 @@ void CpuStream::submit_bytes(Kernel kernel, const void* arguments, size_t bytes,
 void CpuStream::run_kernel(Kernel kernel, const void* arguments) {
   const char* name = "";
   switch (kernel) {
-#define SEQRISK_KERNEL(function, Arguments)                                \
-  case Kernel::function:                                                   \
-    name = #function;                                                      \
-    table_.function(*static_cast<const Arguments*>(arguments), pool_);     \
+#define SEQRISK_KERNEL(function, Arguments)                            \
+  case Kernel::function:                                               \
+    name = #function;                                                  \
+    table_.function(*static_cast<const Arguments*>(arguments), pool_); \
     break;
 #include "ops/kernels.def"
 #undef SEQRISK_KERNEL
@@ -162,7 +164,9 @@ void CpuStream::fill(std::byte* device, uint32_t pattern, size_t words) {
            nullptr});
 }
 
-void CpuStream::fence(Completion done) { enqueue({nullptr, std::move(done)}); }
+void CpuStream::fence(Completion done) {
+  enqueue({nullptr, std::move(done)});
+}
 
 void CpuStream::cancel() {
   const std::lock_guard lock(mutex_);

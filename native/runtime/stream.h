@@ -21,9 +21,9 @@ using Completion = std::function<void(const std::optional<Error>& error)>;
 
 struct StreamOptions {
   int threads = 1;
-  std::string variant;                // empty: $SEQRISK_VARIANT or the best supported
-  size_t memory_limit = SIZE_MAX;     // bytes
-  bool guard = false;                 // poison fresh memory with NaN and check guard bytes behind every buffer
+  std::string variant;             // empty: $SEQRISK_VARIANT or the best supported
+  size_t memory_limit = SIZE_MAX;  // bytes
+  bool guard = false;              // poison fresh memory with NaN and check guard bytes behind every buffer
 };
 
 class Stream {

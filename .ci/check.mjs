@@ -1,0 +1,112 @@
+// Checks that no compiler makes: layers, formatting of C++, what the binary exports, symbols of vector code.
+//
+//   node .ci/check.mjs [--format]    with --format, C++ is formatted in place
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const problems = []
+
+const files = spawnSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  cwd: root,
+  encoding: 'utf8',
+})
+  .stdout.split('\n')
+  .filter(name => name && existsSync(join(root, name)))
+const cpp = files.filter(name => /\.(h|cc|cu|cuh|def)$/.test(name))
+
+layers()
+nodeApiStaysInBindings()
+formatting()
+symbols()
+exportsOfBinary()
+
+for (const problem of problems) console.error(problem)
+console.log(`check: ${files.length} files, ${problems.length} problems`)
+process.exit(problems.length === 0 ? 0 : 1)
+
+/** Who may import whom in lib/: a file of one of these folders imports from no other place than these. */
+function layers() {
+  const allowed = {
+    'lib/util/': ['lib/util/'],
+    'lib/reference/': ['lib/reference/'],
+    'lib/runtime/': ['lib/runtime/', 'lib/util/', 'lib/native.ts', 'lib/ops/adamw.ts', 'binding.d.ts'],
+    'lib/ops/': ['lib/ops/', 'lib/runtime/', 'lib/util/', 'lib/native.ts', 'binding.d.ts'],
+    'lib/events/': ['lib/events/', 'lib/util/'],
+  }
+  for (const name of files.filter(name => /^lib\/.*\.ts$/.test(name))) {
+    const text = readFileSync(join(root, name), 'utf8')
+    for (const [, target] of text.matchAll(/from '(\.{1,2}\/[^']+)'/g)) {
+      const path = join(name, '..', target).replace(/\.js$/, '.ts').replace('binding.ts', 'binding.d.ts')
+      const [, rules] = Object.entries(allowed).find(([folder]) => name.startsWith(folder)) ?? []
+      if (rules && !rules.some(rule => path.startsWith(rule)))
+        problems.push(`${name}: imports ${path}, a layer above it`)
+      if (path === 'lib/native.ts' && !/^lib\/(ops|runtime)\//.test(name))
+        problems.push(`${name}: only ops and runtime touch the addon`)
+    }
+  }
+}
+
+function nodeApiStaysInBindings() {
+  for (const name of cpp) {
+    const text = readFileSync(join(root, name), 'utf8')
+    if (/#include <(napi|node_api)\.h>/.test(text) && !name.startsWith('native/bindings/')) {
+      problems.push(`${name}: Node-API belongs under native/bindings`)
+    }
+    if (name.startsWith('native/kernels/') && /#include <(vector|string|thread|mutex|memory|map)>/.test(text)) {
+      problems.push(`${name}: kernels use no std containers, threads or ownership`)
+    }
+  }
+}
+
+function formatting() {
+  const formatter = 'clang-format-19'
+  const sources = cpp.filter(name => !name.endsWith('.def'))
+  if (sources.length === 0) return
+  const inPlace = process.argv.includes('--format')
+  const result = spawnSync(formatter, [inPlace ? '-i' : '--dry-run', '--Werror', ...sources], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+  if (result.error) return console.log(`check: C++ formatting not checked, ${formatter} is not installed`)
+  if (result.status !== 0)
+    problems.push(`${result.stderr.trim().split('\n').slice(0, 10).join('\n')}\nrun npm run format`)
+}
+
+/**
+ * Objects compiled for wide vectors must not define symbols that the linker could keep for everybody: weak copies of
+ * inline functions from outside their own namespace would be illegal instructions on older processors.
+ */
+function symbols() {
+  for (const variant of ['avx2', 'avx512']) {
+    const folder = join(root, 'build', 'CMakeFiles', `seqrisk_kernels_${variant}.dir`)
+    if (!existsSync(folder)) continue
+    const objects = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.o'))
+    for (const object of objects) {
+      const listing =
+        spawnSync('nm', ['--demangle', '--defined-only', join(folder, object)], { encoding: 'utf8' }).stdout ?? ''
+      for (const line of listing.split('\n')) {
+        const [, kind, symbol] = /^[0-9a-f]* ([A-Za-z]) (.*)$/.exec(line) ?? []
+        const isOwn = symbol?.includes(`seqrisk::${variant}::`) || /hwy::N_AVX|hwy::detail::/.test(symbol ?? '')
+        if (/[WVu]/.test(kind ?? '') && !isOwn) problems.push(`${variant}/${object}: shared symbol ${symbol}`)
+      }
+    }
+  }
+}
+
+function exportsOfBinary() {
+  const binary = join(root, 'build', 'Release', 'seqrisk.node')
+  if (!existsSync(binary) || process.platform !== 'linux') return
+  const listing = spawnSync('nm', ['-D', '--defined-only', binary], { encoding: 'utf8' }).stdout ?? ''
+  const names = listing
+    .split('\n')
+    .filter(Boolean)
+    .map(line => line.split(' ').at(-1))
+    .sort()
+  const wanted = ['napi_register_module_v1', 'node_api_module_get_api_version_v1']
+  if (names.join() !== wanted.join())
+    problems.push(`seqrisk.node exports ${names.join(', ')} instead of ${wanted.join(', ')}`)
+}
