@@ -77,4 +77,14 @@ export interface Binding {
     dweight: TensorHandle,
     dbias: TensorHandle,
   ): void
+
+  logistic_gradient(
+    stream: StreamHandle,
+    x: TensorHandle,
+    target: TensorHandle,
+    problem: TensorHandle,
+    weight: TensorHandle,
+    loss: TensorHandle,
+    gradient: TensorHandle,
+  ): void
 }

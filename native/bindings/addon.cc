@@ -11,6 +11,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_stream(exports);
   seqrisk::register_tensor(exports);
   seqrisk::register_layer_norm(exports);
+  seqrisk::register_logistic(exports);
   return exports;
 }
 

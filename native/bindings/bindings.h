@@ -8,5 +8,6 @@ namespace seqrisk {
 void register_stream(Napi::Object& exports);
 void register_tensor(Napi::Object& exports);
 void register_layer_norm(Napi::Object& exports);
+void register_logistic(Napi::Object& exports);
 
 }  // namespace seqrisk

@@ -2,5 +2,6 @@
 #pragma once
 
 #include "ops/layer_norm.h"
+#include "ops/logistic.h"
 #include "ops/packing.h"
 #include "ops/workers.h"
