@@ -86,5 +86,6 @@ export interface Binding {
     weight: TensorHandle,
     loss: TensorHandle,
     gradient: TensorHandle,
+    scores: TensorHandle | null | undefined,
   ): void
 }

@@ -15,6 +15,7 @@ void logistic_gradient(Args& args) {
   call.weight = args.input("weight", {active, outputs, width});
   call.loss = args.output("loss", {active, 2});
   call.gradient = args.output("gradient", {active, outputs, width});
+  call.scores = args.optional_output("scores", {active, outputs, rows});
   args.finish();
   if (outputs < 1) args.refuse("at least one output", "none");
   call.rows = rows;

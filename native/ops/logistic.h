@@ -21,6 +21,7 @@ struct LogisticGradient {
   const float* weight;     // (active, outputs, width)
   float* loss;             // (active, 2): a float64 as the sum of two float32, the large one first
   float* gradient;         // (active, outputs, width)
+  float* scores;           // (active, outputs, rows): the z of every row, or null
   std::byte* scratch;      // logistic_gradient_scratch() bytes
   Fault* fault;
   int64_t rows;

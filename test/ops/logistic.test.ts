@@ -35,33 +35,35 @@ function problem(rows: number, width: number, problems: number, outputs: number,
   }
 }
 
-async function run(device: Device, p: Problem): Promise<{ loss: Float32Array; gradient: Float32Array }> {
-  const { loss, gradient } = scope(() =>
+async function run(device: Device, p: Problem): Promise<Record<'loss' | 'gradient' | 'scores', Float32Array>> {
+  const { loss, gradient, scores } = scope(() =>
     logisticGradient(
       Tensor.from(device, Float32Array.from(p.x), [p.rows, p.width]),
       Tensor.from(device, p.target, [p.problems, p.rows]),
       Tensor.from(device, p.problem),
       Tensor.from(device, Float32Array.from(p.weight), [p.problem.length, p.outputs, p.width]),
+      true,
     ),
   )
-  const read = await Promise.all([loss.read(), gradient.read()])
-  loss.dispose()
-  gradient.dispose()
-  return { loss: read[0], gradient: read[1] }
+  const read = await Promise.all([loss, gradient, scores!].map(tensor => tensor.read()))
+  for (const tensor of [loss, gradient, scores!]) tensor.dispose()
+  return { loss: read[0], gradient: read[1], scores: read[2] }
 }
 
 function wanted(p: Problem) {
   const losses: number[] = []
   const gradients: number[] = []
+  const allScores: number[] = []
   const size = p.outputs * p.width
   p.problem.forEach((id, a) => {
     const target = p.target.subarray(id * p.rows, (id + 1) * p.rows)
     const weight = p.weight.subarray(a * size, (a + 1) * size)
-    const { loss, gradient } = reference(p.x, target, weight, p.rows, p.width, p.outputs)
+    const { loss, gradient, scores } = reference(p.x, target, weight, p.rows, p.width, p.outputs)
     losses.push(loss)
     gradients.push(...gradient)
+    allScores.push(...scores)
   })
-  return { losses, gradients }
+  return { losses, gradients, scores: allScores }
 }
 
 describe('logistic', () => {
@@ -84,6 +86,7 @@ describe('logistic', () => {
       const perRow = 8 * Math.sqrt(p.width) * 2 ** -24
       const sums = Float64Array.from(want.losses, (_, a) => got.loss[2 * a] + got.loss[2 * a + 1])
       expectClose(sums, want.losses, { absolute: p.rows * perRow }, 'loss')
+      expectClose(got.scores, want.scores, { absolute: 4 * perRow }, 'scores')
       expectClose(got.gradient, want.gradients, { absolute: 4 * p.rows * perRow }, 'gradient')
     })
 
@@ -92,7 +95,7 @@ describe('logistic', () => {
       const [one, two, three] = await Promise.all(
         [1, 2, 3].map(threads => run(openDevice({ variant: device.variant, threads }), p)),
       )
-      for (const key of ['loss', 'gradient'] as const) {
+      for (const key of ['loss', 'gradient', 'scores'] as const) {
         expectSameBits(two[key], one[key], key)
         expectSameBits(three[key], one[key], key)
       }

@@ -205,6 +205,9 @@ void logistic_gradient(const LogisticGradient& a, Workers& workers) {
       const int64_t count = smaller(kTile, end - row);
       const float* x = a.x + row * a.width;
       tile_scores(x, count, a.weight, lines, a.width, scores);
+      for (int64_t line = 0; a.scores && line < lines; ++line) {
+        for (int64_t r = 0; r < count; ++r) a.scores[line * a.rows + row + r] = scores[line * kTile + r];
+      }
       for (int64_t i = 0; i < a.active; ++i) {
         float target[kTile];
         const int64_t start = a.problem[i] * a.rows + row;
