@@ -55,6 +55,36 @@ export interface Binding {
   offsets_create(stream: StreamHandle, offsets: Int32Array): OffsetsHandle
   offsets_dispose(offsets: OffsetsHandle): void
 
+  gated_dwconv_forward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    weight: TensorHandle,
+    bias: TensorHandle,
+    gateWeight: TensorHandle,
+    gateBias: TensorHandle,
+    offsets: OffsetsHandle,
+    dilation: number,
+    causal: boolean,
+    out: TensorHandle,
+  ): void
+  gated_dwconv_backward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    weight: TensorHandle,
+    bias: TensorHandle,
+    gateWeight: TensorHandle,
+    gateBias: TensorHandle,
+    offsets: OffsetsHandle,
+    dilation: number,
+    causal: boolean,
+    dout: TensorHandle,
+    dx: TensorHandle | null | undefined,
+    accumulateDx: boolean,
+    dweight: TensorHandle,
+    dbias: TensorHandle,
+    dgateWeight: TensorHandle,
+    dgateBias: TensorHandle,
+  ): void
   layer_norm_forward(
     stream: StreamHandle,
     x: TensorHandle,

@@ -10,6 +10,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::Environment::attach(env);
   seqrisk::register_stream(exports);
   seqrisk::register_tensor(exports);
+  seqrisk::register_gated_dwconv(exports);
   seqrisk::register_layer_norm(exports);
   seqrisk::register_logistic(exports);
   return exports;

@@ -7,6 +7,7 @@ namespace seqrisk {
 
 void register_stream(Napi::Object& exports);
 void register_tensor(Napi::Object& exports);
+void register_gated_dwconv(Napi::Object& exports);
 void register_layer_norm(Napi::Object& exports);
 void register_logistic(Napi::Object& exports);
 

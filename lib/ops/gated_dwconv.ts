@@ -1,0 +1,75 @@
+import { binding } from '../native.js'
+import { currentTape } from '../runtime/tape.js'
+import { type Offsets, Tensor } from '../runtime/tensor.js'
+import { expectOptions } from '../util/errors.js'
+import { parameterGradient } from './gradients.js'
+
+export interface ConvolutionOptions {
+  /** Events between two taps. Default 1. */
+  readonly dilation?: number
+  /** Read only an event itself and earlier ones. Default: the filter is centred. */
+  readonly causal?: boolean
+}
+
+/**
+ * Depthwise convolution with a gate, channel by channel, inside each sequence of a packed batch:
+ *   `out[t] = (Σ_k weight[k] ⊙ x[t + r(k − o)] + bias) ⊙ σ(Σ_k gateWeight[k] ⊙ x[t + r(k − o)] + gateBias)`
+ * with r the dilation and o = ⌊width/2⌋, or width − 1 when causal; x is 0 outside its own sequence.
+ * @param x           (events, channels) float32
+ * @param weight      (width, channels) float32, width odd, 1 … 255
+ * @param bias        (channels) float32
+ * @param gateWeight  (width, channels) float32
+ * @param gateBias    (channels) float32
+ * @returns           (events, channels) float32. A sequence gets the same bits alone and in any batch.
+ * @throws {RangeError} for an even or larger width, a dilation below 1, or a shape that differs
+ * Source: gated linear units, Dauphin et al. 2017, eq. 1, with depthwise filters.
+ */
+export function gatedDwconv(
+  x: Tensor<'float32'>,
+  weight: Tensor<'float32'>,
+  bias: Tensor<'float32'>,
+  gateWeight: Tensor<'float32'>,
+  gateBias: Tensor<'float32'>,
+  offsets: Offsets,
+  options: ConvolutionOptions = {},
+): Tensor<'float32'> {
+  expectOptions('gatedDwconv', options, ['dilation', 'causal'])
+  const { dilation = 1, causal = false } = options
+  const { device } = x
+  const tape = currentTape()
+  const out = Tensor.empty(device, 'float32', x.shape)
+  binding.gated_dwconv_forward(
+    device.handle,
+    x.handle,
+    weight.handle,
+    bias.handle,
+    gateWeight.handle,
+    gateBias.handle,
+    offsets.handle,
+    dilation,
+    causal,
+    out.handle,
+  )
+  tape?.add(out, [x, weight, bias, gateWeight, gateBias], dout => {
+    const dx = tape.slot(x)
+    binding.gated_dwconv_backward(
+      device.handle,
+      x.handle,
+      weight.handle,
+      bias.handle,
+      gateWeight.handle,
+      gateBias.handle,
+      offsets.handle,
+      dilation,
+      causal,
+      dout.handle,
+      dx?.tensor.handle,
+      dx?.accumulate ?? false,
+      parameterGradient(tape, weight).handle,
+      parameterGradient(tape, bias).handle,
+      parameterGradient(tape, gateWeight).handle,
+      parameterGradient(tape, gateBias).handle,
+    )
+  })
+  return out
+}

@@ -1,0 +1,68 @@
+#include "ops/gated_dwconv.h"
+
+#include "bindings/args.h"
+#include "bindings/bindings.h"
+
+namespace seqrisk {
+namespace {
+
+int64_t odd_width(const Args& args, int64_t width) {
+  if (width >= 1 && width <= kGatedDwconvMaxWidth && width % 2 == 1) return width;
+  args.refuse("weight with an odd width from 1 to " + std::to_string(kGatedDwconvMaxWidth), std::to_string(width));
+}
+
+void gated_dwconv_forward(Args& args) {
+  Dim events, channels, width;
+  GatedDwconvForward call{};
+  call.x = args.input("x", {events, channels});
+  call.weight = args.input("weight", {width, channels});
+  call.bias = args.input("bias", {channels});
+  call.gate_weight = args.input("gate_weight", {width, channels});
+  call.gate_bias = args.input("gate_bias", {channels});
+  call.packing = args.offsets("offsets", events);
+  call.dilation = args.integer("dilation", 1, INT32_MAX);
+  call.causal = args.flag("causal");
+  call.out = args.output("out", {events, channels});
+  args.finish();
+  call.channels = channels;
+  call.width = odd_width(args, width);
+  const Scratch scratch = args.scratch(gated_dwconv_forward_scratch(channels, width));
+  call.scratch = scratch.floats();
+  args.stream().submit(Kernel::gated_dwconv_forward, call);
+}
+
+void gated_dwconv_backward(Args& args) {
+  Dim events, channels, width;
+  GatedDwconvBackward call{};
+  call.x = args.input("x", {events, channels});
+  call.weight = args.input("weight", {width, channels});
+  call.bias = args.input("bias", {channels});
+  call.gate_weight = args.input("gate_weight", {width, channels});
+  call.gate_bias = args.input("gate_bias", {channels});
+  call.packing = args.offsets("offsets", events);
+  call.dilation = args.integer("dilation", 1, INT32_MAX);
+  call.causal = args.flag("causal");
+  call.dout = args.input("dout", {events, channels});
+  call.dx = args.optional_output("dx", {events, channels});
+  call.accumulate_dx = args.flag("accumulate_dx");
+  call.dweight = args.output("dweight", {width, channels});
+  call.dbias = args.output("dbias", {channels});
+  call.dgate_weight = args.output("dgate_weight", {width, channels});
+  call.dgate_bias = args.output("dgate_bias", {channels});
+  args.finish();
+  call.channels = channels;
+  call.width = odd_width(args, width);
+  const GatedDwconvCut cut = gated_dwconv_cut(call.packing, channels, width, call.dilation, call.causal);
+  const Scratch scratch = args.scratch(gated_dwconv_backward_scratch(cut, channels, width, args.stream().threads()));
+  call.scratch = scratch.floats();
+  args.stream().submit(Kernel::gated_dwconv_backward, call);
+}
+
+}  // namespace
+
+void register_gated_dwconv(Napi::Object& exports) {
+  add_op<gated_dwconv_forward>(exports, "gated_dwconv_forward");
+  add_op<gated_dwconv_backward>(exports, "gated_dwconv_backward");
+}
+
+}  // namespace seqrisk

@@ -1,0 +1,367 @@
+// gated_dwconv on the CPU: one pass over memory each way; see taps-inl.h for how a tile of events is summed.
+#include "ops/gated_dwconv.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/math-inl.h"
+#include "kernels/cpu/taps-inl.h"
+#include "kernels/cpu/variant.h"
+#include "ops/workers.h"
+
+namespace seqrisk::SEQRISK_VARIANT {
+namespace {
+
+constexpr int64_t kEventsPerTask = 64;
+
+// Filters as the tiles read them: per block of kFloatLanes channels the two biases, then per tap the two weights. The
+// partial sums of their gradients have the same layout.
+int64_t filter_block(int64_t width) {
+  return 2 * (width + 1) * kFloatLanes;
+}
+int64_t blocks_of(int64_t channels) {
+  return (channels + kFloatLanes - 1) / kFloatLanes;
+}
+
+template <class Arguments>
+void pack_filters(const Arguments& a, Workers& workers) {
+  const Floats d;
+  workers.run(blocks_of(a.channels), [&](int64_t block, int) {
+    const int64_t c = block * kFloatLanes;
+    const int64_t count = std::min(kFloatLanes, a.channels - c);
+    float* to = a.scratch + block * filter_block(a.width);
+    hn::Store(load_first(d, count, a.bias + c), d, to);
+    hn::Store(load_first(d, count, a.gate_bias + c), d, to + kFloatLanes);
+    for (int64_t k = 0; k < a.width; ++k) {
+      to += 2 * kFloatLanes;
+      hn::Store(load_first(d, count, a.weight + k * a.channels + c), d, to);
+      hn::Store(load_first(d, count, a.gate_weight + k * a.channels + c), d, to + kFloatLanes);
+    }
+  });
+}
+
+// One vector's width of channels, from channel `first` on. kWhole: none of its lanes lies beyond the last channel.
+template <bool kWhole>
+struct Lanes {
+  int64_t first;
+  int64_t count;
+
+  HWY_INLINE FloatVec load(const float* from) const {
+    const Floats d;
+    if constexpr (kWhole) {
+      return hn::LoadU(d, from);
+    } else {
+      return load_first(d, count, from);
+    }
+  }
+  HWY_INLINE void store(FloatVec v, float* to) const {
+    const Floats d;
+    if constexpr (kWhole) {
+      hn::StoreU(v, d, to);
+    } else {
+      store_first(v, d, count, to);
+    }
+  }
+};
+
+// Calls f(block, lanes) for the blocks of channels in [begin, end).
+template <class F>
+HWY_INLINE void for_each_block(int64_t channels, int64_t begin, int64_t end, F&& f) {
+  const int64_t whole = std::min(end, channels / kFloatLanes);
+  for (int64_t block = begin; block < whole; ++block) f(block, Lanes<true>{block * kFloatLanes, kFloatLanes});
+  if (whole < end) f(whole, Lanes<false>{whole * kFloatLanes, channels - whole * kFloatLanes});
+}
+
+// The two factors of the output at the rows of a tile, or their gradients.
+struct Factors {
+  FloatVec value[kTileRows];
+  FloatVec gate[kTileRows];  // before the sigmoid
+};
+
+template <bool kWhole>
+struct SumFactors {
+  Factors& sums;
+  const float* filter;  // of tap 0
+  const Lanes<kWhole>& lanes;
+
+  template <class Rows>
+  HWY_INLINE void operator()(int64_t k, Rows rows) const {
+    const Floats d;
+    const FloatVec weight = hn::Load(d, filter + k * 2 * kFloatLanes);
+    const FloatVec gate_weight = hn::Load(d, filter + k * 2 * kFloatLanes + kFloatLanes);
+    unroll<kTileRows>([&](auto j) {
+      const FloatVec x = lanes.load(rows.at(j));
+      sums.value[j] = hn::MulAdd(weight, x, sums.value[j]);
+      sums.gate[j] = hn::MulAdd(gate_weight, x, sums.gate[j]);
+    });
+  }
+};
+
+template <bool kWhole, class Arguments>
+HWY_INLINE void sum_factors(const Arguments& a, const Tile& tile, const Taps& taps, int64_t block,
+                            const Lanes<kWhole>& lanes, Factors& sums) {
+  const Floats d;
+  const float* filter = a.scratch + block * filter_block(a.width);
+  const FloatVec bias = hn::Load(d, filter);
+  const FloatVec gate_bias = hn::Load(d, filter + kFloatLanes);
+  unroll<kTileRows>([&](auto j) {
+    sums.value[j] = bias;
+    sums.gate[j] = gate_bias;
+  });
+  for_each_tap<false>(tile, taps, a.x + lanes.first, 0, a.channels,
+                      SumFactors<kWhole>{sums, filter + 2 * kFloatLanes, lanes});
+  // −0 becomes +0, whichever zeros the tile added.
+  unroll<kTileRows>([&](auto j) { sums.value[j] = hn::Add(sums.value[j], hn::Zero(d)); });
+}
+
+template <bool kWhole>
+void forward_tile(const GatedDwconvForward& a, const Tile& tile, const Taps& taps, int64_t block,
+                  const Lanes<kWhole>& lanes) {
+  Factors sums;
+  sum_factors(a, tile, taps, block, lanes, sums);
+  float* out = a.out + tile.first * a.channels + lanes.first;
+  unroll<kTileRows>([&](auto j) {
+    if (j < tile.rows) lanes.store(hn::Mul(sums.value[j], sigmoid(sums.gate[j])), out + j * a.channels);
+  });
+}
+
+// Gradients of the factors as the backward keeps them: per event a vector for the value, then one for the gate.
+constexpr int64_t kFactorStride = 2 * kFloatLanes;
+
+template <bool kWhole>
+struct SumFilterGradients {
+  const Factors& gradients;
+  float* partial;  // of tap 0
+  const Lanes<kWhole>& lanes;
+
+  template <class Rows>
+  HWY_INLINE void operator()(int64_t k, Rows rows) const {
+    const Floats d;
+    float* at = partial + k * 2 * kFloatLanes;
+    FloatVec dweight = hn::Load(d, at);
+    FloatVec dgate_weight = hn::Load(d, at + kFloatLanes);
+    unroll<kTileRows>([&](auto j) {
+      const FloatVec x = lanes.load(rows.at(j));
+      dweight = hn::MulAdd(gradients.value[j], x, dweight);
+      dgate_weight = hn::MulAdd(gradients.gate[j], x, dgate_weight);
+    });
+    hn::Store(dweight, d, at);
+    hn::Store(dgate_weight, d, at + kFloatLanes);
+  }
+};
+
+// Gradients of the factors at the tile's rows, from x and dout: into `factors`, and, when `partial` is given, what they
+// add to the gradients of the filters.
+template <bool kWhole>
+void factor_tile(const GatedDwconvBackward& a, const Tile& tile, const Taps& taps, int64_t block,
+                 const Lanes<kWhole>& lanes, float* factors, float* partial) {
+  const Floats d;
+  Factors sums;
+  sum_factors(a, tile, taps, block, lanes, sums);
+  const float* dout = a.dout + tile.first * a.channels + lanes.first;
+  unroll<kTileRows>([&](auto j) {
+    // Rows beyond the tile get a gradient of zero.
+    const FloatVec gradient = lanes.load(j < tile.rows ? dout + j * a.channels : kZeroLanes);
+    const FloatVec gate = sigmoid(sums.gate[j]);
+    const FloatVec dvalue = hn::Mul(gradient, gate);
+    sums.gate[j] = hn::Mul(hn::Mul(dvalue, sums.value[j]), hn::Sub(hn::Set(d, 1.0f), gate));
+    sums.value[j] = dvalue;
+    if (j < tile.rows) {
+      hn::Store(sums.value[j], d, factors + j * kFactorStride);
+      hn::Store(sums.gate[j], d, factors + j * kFactorStride + kFloatLanes);
+    }
+  });
+  if (!partial) return;
+  FloatVec dbias = hn::Load(d, partial);
+  FloatVec dgate_bias = hn::Load(d, partial + kFloatLanes);
+  unroll<kTileRows>([&](auto j) {
+    dbias = hn::Add(dbias, sums.value[j]);
+    dgate_bias = hn::Add(dgate_bias, sums.gate[j]);
+  });
+  hn::Store(dbias, d, partial);
+  hn::Store(dgate_bias, d, partial + kFloatLanes);
+  for_each_tap<false>(tile, taps, a.x + lanes.first, 0, a.channels,
+                      SumFilterGradients<kWhole>{sums, partial + 2 * kFloatLanes, lanes});
+}
+
+struct SumInputGradients {
+  Factors& sums;
+  const float* filter;  // of tap 0
+
+  template <class Rows>
+  HWY_INLINE void operator()(int64_t k, Rows rows) const {
+    const Floats d;
+    const FloatVec weight = hn::Load(d, filter + k * 2 * kFloatLanes);
+    const FloatVec gate_weight = hn::Load(d, filter + k * 2 * kFloatLanes + kFloatLanes);
+    unroll<kTileRows>([&](auto j) {
+      const float* factors = rows.at(j);
+      sums.value[j] = hn::MulAdd(weight, hn::Load(d, factors), sums.value[j]);
+      sums.gate[j] = hn::MulAdd(gate_weight, hn::Load(d, factors + kFloatLanes), sums.gate[j]);
+    });
+  }
+};
+
+// dx at the rows of a (mirrored) tile; `factors` holds the events from `first_event` on.
+template <bool kWhole>
+void input_tile(const GatedDwconvBackward& a, const Tile& tile, const Taps& taps, int64_t block,
+                const Lanes<kWhole>& lanes, const float* factors, int64_t first_event) {
+  const Floats d;
+  const float* filter = a.scratch + (block * filter_block(a.width) + 2 * kFloatLanes);
+  Factors sums;
+  unroll<kTileRows>([&](auto j) { sums.value[j] = sums.gate[j] = hn::Zero(d); });
+  for_each_tap<true>(tile, taps, factors, first_event, kFactorStride, SumInputGradients{sums, filter});
+  float* dx = a.dx + tile.first * a.channels + lanes.first;
+  unroll<kTileRows>([&](auto j) {
+    if (j < tile.rows) {
+      // −0 becomes +0 by the last addition, whichever zeros the tile added.
+      const FloatVec before = a.accumulate_dx ? lanes.load(dx + j * a.channels) : hn::Zero(d);
+      lanes.store(hn::Add(hn::Add(sums.value[j], sums.gate[j]), before), dx + j * a.channels);
+    }
+  });
+}
+
+// One task of the backward: a range of events, a group of channels. It walks along the events in chunks; the strip
+// holds the gradients of the factors of `back` events before the chunk, the chunk itself, and `ahead` events after it.
+class BackwardTask {
+ public:
+  BackwardTask(const GatedDwconvBackward& a, const GatedDwconvCut& cut, int64_t task, float* partial, float* strip)
+      : a_(a),
+        cut_(cut),
+        taps_(taps_of(a.width, a.dilation, a.causal)),
+        begin_(task / cut.groups * cut.range),
+        end_(std::min(begin_ + cut.range, a.packing.events)),
+        first_block_(task % cut.groups * (kGatedDwconvChannels / kFloatLanes)),
+        end_block_(std::min(first_block_ + kGatedDwconvChannels / kFloatLanes, blocks_of(a.channels))),
+        partial_(partial),
+        strip_(strip),
+        strip_block_(gated_dwconv_strip_events(cut) * kFactorStride) {}
+
+  void run() {
+    const int64_t block_elems = filter_block(a_.width);
+    std::memset(partial_ + first_block_ * block_elems, 0,
+                static_cast<size_t>((end_block_ - first_block_) * block_elems) * sizeof(float));
+    // Events whose factors are needed; all of them inside sequences that this range touches.
+    int64_t from = begin_;
+    int64_t to = end_;
+    if (a_.dx) {
+      from = std::max(begin_ - cut_.back, SequenceCursor(a_.packing, begin_).begin());
+      to = std::min(end_ + cut_.ahead, SequenceCursor(a_.packing, end_ - 1).end());
+    }
+    SequenceCursor factor_cursor(a_.packing, from);
+    SequenceCursor input_cursor(a_.packing, begin_);
+    int64_t done = from;
+    for (int64_t chunk = begin_; chunk < end_; chunk += kGatedDwconvChunk) {
+      const int64_t chunk_end = std::min(chunk + kGatedDwconvChunk, end_);
+      if (chunk > begin_) shift(done);
+      strip_begin_ = chunk - cut_.back;
+      // Whole tiles from the range's begin on, so that sums over its events do not depend on the chunks.
+      const int64_t tiles = (chunk_end + cut_.ahead - begin_ + kTileRows - 1) / kTileRows;
+      const int64_t target = std::min(begin_ + tiles * kTileRows, to);
+      sum_factors_until(std::min(target, begin_), false, done, factor_cursor);
+      sum_factors_until(std::min(target, end_), true, done, factor_cursor);
+      sum_factors_until(target, false, done, factor_cursor);
+      if (a_.dx) sum_inputs(chunk, chunk_end, input_cursor);
+    }
+  }
+
+ private:
+  void sum_factors_until(int64_t end, bool counts, int64_t& done, SequenceCursor& cursor) {
+    while (done < end) {
+      const int64_t rows = std::min<int64_t>(kTileRows, end - done);
+      describe_tile<false>(tile_, done, rows, taps_, cursor);
+      for_each_block(a_.channels, first_block_, end_block_, [&](int64_t block, const auto& lanes) {
+        float* factors = strip(block) + (done - strip_begin_) * kFactorStride;
+        float* partial = counts ? partial_ + block * filter_block(a_.width) : nullptr;
+        factor_tile(a_, tile_, taps_, block, lanes, factors, partial);
+      });
+      done += rows;
+    }
+  }
+
+  void sum_inputs(int64_t begin, int64_t end, SequenceCursor& cursor) {
+    for (int64_t t = begin; t < end; t += kTileRows) {
+      describe_tile<true>(tile_, t, std::min<int64_t>(kTileRows, end - t), taps_, cursor);
+      for_each_block(a_.channels, first_block_, end_block_, [&](int64_t block, const auto& lanes) {
+        input_tile(a_, tile_, taps_, block, lanes, strip(block), strip_begin_);
+      });
+    }
+  }
+
+  // Moves what the next chunk needs to the strip's begin.
+  void shift(int64_t done) {
+    const int64_t next = strip_begin_ + kGatedDwconvChunk;
+    if (done <= next) return;
+    for (int64_t block = first_block_; block < end_block_; ++block) {
+      std::memmove(strip(block), strip(block) + kGatedDwconvChunk * kFactorStride,
+                   static_cast<size_t>((done - next) * kFactorStride) * sizeof(float));
+    }
+  }
+
+  float* strip(int64_t block) const { return strip_ + (block - first_block_) * strip_block_; }
+
+  const GatedDwconvBackward& a_;
+  const GatedDwconvCut& cut_;
+  const Taps taps_;
+  const int64_t begin_;
+  const int64_t end_;
+  const int64_t first_block_;
+  const int64_t end_block_;
+  float* partial_;
+  float* strip_;
+  const int64_t strip_block_;
+  int64_t strip_begin_ = 0;  // the event at the strip's begin; may lie before the batch
+  Tile tile_;
+};
+
+}  // namespace
+
+void gated_dwconv_forward(const GatedDwconvForward& a, Workers& workers) {
+  pack_filters(a, workers);
+  const Taps taps = taps_of(a.width, a.dilation, a.causal);
+  const int64_t tasks = (a.packing.events + kEventsPerTask - 1) / kEventsPerTask;
+  workers.run(tasks, [&](int64_t task, int) {
+    const int64_t begin = task * kEventsPerTask;
+    const int64_t end = std::min(begin + kEventsPerTask, a.packing.events);
+    SequenceCursor cursor(a.packing, begin);
+    Tile tile;
+    for (int64_t t = begin; t < end; t += kTileRows) {
+      describe_tile<false>(tile, t, std::min<int64_t>(kTileRows, end - t), taps, cursor);
+      for_each_block(a.channels, 0, blocks_of(a.channels),
+                     [&](int64_t block, const auto& lanes) { forward_tile(a, tile, taps, block, lanes); });
+    }
+  });
+}
+
+void gated_dwconv_backward(const GatedDwconvBackward& a, Workers& workers) {
+  pack_filters(a, workers);
+  const GatedDwconvCut cut = gated_dwconv_cut(a.packing, a.channels, a.width, a.dilation, a.causal);
+  const int64_t filters = gated_dwconv_filter_elems(a.channels, a.width);
+  float* partials = a.scratch + filters;
+  float* strips = partials + cut.ranges * filters;
+  const int64_t strip = gated_dwconv_strip_events(cut) * 2 * kGatedDwconvChannels;
+  workers.run(cut.ranges * cut.groups, [&](int64_t task, int worker) {
+    BackwardTask(a, cut, task, partials + task / cut.groups * filters, strips + worker * strip).run();
+  });
+  // Partial sums are added in the order of their ranges: the same bits for any number of workers.
+  workers.run(blocks_of(a.channels), [&](int64_t block, int) {
+    const Floats d;
+    const int64_t c = block * kFloatLanes;
+    const int64_t count = std::min(kFloatLanes, a.channels - c);
+    const auto add = [&](int64_t vector, float* to) {
+      FloatVec sum = hn::Zero(d);
+      for (int64_t range = 0; range < cut.ranges; ++range) {
+        const float* from = partials + range * filters + block * filter_block(a.width) + vector * kFloatLanes;
+        sum = hn::Add(sum, hn::Load(d, from));
+      }
+      store_first(hn::Add(load_first(d, count, to), sum), d, count, to);
+    };
+    add(0, a.dbias + c);
+    add(1, a.dgate_bias + c);
+    for (int64_t k = 0; k < a.width; ++k) {
+      add(2 * k + 2, a.dweight + k * a.channels + c);
+      add(2 * k + 3, a.dgate_weight + k * a.channels + c);
+    }
+  });
+}
+
+}  // namespace seqrisk::SEQRISK_VARIANT
