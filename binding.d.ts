@@ -29,6 +29,8 @@ export interface StreamInfo {
   allocations: number
 }
 
+export type EmbeddingFieldPart = number | boolean | TensorHandle | OffsetsHandle | null
+
 export interface Binding {
   set_error_class(errorClass: new (code: string, message: string) => Error): void
   /** Kernel variants that this processor supports, best first. */
@@ -117,5 +119,49 @@ export interface Binding {
     loss: TensorHandle,
     gradient: TensorHandle,
     scores: TensorHandle | null | undefined,
+  ): void
+
+  /** `fields` as native/bindings/field_embedding.cc lists them: kind and width, then the parts of that kind. */
+  field_embedding_forward(
+    stream: StreamHandle,
+    concat: boolean,
+    out: TensorHandle,
+    numFields: number,
+    fields: readonly EmbeddingFieldPart[],
+  ): void
+  field_embedding_backward(
+    stream: StreamHandle,
+    concat: boolean,
+    dout: TensorHandle,
+    numFields: number,
+    fields: readonly EmbeddingFieldPart[],
+  ): void
+
+  /** `mode` 0 = mean, 1 = max, 2 = last. */
+  pool_forward(
+    stream: StreamHandle,
+    mode: number,
+    x: TensorHandle,
+    offsets: OffsetsHandle,
+    out: TensorHandle,
+    argmax: TensorHandle | null | undefined,
+  ): void
+  pool_backward(
+    stream: StreamHandle,
+    mode: number,
+    offsets: OffsetsHandle,
+    dout: TensorHandle,
+    argmax: TensorHandle | null | undefined,
+    dx: TensorHandle,
+    accumulateDx: boolean,
+  ): void
+
+  gather_rows_forward(stream: StreamHandle, x: TensorHandle, index: TensorHandle, out: TensorHandle): void
+  gather_rows_backward(
+    stream: StreamHandle,
+    index: TensorHandle,
+    dout: TensorHandle,
+    dx: TensorHandle,
+    accumulateDx: boolean,
   ): void
 }

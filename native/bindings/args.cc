@@ -126,6 +126,11 @@ int32_t* Args::output_ids(const char* name, Shape shape) {
   return reinterpret_cast<int32_t*>(tensor(name, DType::int32, shape, false, true)->data());
 }
 
+int32_t* Args::optional_output_ids(const char* name, Shape shape) {
+  const Tensor* found = tensor(name, DType::int32, shape, true, true);
+  return found ? reinterpret_cast<int32_t*>(found->data()) : nullptr;
+}
+
 Packing Args::offsets(const char* name, Dim& events) {
   const Napi::Value value = next();
   const Offsets* offsets = unwrap_offsets(value);

@@ -91,6 +91,7 @@ class Args {
   const int32_t* input_ids(const char* name, Shape shape);
   const int32_t* optional_input_ids(const char* name, Shape shape);
   int32_t* output_ids(const char* name, Shape shape);
+  int32_t* optional_output_ids(const char* name, Shape shape);
   Packing offsets(const char* name, Dim& events);
 
   int64_t integer(const char* name, int64_t low, int64_t high);

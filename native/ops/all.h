@@ -2,7 +2,10 @@
 #pragma once
 
 #include "ops/gated_dwconv.h"
+#include "ops/field_embedding.h"
+#include "ops/gather_rows.h"
 #include "ops/layer_norm.h"
 #include "ops/logistic.h"
 #include "ops/packing.h"
+#include "ops/pool.h"
 #include "ops/workers.h"

@@ -1,0 +1,45 @@
+#include "ops/gather_rows.h"
+
+#include "bindings/args.h"
+#include "bindings/bindings.h"
+
+namespace seqrisk {
+namespace {
+
+void gather_rows_forward(Args& args) {
+  Dim rows, count, width;
+  GatherRowsForward call{};
+  call.x = args.input("x", {rows, width});
+  call.index = args.input_ids("index", {count});
+  call.out = args.output("out", {count, width});
+  args.finish();
+  call.rows = rows;
+  call.count = count;
+  call.width = width;
+  call.fault = args.stream().fault();
+  args.stream().submit(Kernel::gather_rows_forward, call);
+}
+
+void gather_rows_backward(Args& args) {
+  Dim rows, count, width;
+  GatherRowsBackward call{};
+  call.index = args.input_ids("index", {count});
+  call.dout = args.input("dout", {count, width});
+  call.dx = args.output("dx", {rows, width});
+  call.accumulate_dx = args.flag("accumulate_dx");
+  args.finish();
+  call.rows = rows;
+  call.count = count;
+  call.width = width;
+  call.fault = args.stream().fault();
+  args.stream().submit(Kernel::gather_rows_backward, call);
+}
+
+}  // namespace
+
+void register_gather_rows(Napi::Object& exports) {
+  add_op<gather_rows_forward>(exports, "gather_rows_forward");
+  add_op<gather_rows_backward>(exports, "gather_rows_backward");
+}
+
+}  // namespace seqrisk

@@ -1,0 +1,33 @@
+// gather_rows: out[i] = x[index[i]]; the backward adds rows back. An index outside [0, rows) is a fault.
+// Bytes: forward 2·count·width·4, backward count·width·4 read and rows·width·4 written. Memory bound.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ops/workers.h"
+
+namespace seqrisk {
+
+struct GatherRowsForward {
+  const float* x;        // (rows, width)
+  const int32_t* index;  // (count)
+  float* out;            // (count, width); zeros where the index is at fault
+  int64_t rows;
+  int64_t count;
+  int64_t width;
+  Fault* fault;
+};
+
+struct GatherRowsBackward {
+  const int32_t* index;  // (count), may repeat
+  const float* dout;     // (count, width)
+  float* dx;             // (rows, width) assigned, or added to when accumulate_dx
+  int64_t rows;
+  int64_t count;
+  int64_t width;
+  bool accumulate_dx;
+  Fault* fault;
+};
+
+}  // namespace seqrisk
