@@ -110,6 +110,34 @@ export interface Binding {
     dbias: TensorHandle,
   ): void
 
+  /** `packed` is of shape (out features rounded up to 32, in features). */
+  linear_pack(stream: StreamHandle, weight: TensorHandle, packed: TensorHandle): void
+  /** `activation`: 0 none, 1 ReLU, 2 GELU. */
+  linear_forward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    weight: TensorHandle,
+    packed: TensorHandle | null | undefined,
+    bias: TensorHandle | null | undefined,
+    activation: number,
+    residual: TensorHandle | null | undefined,
+    out: TensorHandle,
+    saved: TensorHandle | null | undefined,
+  ): void
+  linear_backward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    weight: TensorHandle,
+    activation: number,
+    saved: TensorHandle | null | undefined,
+    dout: TensorHandle,
+    dx: TensorHandle | null | undefined,
+    accumulateDx: boolean,
+    dweight: TensorHandle | null | undefined,
+    dbias: TensorHandle | null | undefined,
+    dresidual: TensorHandle | null | undefined,
+  ): void
+
   logistic_gradient(
     stream: StreamHandle,
     x: TensorHandle,

@@ -14,6 +14,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_field_embedding(exports);
   seqrisk::register_gather_rows(exports);
   seqrisk::register_layer_norm(exports);
+  seqrisk::register_linear(exports);
   seqrisk::register_logistic(exports);
   seqrisk::register_pool(exports);
   return exports;

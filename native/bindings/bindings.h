@@ -11,6 +11,7 @@ void register_gated_dwconv(Napi::Object& exports);
 void register_field_embedding(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);
 void register_layer_norm(Napi::Object& exports);
+void register_linear(Napi::Object& exports);
 void register_logistic(Napi::Object& exports);
 void register_pool(Napi::Object& exports);
 

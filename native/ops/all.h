@@ -5,6 +5,7 @@
 #include "ops/field_embedding.h"
 #include "ops/gather_rows.h"
 #include "ops/layer_norm.h"
+#include "ops/linear.h"
 #include "ops/logistic.h"
 #include "ops/packing.h"
 #include "ops/pool.h"

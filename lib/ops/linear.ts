@@ -1,0 +1,92 @@
+import { binding } from '../native.js'
+import { currentTape } from '../runtime/tape.js'
+import { Tensor } from '../runtime/tensor.js'
+import { expectOptions, expectRange } from '../util/errors.js'
+import { parameterGradient } from './gradients.js'
+
+type Float = Tensor<'float32'>
+
+/** In the order of their numbers in the binding. */
+const activations = ['none', 'relu', 'gelu'] as const
+
+export type Activation = (typeof activations)[number]
+
+export interface LinearOptions {
+  /** Default `none`. `gelu` is the exact one, x·Φ(x). */
+  readonly activation?: Activation
+  /** (rows, outFeatures), added after the activation. */
+  readonly residual?: Float | null
+  /** What `packLinear` made of this very weight: saves the packing where few rows meet one weight again and again. */
+  readonly packed?: Float | null
+}
+
+/**
+ * `out = act(x · weightᵀ + bias) + residual`.
+ * @param x       (rows, inFeatures) float32
+ * @param weight  (outFeatures, inFeatures) float32
+ * @param bias    (outFeatures) float32, or null for none
+ * @returns       (rows, outFeatures) float32
+ * @throws {RangeError} if a shape differs or the activation is unknown
+ * A row has the same bits alone and among any others, for any number of threads. GELU: Hendrycks, Gimpel 2016.
+ */
+export function linear(x: Float, weight: Float, bias: Float | null = null, options: LinearOptions = {}): Float {
+  expectOptions('linear', options, ['activation', 'residual', 'packed'])
+  const { activation = 'none', residual, packed } = options
+  expectRange(
+    activations.includes(activation),
+    'linear',
+    `activation to be one of ${activations.join(', ')}`,
+    activation,
+  )
+  const code = activations.indexOf(activation)
+  const { device } = x
+  const shape = [x.shape[0], weight.shape[0]]
+  const tape = currentTape()
+  const out = Tensor.empty(device, 'float32', shape)
+  // The slope of ReLU can be read off its own output, unless something was added to it.
+  const keepsSums = tape && (activation === 'gelu' || (activation === 'relu' && residual))
+  const sums = keepsSums ? Tensor.empty(device, 'float32', shape) : null
+  binding.linear_forward(
+    device.handle,
+    x.handle,
+    weight.handle,
+    packed?.handle,
+    bias?.handle,
+    code,
+    residual?.handle,
+    out.handle,
+    sums?.handle,
+  )
+  tape?.add(out, [x, weight, bias, residual], dout => {
+    const dx = tape.slot(x)
+    const passed = residual && residual !== x && tape.passOn(residual, dout)
+    const dresidual = residual && !passed ? tape.slot(residual) : null
+    binding.linear_backward(
+      device.handle,
+      x.handle,
+      weight.handle,
+      code,
+      activation === 'none' ? null : (sums ?? out).handle,
+      dout.handle,
+      dx?.tensor.handle,
+      dx?.accumulate ?? false,
+      tape.wants(weight) ? parameterGradient(tape, weight).handle : null,
+      bias && tape.wants(bias) ? parameterGradient(tape, bias).handle : null,
+      dresidual?.tensor.handle,
+    )
+  })
+  return out
+}
+
+/**
+ * A weight in the order that `linear` reads it in, for `packed`. It does not follow later changes of the weight.
+ * @param weight  (outFeatures, inFeatures) float32
+ * @returns       for this device's `linear` alone
+ */
+export function packLinear(weight: Float): Float {
+  const { device } = weight
+  const [outFeatures, inFeatures] = weight.shape
+  const packed = Tensor.empty(device, 'float32', [Math.ceil(outFeatures / 32) * 32, inFeatures])
+  binding.linear_pack(device.handle, weight.handle, packed.handle)
+  return packed
+}
