@@ -1,6 +1,7 @@
 // Applying an encoding: chunks of events to columns of ids, bins and words.
 
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { calendarPart } from './calendar.js'
 import {
   type CategoricalInput,
   type EventEncoding,
@@ -37,8 +38,6 @@ export interface EncodedEvents {
 }
 
 const WHERE = 'encodeChunk'
-const HOUR = 3_600_000
-const DAY = 24 * HOUR
 
 /** What the values of one dictionary became: ids, or for text the ids of their words. */
 interface Known {
@@ -61,31 +60,52 @@ export function encodeChunk(
   const lastEvents = options.lastEvents ?? encoding.lastEvents
   const holds = Number.isInteger(lastEvents) && lastEvents > 0
   expectRange(holds, WHERE, 'lastEvents to be a whole number ≥ 1', lastEvents)
-  const { maps, known } = compile(encoding)
-  const inputs = encoding.inputs.map((input, i): InputColumn => {
-    const { name, field } = input
-    if (input.part !== 'field') {
-      return input.kind === 'numeric'
-        ? encodeGap(chunk, input, encoding.time)
-        : encodePart(chunk, name, field, input.part)
-    }
-    const column = chunk.columns[field]
-    const isNumber = column instanceof Float64Array
-    const isRight = column !== undefined && isNumber === (input.kind === 'numeric')
-    expectType(isRight, WHERE, `a ${input.kind} column '${field}'`, column && (isNumber ? 'numbers' : 'texts'))
-    if (input.kind === 'numeric')
-      return { name, field, kind: 'numeric', ...encodeNumbers(column as Float64Array, input) }
-    const text = column as TextColumn
-    let cache = known[i].get(text.dictionary)
-    if (!cache) {
-      cache = { ids: new Int32Array(text.dictionary.length).fill(-1), words: [] }
-      known[i].set(text.dictionary, cache)
-    }
-    if (input.kind === 'text') return encodeText(text, input, cache)
-    return { name, field, kind: 'categorical', codes: encodeValues(text, input, maps[i], cache) }
-  })
+  const steps = encodeSteps(chunk, encoding, lastEvents)
+  for (;;) {
+    const { value, done } = steps.next()
+    if (done) return value
+  }
+}
+
+/** Encodes one input at a time, so that a caller may rest between them; the result is the return value. */
+export function* encodeSteps(
+  chunk: EventChunk,
+  encoding: EventEncoding,
+  lastEvents: number,
+): Generator<void, EncodedEvents, void> {
+  const advice = 'encode events whose times are like those the encoding was fitted on'
+  expectRange(chunk.timeKind === encoding.time, WHERE, `times of kind ${encoding.time}`, chunk.timeKind, advice)
+  const inputs: InputColumn[] = []
+  for (const i of encoding.inputs.keys()) {
+    inputs.push(encodeInput(chunk, encoding, i))
+    yield
+  }
   const all = { ids: chunk.ids, offsets: chunk.offsets, time: chunk.time, inputs }
   return keepLast(all, lastEvents)
+}
+
+function encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number): InputColumn {
+  const { maps, known } = compile(encoding)
+  const input = encoding.inputs[i]
+  const { name, field } = input
+  if (input.part !== 'field') {
+    return input.kind === 'numeric'
+      ? encodeGap(chunk, input, encoding.time)
+      : encodePart(chunk, name, field, input.part)
+  }
+  const column = chunk.columns[field]
+  const isNumber = column instanceof Float64Array
+  const isRight = column !== undefined && isNumber === (input.kind === 'numeric')
+  expectType(isRight, WHERE, `a ${input.kind} column '${field}'`, column && (isNumber ? 'numbers' : 'texts'))
+  if (input.kind === 'numeric') return { name, field, kind: 'numeric', ...encodeNumbers(column as Float64Array, input) }
+  const text = column as TextColumn
+  let cache = known[i].get(text.dictionary)
+  if (!cache) {
+    cache = { ids: new Int32Array(text.dictionary.length).fill(-1), words: [] }
+    known[i].set(text.dictionary, cache)
+  }
+  if (input.kind === 'text') return encodeText(text, input, cache)
+  return { name, field, kind: 'categorical', codes: encodeValues(text, input, maps[i], cache) }
 }
 
 function compile(encoding: EventEncoding): Compiled {
@@ -163,27 +183,6 @@ function encodePart(chunk: EventChunk, name: string, field: string, part: InputP
   const codes = new Int32Array(chunk.time.length)
   for (let t = 0; t < codes.length; t++) codes[t] = FIRST_VALUE + calendarPart(chunk.time[t], part)
   return { name, field, kind: 'categorical', codes }
-}
-
-/** Hour 0 … 23, weekday 0 (Monday) … 6, or day of the month 0 … 30, in UTC. */
-export function calendarPart(time: number, part: InputPart): number {
-  const day = Math.floor(time / DAY)
-  if (part === 'hour') return Math.floor((time - day * DAY) / HOUR)
-  // 1970-01-01 was a Thursday.
-  if (part === 'weekday') return (((day + 3) % 7) + 7) % 7
-  return dayOfMonth(day)
-}
-
-/** Days since 1970 to the day of the month, 0-based (Hinnant's civil_from_days: years start in March). */
-function dayOfMonth(day: number): number {
-  const shifted = day + 719_468
-  const dayOfEra = shifted - Math.floor(shifted / 146_097) * 146_097
-  const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
-  )
-  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100))
-  const month = Math.floor((5 * dayOfYear + 2) / 153)
-  return dayOfYear - Math.floor((153 * month + 2) / 5)
 }
 
 function encodeText(column: TextColumn, input: TextInput, cache: Known): InputColumn {

@@ -3,7 +3,7 @@
 
 import { expectOptions, expectRange } from '../util/errors.js'
 import { type CategoricalField, type Fields, type NumericField, type TextField, timeColumn } from './schema.js'
-import { compareText, type EventSource, type LongCall, type NumberProfile } from './source.js'
+import type { EventSource, LongCall, NumberProfile, TimeKind } from './source.js'
 
 /** Ids that every input shares. Numeric inputs use id 0 for a missing number. */
 export const UNKNOWN = 0
@@ -54,7 +54,7 @@ export type InputSpec = CategoricalInput | NumericInput | TextInput
 
 export interface EventEncoding {
   readonly version: 1
-  readonly time: 'calendar' | 'number'
+  readonly time: TimeKind
   readonly inputs: readonly InputSpec[]
   /** Only the newest events of an entity are kept. */
   readonly lastEvents: number
@@ -206,9 +206,4 @@ export function edgesOf(profile: NumberProfile): number[] {
   const last = edges[edges.length - 1]
   const width = edges.length > 1 ? last - edges[edges.length - 2] : Math.max(1, Math.abs(last) * 1e-6)
   return [...edges, last + width]
-}
-
-/** Order of values of equal count, for sources that count in memory. */
-export function byCount(a: readonly [string, number], b: readonly [string, number]): number {
-  return b[1] - a[1] || compareText(a[0], b[0])
 }

@@ -2,7 +2,11 @@
 
 export * from './batch.js'
 export { type EncodedEvents, encodeChunk, type InputColumn } from './encode.js'
+export * from './encode_source.js'
 export * from './encoding.js'
 export { readEvents } from './reader.js'
+export { type EventRow, fromRows } from './rows.js'
 export * from './schema.js'
 export * from './source.js'
+export * from './table.js'
+export { VectorWriter, type WriteOptions, writeTable, writeVectors } from './write.js'

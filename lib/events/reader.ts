@@ -2,7 +2,8 @@
 
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
-import { Database, type DatabaseOptions, rows, scalar, stream, texts, view } from './duckdb.js'
+import { Database, type DatabaseOptions, scalar, stream, texts, view } from './duckdb.js'
+import { profileNumbers } from './quantiles.js'
 import type { Fields, Schema } from './schema.js'
 import {
   type ChunkOptions,
@@ -115,7 +116,13 @@ class FileSource<F extends Fields> implements EventSource<F> {
         }
         done += offsets[ids.length]
         onProgress?.({ phase: 'events', done, total })
-        yield { ids, offsets, time: arrays[0] as Float64Array, columns: chunkColumns as EventChunk<F>['columns'] }
+        yield {
+          ids,
+          offsets,
+          timeKind: this.#summary!.time,
+          time: arrays[0] as Float64Array,
+          columns: chunkColumns as EventChunk<F>['columns'],
+        }
       }
     } finally {
       for (const connection of connections) database.release(connection)
@@ -144,20 +151,14 @@ class FileSource<F extends Fields> implements EventSource<F> {
   numbers(field: (keyof F & string) | null, buckets: number, options: LongCall = {}): Promise<NumberProfile> {
     return this.#withConnection(options, async connection => {
       // The entity of the row before decides, so the store's own order is all that is needed.
-      const gaps = `SELECT time - lag(time) OVER () AS x, entity = lag(entity) OVER () AS holds FROM event`
+      const gaps = `SELECT time - lag(time) OVER () AS x, entity = lag(entity) OVER () AS holds, rowid AS row FROM event`
       const step = Math.ceil(this.#summary!.events / EXACT_QUANTILES)
-      const sample = step > 1 ? `WHERE rowid % ${step} = 0` : ''
+      const sample = step > 1 ? `AND row % ${step} = 0` : ''
       const source =
         field === null
-          ? `SELECT x FROM (${gaps}) WHERE holds`
-          : `SELECT x FROM (SELECT ${this.#field(field, 'numeric').column} AS x FROM event ${sample}) WHERE isfinite(x)`
-      const few = await rows(connection, `SELECT DISTINCT x FROM (${source}) LIMIT ${buckets + 1}`, options.signal)
-      const distinct = few.length <= buckets ? Float64Array.from(few, row => row[0] as number).sort() : null
-      if (few.length === 0) return { distinct, quantiles: new Float64Array(0) }
-      const shares = Array.from({ length: buckets + 1 }, (_, i) => i / buckets)
-      const sql = `SELECT unnest(quantile_disc(x, [${shares.join(', ')}])) FROM (${source})`
-      const quantiles = await rows(connection, sql, options.signal)
-      return { distinct, quantiles: Float64Array.from(quantiles, row => row[0] as number) }
+          ? `(SELECT x FROM (${gaps}) WHERE holds ${sample})`
+          : `(SELECT ${this.#field(field, 'numeric').column} AS x FROM (SELECT *, rowid AS row FROM event) WHERE isfinite(x) ${sample})`
+      return profileNumbers(connection, source, buckets, options.signal)
     })
   }
 

@@ -11,6 +11,9 @@ export interface TextColumn {
 /** Numeric fields are Float64Array with NaN for missing, the others dictionary coded. */
 export type ColumnOf<K extends FieldKind> = K extends 'numeric' ? Float64Array : TextColumn
 
+/** `calendar`: time is milliseconds since 1970 UTC; `number`: plain numbers. */
+export type TimeKind = 'calendar' | 'number'
+
 /**
  * Whole entities, in the order in which the source first names them; the events of each sorted by time, and on equal
  * times in the order of the source. Entity i owns the events offsets[i] … offsets[i + 1] − 1 of every column.
@@ -18,6 +21,7 @@ export type ColumnOf<K extends FieldKind> = K extends 'numeric' ? Float64Array :
 export interface EventChunk<F extends Fields = Fields> {
   readonly ids: readonly string[]
   readonly offsets: Int32Array
+  readonly timeKind: TimeKind
   /** Milliseconds since 1970 UTC, or the number itself where the column holds numbers. */
   readonly time: Float64Array
   readonly columns: { readonly [N in keyof F]: ColumnOf<F[N]['kind']> }
@@ -45,8 +49,7 @@ export const DEFAULT_EVENTS_PER_CHUNK = 16_384
 export interface SourceSummary {
   readonly entities: number
   readonly events: number
-  /** `calendar`: time is milliseconds since 1970 UTC; `number`: plain numbers. */
-  readonly time: 'calendar' | 'number'
+  readonly time: TimeKind
   /** Which parts of calendar times (UTC) take more than one value; all false for plain numbers. */
   readonly varies: { readonly hour: boolean; readonly weekday: boolean; readonly day: boolean }
 }

@@ -8,7 +8,7 @@ import { type Database, interruptible, rows, scalar } from './duckdb.js'
 import { findFiles, type InputFile, verifyGzip } from './files.js'
 import { type Conversion, convert, describeFile, explain, type Relation, type Target } from './relation.js'
 import { type Schema, timeColumn } from './schema.js'
-import type { LongCall, SourceSummary } from './source.js'
+import type { LongCall, SourceSummary, TimeKind } from './source.js'
 
 /** The column of the store that holds a field; dictionary_<i> belongs to text in column i. */
 export interface StoredField {
@@ -96,15 +96,15 @@ async function load(
   schema: Schema,
   where: string,
   options: LongCall,
-): Promise<SourceSummary['time']> {
+): Promise<TimeKind> {
   const wanted = [...new Set([schema.entity, timeColumn(schema), ...Object.keys(schema.fields)])]
   const fields = storedFields(schema)
   const types = fields.map(field => `${field.column} ${field.dictionary === null ? 'DOUBLE' : 'VARCHAR'}`)
   await connection.run(`CREATE TABLE raw (id VARCHAR, time DOUBLE, ${types.join(', ')})`)
-  let kind: SourceSummary['time'] | null = null
+  let kind: TimeKind | null = null
   for (const [i, file] of files.entries()) {
     const relation = await describeFile(connection, file, wanted, where, options.signal)
-    const own: SourceSummary['time'] = await timeKind(connection, relation, schema, where, options.signal)
+    const own: TimeKind = await timeKind(connection, relation, schema, where, options.signal)
     if (kind !== null && own !== kind) {
       const advice = 'give both files times of one kind'
       throw new SeqriskError('CELL_INVALID', sentence(where, `${kind} times in '${file.path}'`, own, advice))
@@ -136,7 +136,7 @@ async function timeKind(
   schema: Schema,
   where: string,
   signal?: AbortSignal,
-): Promise<SourceSummary['time']> {
+): Promise<TimeKind> {
   const { sql, value, isList } = relation.columns.get(timeColumn(schema))!
   if (value === 'calendar') return 'calendar'
   if (value === 'number') return 'number'
@@ -157,7 +157,7 @@ async function insert(
   connection: DuckDBConnection,
   relation: Relation,
   schema: Schema,
-  time: SourceSummary['time'],
+  time: TimeKind,
   where: string,
   signal?: AbortSignal,
 ): Promise<void> {

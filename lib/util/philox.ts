@@ -8,14 +8,15 @@ const M1 = 0xcd9e8d57
 const W0 = 0x9e3779b9
 const W1 = 0xbb67ae85
 
-/** High 32 bits of the 64-bit product of two uint32. */
+/** High 32 bits of the 64-bit product of two uint32, in 32-bit steps that stay in integer registers. */
 function high(a: number, b: number): number {
   const a0 = a & 0xffff
   const a1 = a >>> 16
   const b0 = b & 0xffff
   const b1 = b >>> 16
-  const middle = a1 * b0 + ((a0 * b0) >>> 16)
-  return a1 * b1 + Math.floor(middle / 0x10000) + Math.floor(((middle % 0x10000) + a0 * b1) / 0x10000)
+  const middle = (Math.imul(a1, b0) + (Math.imul(a0, b0) >>> 16)) >>> 0
+  const carry = (Math.imul(a0, b1) + (middle & 0xffff)) >>> 0
+  return (Math.imul(a1, b1) + (middle >>> 16) + (carry >>> 16)) >>> 0
 }
 
 /**

@@ -1,0 +1,285 @@
+// Events that are already in memory: rows of plain objects, typed by the schema. Needs no other package.
+
+import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { Pace } from '../util/pace.js'
+import { calendarPart, parseIso } from './calendar.js'
+import { type FieldSpec, type Fields, type Schema, timeColumn } from './schema.js'
+import { sortedCopy } from './sort.js'
+import {
+  type ChunkOptions,
+  compareText,
+  DEFAULT_EVENTS_PER_CHUNK,
+  type EventChunk,
+  type EventSource,
+  type LongCall,
+  type NumberProfile,
+  type SourceSummary,
+  type TextColumn,
+  type TimeKind,
+  type ValueCounts,
+} from './source.js'
+
+/** The value of a field in a row; null, undefined, '' and NaN are missing. */
+export type CellOf<K extends FieldSpec['kind']> =
+  | (K extends 'numeric' ? number : K extends 'text' ? string : string | number | boolean)
+  | null
+  | undefined
+
+/** One event. Times are numbers, ISO texts (UTC without a zone) or Dates, all rows alike. */
+export type EventRow<F extends Fields, E extends string = string, T extends string = string> = {
+  readonly [K in E]: string | number
+} & { readonly [K in T]: string | number | Date } & { readonly [N in keyof F]: CellOf<F[N]['kind']> }
+
+const WHERE = 'fromRows'
+const BLOCK = 1024
+
+/** A source over rows in any order. They are read at the first use and may be dropped afterwards. */
+export function fromRows<const F extends Fields, const E extends string, const T extends string>(
+  schema: Schema<F, E, T>,
+  rows: readonly EventRow<F, E, T>[],
+): EventSource<F> {
+  return new RowSource(schema, rows as readonly Readonly<Record<string, unknown>>[])
+}
+
+interface Sorted {
+  readonly summary: SourceSummary
+  readonly ids: readonly string[]
+  readonly offsets: Int32Array
+  readonly time: Float64Array
+  readonly columns: Readonly<Record<string, Float64Array | TextColumn>>
+}
+
+class RowSource<F extends Fields> implements EventSource<F> {
+  readonly schema: Schema<F>
+  #rows: readonly Readonly<Record<string, unknown>>[] | null
+  #sorted: Promise<Sorted> | null = null
+
+  constructor(schema: Schema<F>, rows: readonly Readonly<Record<string, unknown>>[]) {
+    this.schema = schema
+    this.#rows = rows
+  }
+
+  #open(options: LongCall): Promise<Sorted> {
+    this.#sorted ??= sortRows(this.schema, this.#rows ?? [], options).then(
+      sorted => {
+        this.#rows = null
+        return sorted
+      },
+      error => {
+        this.#sorted = null
+        throw error
+      },
+    )
+    return this.#sorted
+  }
+
+  async summary(options: LongCall = {}): Promise<SourceSummary> {
+    return (await this.#open(options)).summary
+  }
+
+  async *chunks(options: ChunkOptions = {}): AsyncGenerator<EventChunk<F>, void, void> {
+    expectOptions(WHERE, options, ['eventsPerChunk', 'signal', 'onProgress'])
+    const budget = options.eventsPerChunk ?? DEFAULT_EVENTS_PER_CHUNK
+    expectRange(Number.isInteger(budget) && budget > 0, WHERE, 'eventsPerChunk to be a whole number ≥ 1', budget)
+    const sorted = await this.#open(options)
+    const pace = new Pace(options.signal)
+    const total = sorted.time.length
+    for (let from = 0; from < sorted.ids.length; ) {
+      options.signal?.throwIfAborted()
+      let to = from + 1
+      while (to < sorted.ids.length && sorted.offsets[to + 1] - sorted.offsets[from] <= budget) to++
+      const begin = sorted.offsets[from]
+      const end = sorted.offsets[to]
+      const columns = Object.entries(sorted.columns).map(([field, column]) => {
+        if (column instanceof Float64Array) return [field, column.subarray(begin, end)]
+        return [field, { dictionary: column.dictionary, codes: column.codes.subarray(begin, end) }]
+      })
+      yield {
+        ids: sorted.ids.slice(from, to),
+        offsets: sorted.offsets.slice(from, to + 1).map(offset => offset - begin),
+        timeKind: sorted.summary.time,
+        time: sorted.time.subarray(begin, end),
+        columns: Object.fromEntries(columns) as EventChunk<F>['columns'],
+      }
+      options.onProgress?.({ phase: 'events', done: end, total })
+      await pace.turn()
+      from = to
+    }
+  }
+
+  async *values(field: keyof F & string, options: LongCall = {}): AsyncGenerator<ValueCounts, void, void> {
+    const { dictionary, codes } = (await this.#open(options)).columns[field] as TextColumn
+    const counts = new Float64Array(dictionary.length)
+    for (const code of codes) if (code >= 0) counts[code]++
+    const sorted = dictionary
+      .map((value, i): [string, number] => [value, counts[i]])
+      .sort((a, b) => b[1] - a[1] || compareText(a[0], b[0]))
+    yield { values: sorted.map(([value]) => value), counts: Float64Array.from(sorted, ([, count]) => count) }
+  }
+
+  async missing(field: keyof F & string, options: LongCall = {}): Promise<number> {
+    const { codes } = (await this.#open(options)).columns[field] as TextColumn
+    let count = 0
+    for (const code of codes) if (code < 0) count++
+    return count
+  }
+
+  async numbers(field: (keyof F & string) | null, buckets: number, options: LongCall = {}): Promise<NumberProfile> {
+    const sorted = await this.#open(options)
+    const values = field === null ? gapsOf(sorted) : (sorted.columns[field] as Float64Array).filter(Number.isFinite)
+    const ascending = await sortedCopy(values, options.signal)
+    return profileOf(ascending, buckets)
+  }
+
+  async close(): Promise<void> {
+    this.#rows = null
+    this.#sorted = null
+  }
+}
+
+/** Quantiles as DuckDB's quantile_disc has them, so that both kinds of source fit the same encoding. */
+function profileOf(ascending: Float64Array, buckets: number): NumberProfile {
+  const distinct: number[] = []
+  for (let i = 0; i < ascending.length && distinct.length <= buckets; i++) {
+    if (i === 0 || ascending[i] !== ascending[i - 1]) distinct.push(ascending[i])
+  }
+  const count = ascending.length
+  const quantiles = new Float64Array(count === 0 ? 0 : buckets + 1)
+  for (let i = 0; i < quantiles.length; i++) {
+    const place = Math.max(1, count - Math.floor(count - (i / buckets) * count)) - 1
+    quantiles[i] = ascending[place]
+  }
+  return { distinct: distinct.length <= buckets ? Float64Array.from(distinct) : null, quantiles }
+}
+
+function gapsOf({ offsets, time }: Sorted): Float64Array {
+  const gaps = new Float64Array(time.length - (offsets.length - 1))
+  let at = 0
+  for (let i = 0; i + 1 < offsets.length; i++) {
+    for (let t = offsets[i] + 1; t < offsets[i + 1]; t++) gaps[at++] = time[t] - time[t - 1]
+  }
+  return gaps
+}
+
+async function sortRows(
+  schema: Schema,
+  rows: readonly Readonly<Record<string, unknown>>[],
+  options: LongCall,
+): Promise<Sorted> {
+  if (rows.length === 0) throw new SeqriskError('FILE_EMPTY', sentence(WHERE, 'at least one event', 'none'))
+  const pace = new Pace(options.signal)
+  const numbers = new Map<string, number>()
+  const entity = new Int32Array(rows.length)
+  const time = new Float64Array(rows.length)
+  const kind = typeof rows[0][timeColumn(schema)] === 'number' ? 'number' : 'calendar'
+  for (const [i, row] of rows.entries()) {
+    const id = row[schema.entity]
+    if ((typeof id !== 'string' && typeof id !== 'number') || id === '')
+      throw invalid(schema.entity, i, 'an entity', id)
+    const text = String(id)
+    let number = numbers.get(text)
+    if (number === undefined) {
+      number = numbers.size
+      numbers.set(text, number)
+    }
+    entity[i] = number
+    time[i] = parseTime(row[timeColumn(schema)], kind, schema, i)
+    if (i % BLOCK === 0) {
+      options.onProgress?.({ phase: 'read', done: i, total: rows.length })
+      await pace.turn()
+    }
+  }
+  const { order, offsets } = await orderOf(entity, time, numbers.size, pace)
+  const columns: Record<string, Float64Array | TextColumn> = {}
+  for (const [field, spec] of Object.entries(schema.fields)) {
+    columns[field] = await readColumn(rows, order, field, spec, pace)
+  }
+  const sortedTime = Float64Array.from(order, i => time[i])
+  const summary = {
+    entities: numbers.size,
+    events: rows.length,
+    time: kind,
+    varies: varyingParts(sortedTime, kind),
+  } as const
+  return { summary, ids: [...numbers.keys()], offsets, time: sortedTime, columns }
+}
+
+/** Rows by entity (in order of first appearance), then time, then place. */
+async function orderOf(entity: Int32Array, time: Float64Array, entities: number, pace: Pace) {
+  const offsets = new Int32Array(entities + 1)
+  for (const number of entity) offsets[number + 1]++
+  for (let i = 0; i < entities; i++) offsets[i + 1] += offsets[i]
+  const next = offsets.slice()
+  const order = new Int32Array(entity.length)
+  for (let i = 0; i < entity.length; i++) order[next[entity[i]]++] = i
+  for (let i = 0; i < entities; i++) {
+    const own = order.subarray(offsets[i], offsets[i + 1])
+    if (own.some((row, t) => t > 0 && time[row] < time[own[t - 1]])) own.sort((a, b) => time[a] - time[b] || a - b)
+    if (i % BLOCK === 0) await pace.turn()
+  }
+  return { order, offsets }
+}
+
+async function readColumn(
+  rows: readonly Readonly<Record<string, unknown>>[],
+  order: Int32Array,
+  field: string,
+  spec: FieldSpec,
+  pace: Pace,
+): Promise<Float64Array | TextColumn> {
+  const numbers = new Float64Array(spec.kind === 'numeric' ? rows.length : 0)
+  const codes = new Int32Array(spec.kind === 'numeric' ? 0 : rows.length)
+  const known = new Map<string, number>()
+  for (const [t, i] of order.entries()) {
+    const cell = rows[i][field]
+    const isMissing = cell === null || cell === undefined || cell === ''
+    if (spec.kind === 'numeric') {
+      if (!isMissing && typeof cell !== 'number') throw invalid(field, i, 'a number', cell)
+      numbers[t] = isMissing ? Number.NaN : (cell as number)
+    } else if (isMissing) {
+      codes[t] = -1
+    } else {
+      const isText = typeof cell === 'string'
+      const isValue = isText || (spec.kind === 'categorical' && (typeof cell === 'number' || typeof cell === 'boolean'))
+      if (!isValue) throw invalid(field, i, spec.kind === 'text' ? 'a text' : 'a text, number or boolean', cell)
+      const value = isText ? (cell as string) : String(cell)
+      let code = known.get(value)
+      if (code === undefined) {
+        code = known.size
+        known.set(value, code)
+      }
+      codes[t] = code
+    }
+    if (t % BLOCK === 0) await pace.turn()
+  }
+  return spec.kind === 'numeric' ? numbers : { dictionary: [...known.keys()], codes }
+}
+
+function parseTime(cell: unknown, kind: TimeKind, schema: Schema, row: number): number {
+  const column = timeColumn(schema)
+  let time = Number.NaN
+  if (kind === 'number') {
+    if (typeof cell === 'number') time = cell
+  } else if (cell instanceof Date) {
+    time = cell.getTime()
+  } else if (typeof cell === 'string' && typeof schema.time === 'string') {
+    time = parseIso(cell)
+  }
+  if (Number.isFinite(time)) return time
+  const isOwnFormat = typeof schema.time !== 'string' && typeof cell === 'string'
+  const expected = kind === 'number' ? 'a finite number' : isOwnFormat ? 'a Date' : 'a Date or an ISO date or date-time'
+  throw invalid(column, row, expected, cell)
+}
+
+function varyingParts(time: Float64Array, kind: TimeKind): SourceSummary['varies'] {
+  const varies = (part: 'hour' | 'weekday' | 'day') => {
+    if (kind === 'number') return false
+    const first = calendarPart(time[0], part)
+    return time.some(one => calendarPart(one, part) !== first)
+  }
+  return { hour: varies('hour'), weekday: varies('weekday'), day: varies('day') }
+}
+
+function invalid(column: string, row: number, expected: string, cell: unknown): SeqriskError {
+  return new SeqriskError('CELL_INVALID', sentence(WHERE, `${expected} in '${column}' of row ${row}`, cell))
+}
