@@ -192,4 +192,47 @@ export interface Binding {
     dx: TensorHandle,
     accumulateDx: boolean,
   ): void
+
+  softmax_cross_entropy_forward(
+    stream: StreamHandle,
+    logits: TensorHandle,
+    targets: TensorHandle,
+    weights: TensorHandle | null | undefined,
+    loss: TensorHandle,
+    correct: TensorHandle,
+    rowMax: TensorHandle | null | undefined,
+    rowSum: TensorHandle | null | undefined,
+    total: TensorHandle | null | undefined,
+  ): void
+  softmax_cross_entropy_backward(
+    stream: StreamHandle,
+    logits: TensorHandle,
+    targets: TensorHandle,
+    weights: TensorHandle | null | undefined,
+    rowMax: TensorHandle,
+    rowSum: TensorHandle,
+    total: TensorHandle,
+    dout: TensorHandle,
+    dlogits: TensorHandle,
+    accumulateDlogits: boolean,
+  ): void
+
+  /** Lists of equal length, tensors of equal size at equal places. */
+  adamw_update(
+    stream: StreamHandle,
+    values: readonly TensorHandle[],
+    gradients: readonly TensorHandle[],
+    m: readonly TensorHandle[],
+    v: readonly TensorHandle[],
+    decay: readonly boolean[],
+    norm: TensorHandle,
+    lr: number,
+    beta1: number,
+    beta2: number,
+    eps: number,
+    weightDecay: number,
+    maxNorm: number,
+    step: number,
+    zeroGradients: boolean,
+  ): void
 }

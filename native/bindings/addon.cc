@@ -10,6 +10,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::Environment::attach(env);
   seqrisk::register_stream(exports);
   seqrisk::register_tensor(exports);
+  seqrisk::register_adamw(exports);
   seqrisk::register_gated_dwconv(exports);
   seqrisk::register_field_embedding(exports);
   seqrisk::register_gather_rows(exports);
@@ -17,6 +18,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_linear(exports);
   seqrisk::register_logistic(exports);
   seqrisk::register_pool(exports);
+  seqrisk::register_softmax_cross_entropy(exports);
   return exports;
 }
 

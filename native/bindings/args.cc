@@ -69,7 +69,8 @@ Napi::Value Args::next() {
   return position_ < info_.Length() ? info_[position_++] : info_.Env().Undefined();
 }
 
-Tensor* Args::tensor(const char* name, DType dtype, Shape shape, bool optional, bool written) {
+// Of that type, alive, on this stream; of any shape.
+Tensor* Args::live_tensor(const char* name, DType dtype, bool optional, bool written) {
   const Napi::Value value = next();
   if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
   const std::string where = "[" + std::string(op_) + "] expected " + name + " ";
@@ -83,15 +84,23 @@ Tensor* Args::tensor(const char* name, DType dtype, Shape shape, bool optional, 
   if (&tensor->buffer->stream() != &stream()) {
     throw Error::type(where + "on this stream but received a tensor of another one; copy it through the host");
   }
+  alive_.push_back(tensor->buffer);
+  ranges_.push_back({name, tensor->data(), tensor->data() + tensor->elements() * 4, written});
+  return tensor;
+}
+
+Tensor* Args::tensor(const char* name, DType dtype, Shape shape, bool optional, bool written) {
+  Tensor* tensor = live_tensor(name, dtype, optional, written);
+  if (!tensor) return nullptr;
   bool fits = tensor->shape.size() == shape.size();
   size_t axis = 0;
   for (const Axis& wanted : shape) fits = fits && wanted.accept(tensor->shape[axis++]);
   if (!fits) {
     std::string wanted;
     for (const Axis& size : shape) wanted += (wanted.empty() ? "" : ", ") + size.text();
-    throw Error::range(where + "of shape (" + wanted + ") but received " + describe_shape(tensor->shape));
+    throw Error::range("[" + std::string(op_) + "] expected " + name + " of shape (" + wanted + ") but received " +
+                       describe_shape(tensor->shape));
   }
-  ranges_.push_back({name, tensor->data(), tensor->data() + tensor->elements() * 4, written});
   return tensor;
 }
 
@@ -111,6 +120,15 @@ float* Args::output(const char* name, Shape shape) {
 float* Args::optional_output(const char* name, Shape shape) {
   const Tensor* found = tensor(name, DType::float32, shape, true, true);
   return found ? reinterpret_cast<float*>(found->data()) : nullptr;
+}
+
+float* Args::output_flat(const char* name, Dim& elements) {
+  const Tensor* found = live_tensor(name, DType::float32, false, true);
+  if (!elements.bound()) elements.bind(found->elements());
+  if (elements != found->elements()) {
+    refuse(std::string(name) + " of " + std::to_string(elements) + " elements", describe_shape(found->shape));
+  }
+  return reinterpret_cast<float*>(found->data());
 }
 
 const int32_t* Args::input_ids(const char* name, Shape shape) {
@@ -145,6 +163,7 @@ Packing Args::offsets(const char* name, Dim& events) {
     throw Error::range(where + "over " + std::to_string(events) + " events but received offsets over " +
                        std::to_string(offsets->events));
   }
+  alive_.push_back(offsets->buffer);
   return offsets->packing();
 }
 

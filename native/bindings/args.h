@@ -15,6 +15,7 @@
 #include <napi.h>
 
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -88,6 +89,7 @@ class Args {
   const float* optional_input(const char* name, Shape shape);  // null or undefined gives nullptr
   float* output(const char* name, Shape shape);
   float* optional_output(const char* name, Shape shape);
+  float* output_flat(const char* name, Dim& elements);  // of any shape
   const int32_t* input_ids(const char* name, Shape shape);
   const int32_t* optional_input_ids(const char* name, Shape shape);
   int32_t* output_ids(const char* name, Shape shape);
@@ -121,6 +123,7 @@ class Args {
   };
 
   Napi::Value next();
+  Tensor* live_tensor(const char* name, DType dtype, bool optional, bool written);
   Tensor* tensor(const char* name, DType dtype, Shape shape, bool optional, bool written);
 
   const Napi::CallbackInfo& info_;
@@ -131,6 +134,8 @@ class Args {
   uint32_t list_position_ = 0;
   bool in_list_ = false;
   std::vector<Range> ranges_;
+  // Reading an array may run JavaScript, which may free what was read before: it stays until the call is submitted.
+  std::vector<std::shared_ptr<Buffer>> alive_;
   std::vector<std::pair<const std::byte*, const std::byte*>> aliases_;
 };
 

@@ -1,6 +1,7 @@
 // Every op contract, for the dispatch table.
 #pragma once
 
+#include "ops/adamw.h"
 #include "ops/gated_dwconv.h"
 #include "ops/field_embedding.h"
 #include "ops/gather_rows.h"
@@ -9,4 +10,5 @@
 #include "ops/logistic.h"
 #include "ops/packing.h"
 #include "ops/pool.h"
+#include "ops/softmax_cross_entropy.h"
 #include "ops/workers.h"
