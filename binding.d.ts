@@ -57,6 +57,29 @@ export interface Binding {
   offsets_create(stream: StreamHandle, offsets: Int32Array): OffsetsHandle
   offsets_dispose(offsets: OffsetsHandle): void
 
+  block_attention_forward(
+    stream: StreamHandle,
+    qkv: TensorHandle,
+    offsets: OffsetsHandle,
+    heads: number,
+    block: number,
+    shift: boolean,
+    out: TensorHandle,
+    lse: TensorHandle | null | undefined,
+  ): void
+  block_attention_backward(
+    stream: StreamHandle,
+    qkv: TensorHandle,
+    offsets: OffsetsHandle,
+    heads: number,
+    block: number,
+    shift: boolean,
+    out: TensorHandle,
+    lse: TensorHandle,
+    dout: TensorHandle,
+    dqkv: TensorHandle,
+    accumulateDqkv: boolean,
+  ): void
   gated_dwconv_forward(
     stream: StreamHandle,
     x: TensorHandle,

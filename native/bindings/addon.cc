@@ -11,6 +11,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_stream(exports);
   seqrisk::register_tensor(exports);
   seqrisk::register_adamw(exports);
+  seqrisk::register_block_attention(exports);
   seqrisk::register_gated_dwconv(exports);
   seqrisk::register_field_embedding(exports);
   seqrisk::register_gather_rows(exports);

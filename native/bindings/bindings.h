@@ -8,6 +8,7 @@ namespace seqrisk {
 void register_stream(Napi::Object& exports);
 void register_tensor(Napi::Object& exports);
 void register_adamw(Napi::Object& exports);
+void register_block_attention(Napi::Object& exports);
 void register_gated_dwconv(Napi::Object& exports);
 void register_field_embedding(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);

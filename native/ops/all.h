@@ -3,7 +3,9 @@
 
 #include "ops/adamw.h"
 #include "ops/gated_dwconv.h"
+#include "ops/block_attention.h"
 #include "ops/field_embedding.h"
+#include "ops/gated_dwconv.h"
 #include "ops/gather_rows.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"

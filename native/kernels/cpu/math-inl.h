@@ -31,6 +31,28 @@ HWY_INLINE V exp_nonpositive(V x) {
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, kLeast)), hn::Mul(p, hn::BitCast(d, power)));
 }
 
+// 2^(x·unit) for x·unit < 128 (−inf gives 0). The product is not rounded; within 1.0 ulp; results below 2^−126.5 are 0.
+// Minimax polynomial of degree 6 on [−1/2, 1/2], exact at 0.
+template <class V>
+HWY_INLINE V exp2_scaled(V x, V unit) {
+  const hn::DFromV<V> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  // Adding 1.5·2²³ + 127 rounds to an integer n and leaves n + 127, the exponent of 2^n, in the low bits.
+  constexpr float kInteger = 12582912.0f;
+  const V magic = hn::Set(d, kInteger + 127.0f);
+  const V shifted = hn::MulAdd(x, unit, magic);
+  const V f = hn::MulSub(x, unit, hn::Sub(shifted, magic));
+  V p = hn::Set(d, 1.5353362e-4f);
+  p = hn::MulAdd(p, f, hn::Set(d, 1.3398875e-3f));
+  p = hn::MulAdd(p, f, hn::Set(d, 9.618437e-3f));
+  p = hn::MulAdd(p, f, hn::Set(d, 5.5503324e-2f));
+  p = hn::MulAdd(p, f, hn::Set(d, 2.4022648e-1f));
+  p = hn::MulAdd(p, f, hn::Set(d, 6.931472e-1f));
+  p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
+  const V power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, shifted)));
+  return hn::IfThenZeroElse(hn::Lt(shifted, hn::Set(d, kInteger + 1.0f)), hn::Mul(p, power));
+}
+
 // ln x for normal x > 0. Within 0.82 ulp.
 template <class V>
 HWY_INLINE V log_positive(V x) {
