@@ -258,4 +258,19 @@ export interface Binding {
     step: number,
     zeroGradients: boolean,
   ): void
+
+  /** Any shapes with the same number of elements; `out` may be `a` or `b`. */
+  add_forward(stream: StreamHandle, a: TensorHandle, b: TensorHandle, out: TensorHandle): void
+  /** out = factor·x, or out += factor·x; `out` may be `x`. */
+  scale_forward(stream: StreamHandle, x: TensorHandle, factor: number, out: TensorHandle, accumulate: boolean): void
+  /** Forward (x to out) and backward (dout to dx) alike. */
+  dropout_forward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    rate: number,
+    seed: number,
+    offset: number,
+    out: TensorHandle,
+    accumulate: boolean,
+  ): void
 }

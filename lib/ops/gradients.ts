@@ -1,5 +1,6 @@
-// Where backward kernels put gradients of weights.
+// Where backward kernels put gradients of weights, and how gradients that pass through unchanged travel on.
 
+import { binding } from '../native.js'
 import type { Tape } from '../runtime/tape.js'
 import { Tensor } from '../runtime/tensor.js'
 
@@ -11,4 +12,14 @@ export function parameterGradient(tape: Tape, weight: Tensor<'float32'>): Tensor
   const slot = tape.slot(weight)
   if (!slot) return Tensor.zeros(weight.device, 'float32', weight.shape)
   return slot.accumulate ? slot.tensor : slot.tensor.fill(0)
+}
+
+/**
+ * `dout` is (part of) the gradient of `input`: hands the tensor itself on where there is no gradient yet, and adds it
+ * to the one that is there. Afterwards `dout` may change with further contributions: read it before.
+ */
+export function accumulateGradient(tape: Tape, input: Tensor<'float32'>, dout: Tensor<'float32'>): void {
+  if (tape.passOn(input, dout)) return
+  const slot = tape.slot(input)!
+  binding.scale_forward(input.device.handle, dout.handle, 1, slot.tensor.handle, slot.accumulate)
 }

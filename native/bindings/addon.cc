@@ -8,18 +8,21 @@ namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::Environment::attach(env);
-  seqrisk::register_stream(exports);
-  seqrisk::register_tensor(exports);
   seqrisk::register_adamw(exports);
+  seqrisk::register_add(exports);
   seqrisk::register_block_attention(exports);
-  seqrisk::register_gated_dwconv(exports);
+  seqrisk::register_dropout(exports);
   seqrisk::register_field_embedding(exports);
+  seqrisk::register_gated_dwconv(exports);
   seqrisk::register_gather_rows(exports);
   seqrisk::register_layer_norm(exports);
   seqrisk::register_linear(exports);
   seqrisk::register_logistic(exports);
   seqrisk::register_pool(exports);
+  seqrisk::register_scale(exports);
   seqrisk::register_softmax_cross_entropy(exports);
+  seqrisk::register_stream(exports);
+  seqrisk::register_tensor(exports);
   return exports;
 }
 

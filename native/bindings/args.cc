@@ -122,13 +122,21 @@ float* Args::optional_output(const char* name, Shape shape) {
   return found ? reinterpret_cast<float*>(found->data()) : nullptr;
 }
 
-float* Args::output_flat(const char* name, Dim& elements) {
-  const Tensor* found = live_tensor(name, DType::float32, false, true);
+Tensor* Args::flat_tensor(const char* name, Dim& elements, bool written) {
+  Tensor* found = live_tensor(name, DType::float32, false, written);
   if (!elements.bound()) elements.bind(found->elements());
   if (elements != found->elements()) {
     refuse(std::string(name) + " of " + std::to_string(elements) + " elements", describe_shape(found->shape));
   }
-  return reinterpret_cast<float*>(found->data());
+  return found;
+}
+
+const float* Args::input_flat(const char* name, Dim& elements) {
+  return reinterpret_cast<const float*>(flat_tensor(name, elements, false)->data());
+}
+
+float* Args::output_flat(const char* name, Dim& elements) {
+  return reinterpret_cast<float*>(flat_tensor(name, elements, true)->data());
 }
 
 const int32_t* Args::input_ids(const char* name, Shape shape) {

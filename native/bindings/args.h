@@ -89,7 +89,8 @@ class Args {
   const float* optional_input(const char* name, Shape shape);  // null or undefined gives nullptr
   float* output(const char* name, Shape shape);
   float* optional_output(const char* name, Shape shape);
-  float* output_flat(const char* name, Dim& elements);  // of any shape
+  const float* input_flat(const char* name, Dim& elements);  // of any shape
+  float* output_flat(const char* name, Dim& elements);       // of any shape
   const int32_t* input_ids(const char* name, Shape shape);
   const int32_t* optional_input_ids(const char* name, Shape shape);
   int32_t* output_ids(const char* name, Shape shape);
@@ -124,6 +125,7 @@ class Args {
 
   Napi::Value next();
   Tensor* live_tensor(const char* name, DType dtype, bool optional, bool written);
+  Tensor* flat_tensor(const char* name, Dim& elements, bool written);
   Tensor* tensor(const char* name, DType dtype, Shape shape, bool optional, bool written);
 
   const Napi::CallbackInfo& info_;

@@ -5,17 +5,20 @@
 
 namespace seqrisk {
 
-void register_stream(Napi::Object& exports);
-void register_tensor(Napi::Object& exports);
 void register_adamw(Napi::Object& exports);
+void register_add(Napi::Object& exports);
 void register_block_attention(Napi::Object& exports);
-void register_gated_dwconv(Napi::Object& exports);
+void register_dropout(Napi::Object& exports);
 void register_field_embedding(Napi::Object& exports);
+void register_gated_dwconv(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);
 void register_layer_norm(Napi::Object& exports);
 void register_linear(Napi::Object& exports);
 void register_logistic(Napi::Object& exports);
 void register_pool(Napi::Object& exports);
+void register_scale(Napi::Object& exports);
 void register_softmax_cross_entropy(Napi::Object& exports);
+void register_stream(Napi::Object& exports);
+void register_tensor(Napi::Object& exports);
 
 }  // namespace seqrisk

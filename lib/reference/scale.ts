@@ -1,0 +1,5 @@
+// Float64 reference of scale; the gradient of x is scale(dout).
+
+export function scaleForward(x: Float64Array, factor: number): Float64Array {
+  return x.map(value => factor * value)
+}

@@ -1,0 +1,28 @@
+#include "ops/add.h"
+
+#include "bindings/args.h"
+#include "bindings/bindings.h"
+
+namespace seqrisk {
+namespace {
+
+void add_forward(Args& args) {
+  Dim count;
+  AddForward call{};
+  call.a = args.input_flat("a", count);
+  call.b = args.input_flat("b", count);
+  call.out = args.output_flat("out", count);
+  args.allow_alias(call.out, call.a);
+  args.allow_alias(call.out, call.b);
+  args.finish();
+  call.count = count;
+  args.stream().submit(Kernel::add_forward, call);
+}
+
+}  // namespace
+
+void register_add(Napi::Object& exports) {
+  add_op<add_forward>(exports, "add_forward");
+}
+
+}  // namespace seqrisk
