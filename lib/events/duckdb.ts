@@ -90,6 +90,15 @@ function forget(folder: string): void {
   folders.delete(folder)
 }
 
+/** The error for memory or disk that ran short, if that is what DuckDB's error says. */
+export function shortage(where: string, cause: unknown): SeqriskError | null {
+  const reason = cause instanceof Error ? cause.message : ''
+  if (!/Out of Memory Error|No space left|max_temp_directory_size|Could not write/i.test(reason)) return null
+  const first = reason.split('\n')[0]
+  const message = `[${where}] expected room for the data but received: ${first}; raise memoryLimit or free the temporary folder's disk`
+  return new SeqriskError('OUT_OF_MEMORY', message, { cause })
+}
+
 /** Runs work on a connection and interrupts it when the signal fires; rejects with the signal's reason then. */
 export async function interruptible<T>(
   connection: DuckDBConnection,

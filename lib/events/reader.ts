@@ -2,7 +2,7 @@
 
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
-import { Database, type DatabaseOptions, scalar, stream, texts, view } from './duckdb.js'
+import { Database, type DatabaseOptions, scalar, shortage, stream, texts, view } from './duckdb.js'
 import { profileNumbers } from './quantiles.js'
 import type { Fields, Schema } from './schema.js'
 import {
@@ -70,7 +70,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
       } catch (error) {
         database.close()
         this.#building = null
-        throw error
+        throw shortage(WHERE, error) ?? error
       }
     })()
     return this.#building

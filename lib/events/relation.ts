@@ -2,7 +2,7 @@
 
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SeqriskError, sentence } from '../util/errors.js'
-import { name, rows, text } from './duckdb.js'
+import { name, rows, scalar, shortage, text } from './duckdb.js'
 import { broken, type InputFile, readCsvHeader } from './files.js'
 
 export type ValueClass = 'text' | 'number' | 'calendar'
@@ -71,7 +71,9 @@ async function describeTyped(
 ): Promise<Relation> {
   const isJson = file.format === 'jsonl'
   const look = (options: string) => {
-    const reader = isJson ? `read_json([${text(file.path)}], format = 'newline_delimited'${options})` : parquet(file)
+    const reader = isJson
+      ? `read_json([${text(file.path)}], format = 'newline_delimited', records = true${options})`
+      : parquet(file)
     return rows(connection, `DESCRIBE SELECT * FROM ${reader}`, signal) as Promise<readonly (readonly string[])[]>
   }
   let found: readonly (readonly string[])[]
@@ -82,7 +84,47 @@ async function describeTyped(
     if (isJson && isMissing()) found = await look(', sample_size = -1')
   } catch (cause) {
     signal?.throwIfAborted()
+    if (isJson) await expectObjects(connection, file, where)
     throw broken(file, cause, where)
+  }
+  expectColumns(header.columns, wanted, file, where)
+  // Positions as names: header cells may repeat or be empty.
+  const types = header.columns.map((_, i) => `'c${i}': 'VARCHAR'`).join(', ')
+  const options = `auto_detect = false, header = true, delim = ${text(header.delimiter)}, quote = '"', escape = '"', nullstr = ''`
+  return {
+    file,
+    from: `read_csv([${text(file.path)}], ${options}, columns = {${types}})`,
+    columns: new Map(header.columns.map((one, i) => [one, { sql: `c${i}`, value: 'text', isList: false }])),
+  }
+}
+
+async function describeTyped(
+  connection: DuckDBConnection,
+  file: InputFile,
+  wanted: readonly string[],
+  where: string,
+  signal?: AbortSignal,
+): Promise<Relation> {
+  const isJson = file.format === 'jsonl'
+  const look = (options: string) => {
+    const reader = isJson
+      ? `read_json([${text(file.path)}], format = 'newline_delimited', records = true${options})`
+      : parquet(file)
+    return rows(connection, `DESCRIBE SELECT * FROM ${reader}`, signal) as Promise<readonly (readonly string[])[]>
+  }
+  let found: readonly (readonly string[])[]
+  try {
+    found = await look('')
+    // The first look samples; a rare key may stand further down.
+    const isMissing = () => wanted.some(column => !found.some(([one]) => one === column))
+    if (isJson && isMissing()) found = await look(', sample_size = -1')
+  } catch (cause) {
+    signal?.throwIfAborted()
+    // The look for columns does not say which row is no object; reading does.
+    const names = (error: unknown) => error
+    const options = `format = 'newline_delimited', records = true, columns = {x: 'VARCHAR'}`
+    const read = `SELECT count(x) FROM read_json([${text(file.path)}], ${options})`
+    throw broken(file, isJson ? ((await rows(connection, read).then(() => null, names)) ?? cause) : cause, where)
   }
   expectColumns(
     found.map(([one]) => one),
@@ -104,8 +146,19 @@ async function describeTyped(
   const types = found
     .filter(([column]) => wanted.includes(column))
     .map(([column, type]) => `${text(column)}: ${type.endsWith('[]') ? "'VARCHAR[]'" : "'VARCHAR'"}`)
-  const from = `read_json([${text(file.path)}], format = 'newline_delimited', columns = {${types.join(', ')}})`
+  const from = `read_json([${text(file.path)}], format = 'newline_delimited', records = true, columns = {${types.join(', ')}})`
   return { file, from, columns }
+}
+
+/** The look for columns does not say which row is no object, or that there is no row; reading does. */
+async function expectObjects(connection: DuckDBConnection, file: InputFile, where: string): Promise<void> {
+  const options = `format = 'newline_delimited', records = true, columns = {x: 'VARCHAR'}`
+  const sql = `SELECT count(*) FROM read_json([${text(file.path)}], ${options})`
+  const count = await scalar(connection, sql).catch(cause => {
+    throw broken(file, cause, where)
+  })
+  if (count > 0) return
+  throw new SeqriskError('FILE_EMPTY', sentence(where, 'at least one object', `none in '${file.path}'`))
 }
 
 function parquet(file: InputFile): string {
@@ -132,7 +185,9 @@ export function convert(sql: string, value: ValueClass, target: Target): Convers
   if (target.to === 'text') return { sql: `NULLIF(CAST(${sql} AS VARCHAR), '')`, fails: never, expected: 'text' }
   if (target.to === 'number') {
     const expected = 'a number'
-    if (value === 'calendar') return { sql: 'NULL', fails: `${cell} IS NOT NULL`, expected }
+    if (value === 'calendar') {
+      return { sql: `CAST(CAST(${cell} AS VARCHAR) AS DOUBLE)`, fails: `${cell} IS NOT NULL`, expected }
+    }
     // DuckDB reads 1_000 as a number; here it is none.
     const fails = `${cell} IS NOT NULL AND (TRY_CAST(${cell} AS DOUBLE) IS NULL OR contains(CAST(${cell} AS VARCHAR), '_'))`
     return value === 'number'
@@ -166,11 +221,15 @@ export async function explain(
   signal?: AbortSignal,
 ): Promise<Error> {
   signal?.throwIfAborted()
+  const lack = shortage(where, cause)
+  if (lack) return lack
   const { file } = relation
   const reason = cause instanceof Error ? cause.message : String(cause)
-  const csv = /CSV Error on Line: (\d+)\s*\n(?:Original Line: (.*)\n)?(.*)/.exec(reason)
-  if (csv) {
-    const [, line, original, why] = csv
+  const line = /CSV Error on Line: (\d+)/.exec(reason)?.[1]
+  if (line !== undefined) {
+    const original = /^Original Line: (.*)$/m.exec(reason)?.[1]
+    const why =
+      /^(Expected Number|Value with|Invalid unicode|Maximum|Error).*$/m.exec(reason)?.[0] ?? reason.split('\n')[1]
     const seen = original === undefined ? why : `'${original.slice(0, 200)}' (${why.trim()})`
     const message = `[${where}] expected a whole CSV row in line ${line} of '${file.path}' but received ${seen}; mend the file`
     return new SeqriskError('FILE_BROKEN', message, { cause })

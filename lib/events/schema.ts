@@ -55,6 +55,13 @@ export type FieldsOfKind<F extends Fields, K extends FieldKind> = {
   [N in keyof F & string]: F[N]['kind'] extends K ? N : never
 }[keyof F & string]
 
+/** Inference alone would let a field have options of another kind; here they must be `never`. */
+type OwnOptions<F extends Fields> = {
+  readonly [N in keyof F]: {
+    readonly [O in keyof F[N]]: O extends keyof Extract<FieldSpec, { kind: F[N]['kind'] }> ? F[N][O] : never
+  }
+}
+
 const KINDS: readonly FieldKind[] = ['categorical', 'numeric', 'text']
 const OPTIONS: Readonly<Record<FieldKind, readonly string[]>> = {
   categorical: ['kind', 'minCount', 'hash'],
@@ -75,7 +82,7 @@ const LIMITS: Readonly<Record<string, readonly [number, number]>> = {
  * @throws {TypeError} for unknown keys and kinds  @throws {RangeError} for option values out of range
  */
 export function defineSchema<const F extends Fields, const E extends string, const T extends string>(
-  schema: Schema<F, E, T>,
+  schema: Schema<F, E, T> & { readonly fields: OwnOptions<F> },
 ): Schema<F, E, T> {
   return checkSchema(schema, 'defineSchema') as Schema<F, E, T>
 }

@@ -1,0 +1,109 @@
+// Schemas: what is accepted, the clear refusals, and the types that keep field names.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, expectTypeOf, it } from 'vitest'
+import {
+  defineSchema,
+  type EventChunk,
+  type FieldsOfKind,
+  fromRows,
+  loadSchema,
+  parseSchema,
+  type TextColumn,
+} from '../../lib/events/index.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'schema-test-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const good = {
+  entity: 'user',
+  time: 'at',
+  fields: { type: { kind: 'categorical' }, amount: { kind: 'numeric', buckets: 8 }, note: { kind: 'text', hash: 64 } },
+}
+
+describe('parseSchema', () => {
+  it('accepts every kind with its options', () => {
+    expect(parseSchema(good)).toEqual(good)
+    const full = {
+      entity: 'u',
+      time: { column: 't', format: '%d.%m.%Y' },
+      fields: {
+        a: { kind: 'categorical', minCount: 3, hash: 100 },
+        b: { kind: 'text', ngrams: 3, aggregate: 'conv', hash: 512 },
+      },
+    }
+    expect(parseSchema(full)).toEqual(full)
+  })
+
+  const broken: [string, unknown, RegExp][] = [
+    ['no object', [], /expected an object/],
+    ['no entity', { ...good, entity: undefined }, /'entity' to be the name of a column but received undefined/],
+    ['a misspelt key', { ...good, feilds: {} }, /received 'feilds'; did you mean 'fields'\?/],
+    ['no fields', { ...good, fields: {} }, /at least one field/],
+    [
+      'a misspelt kind',
+      { ...good, fields: { a: { kind: 'categoric' } } },
+      /'a'\] expected 'kind'.*received 'categoric'/,
+    ],
+    ['a misspelt option', { ...good, fields: { a: { kind: 'numeric', bucket: 3 } } }, /did you mean 'buckets'\?/],
+    ['an option of another kind', { ...good, fields: { a: { kind: 'numeric', hash: 3 } } }, /options of kind numeric/],
+    ['too many buckets', { ...good, fields: { a: { kind: 'numeric', buckets: 1e6 } } }, /whole number in \[1, 4096\]/],
+    ['half a bucket', { ...good, fields: { a: { kind: 'numeric', buckets: 1.5 } } }, /received 1.5/],
+    ['an unknown aggregate', { ...good, fields: { a: { kind: 'text', aggregate: 'max' } } }, /'mean' or 'conv'/],
+    ['a time without format', { ...good, time: { column: 'at' } }, /'format' to be a strptime format/],
+    ['the entity as a field', { ...good, fields: { user: { kind: 'text' } } }, /fields other than the entity/],
+  ]
+  it.each(broken)('refuses %s', (_, json, message) => {
+    expect(() => parseSchema(json)).toThrow(message)
+  })
+
+  it('reads a file, and names it in errors', async () => {
+    const file = join(folder, 'schema.json')
+    writeFileSync(file, `\ufeff${JSON.stringify(good)}`)
+    expect(await loadSchema(file)).toEqual(good)
+    writeFileSync(file, '{"entity": ')
+    await expect(loadSchema(file)).rejects.toMatchObject({
+      code: 'FILE_BROKEN',
+      message: expect.stringContaining(file),
+    })
+    const absent = join(folder, 'absent.json')
+    await expect(loadSchema(absent)).rejects.toMatchObject({ code: 'FILE_MISSING' })
+  })
+})
+
+describe('types', () => {
+  const schema = defineSchema({
+    entity: 'user',
+    time: 'at',
+    fields: { type: { kind: 'categorical' }, amount: { kind: 'numeric' } },
+  })
+
+  it('keeps the names of fields and the kind of their columns', () => {
+    type F = (typeof schema)['fields']
+    expectTypeOf<keyof F>().toEqualTypeOf<'type' | 'amount'>()
+    expectTypeOf<EventChunk<F>['columns']['amount']>().toEqualTypeOf<Float64Array>()
+    expectTypeOf<EventChunk<F>['columns']['type']>().toEqualTypeOf<TextColumn>()
+    expectTypeOf<FieldsOfKind<F, 'numeric'>>().toEqualTypeOf<'amount'>()
+    // @ts-expect-error: no such field
+    type _ = EventChunk<F>['columns']['amuont']
+  })
+
+  it('refuses a wrong field name, kind or value in rows and options', () => {
+    fromRows(schema, [{ user: 'a', at: 1, type: 'x', amount: null }])
+    // @ts-expect-error: a misspelt field
+    fromRows(schema, [{ user: 'a', at: 1, type: 'x', amuont: 2 }])
+    // @ts-expect-error: a number must be a number
+    fromRows(schema, [{ user: 'a', at: 1, type: 'x', amount: '2' }])
+    // @ts-expect-error: no such kind
+    expect(() => defineSchema({ entity: 'u', time: 't', fields: { a: { kind: 'numbers' } } })).toThrow(/kind/)
+    // @ts-expect-error: buckets belong to numbers
+    expect(() => defineSchema({ entity: 'u', time: 't', fields: { a: { kind: 'text', buckets: 2 } } })).toThrow(
+      /buckets/,
+    )
+    const source = fromRows(schema, [{ user: 'a', at: 1, type: 'x', amount: null }])
+    // @ts-expect-error: no such field
+    expect(() => source.values('amuont')).toBeTypeOf('function')
+  })
+})
