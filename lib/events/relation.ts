@@ -87,45 +87,6 @@ async function describeTyped(
     if (isJson) await expectObjects(connection, file, where)
     throw broken(file, cause, where)
   }
-  expectColumns(header.columns, wanted, file, where)
-  // Positions as names: header cells may repeat or be empty.
-  const types = header.columns.map((_, i) => `'c${i}': 'VARCHAR'`).join(', ')
-  const options = `auto_detect = false, header = true, delim = ${text(header.delimiter)}, quote = '"', escape = '"', nullstr = ''`
-  return {
-    file,
-    from: `read_csv([${text(file.path)}], ${options}, columns = {${types}})`,
-    columns: new Map(header.columns.map((one, i) => [one, { sql: `c${i}`, value: 'text', isList: false }])),
-  }
-}
-
-async function describeTyped(
-  connection: DuckDBConnection,
-  file: InputFile,
-  wanted: readonly string[],
-  where: string,
-  signal?: AbortSignal,
-): Promise<Relation> {
-  const isJson = file.format === 'jsonl'
-  const look = (options: string) => {
-    const reader = isJson
-      ? `read_json([${text(file.path)}], format = 'newline_delimited', records = true${options})`
-      : parquet(file)
-    return rows(connection, `DESCRIBE SELECT * FROM ${reader}`, signal) as Promise<readonly (readonly string[])[]>
-  }
-  let found: readonly (readonly string[])[]
-  try {
-    found = await look('')
-    // The first look samples; a rare key may stand further down.
-    const isMissing = () => wanted.some(column => !found.some(([one]) => one === column))
-    if (isJson && isMissing()) found = await look(', sample_size = -1')
-  } catch (cause) {
-    signal?.throwIfAborted()
-    // The look for columns does not say which row is no object; reading does.
-    const names = (error: unknown) => error
-    const options = `format = 'newline_delimited', records = true, columns = {x: 'VARCHAR'}`
-    const read = `SELECT count(x) FROM read_json([${text(file.path)}], ${options})`
-    throw broken(file, isJson ? ((await rows(connection, read).then(() => null, names)) ?? cause) : cause, where)
-  }
   expectColumns(
     found.map(([one]) => one),
     wanted,
@@ -143,9 +104,7 @@ async function describeTyped(
   }
   if (!isJson) return { file, from: parquet(file), columns }
   // As text, so that no guess about a type changes a value; 'columns' also refuses rows that are no objects.
-  const types = found
-    .filter(([column]) => wanted.includes(column))
-    .map(([column, type]) => `${text(column)}: ${type.endsWith('[]') ? "'VARCHAR[]'" : "'VARCHAR'"}`)
+  const types = found.map(([column, type]) => `${text(column)}: ${type.endsWith('[]') ? "'VARCHAR[]'" : "'VARCHAR'"}`)
   const from = `read_json([${text(file.path)}], format = 'newline_delimited', records = true, columns = {${types.join(', ')}})`
   return { file, from, columns }
 }
@@ -153,7 +112,7 @@ async function describeTyped(
 /** The look for columns does not say which row is no object, or that there is no row; reading does. */
 async function expectObjects(connection: DuckDBConnection, file: InputFile, where: string): Promise<void> {
   const options = `format = 'newline_delimited', records = true, columns = {x: 'VARCHAR'}`
-  const sql = `SELECT count(*) FROM read_json([${text(file.path)}], ${options})`
+  const sql = `SELECT count(*), count(x) FROM read_json([${text(file.path)}], ${options})`
   const count = await scalar(connection, sql).catch(cause => {
     throw broken(file, cause, where)
   })
@@ -167,7 +126,7 @@ function parquet(file: InputFile): string {
 
 function valueClass(type: string): ValueClass {
   if (/^(DATE|TIMESTAMP)/.test(type)) return 'calendar'
-  return /INT|^(DOUBLE|FLOAT|DECIMAL|BOOLEAN)/.test(type) ? 'number' : 'text'
+  return /^(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DOUBLE|FLOAT|DECIMAL|BOOLEAN)/.test(type) ? 'number' : 'text'
 }
 
 function expectColumns(found: readonly string[], wanted: readonly string[], file: InputFile, where: string): void {
