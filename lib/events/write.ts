@@ -190,12 +190,16 @@ function quoted(value: string): string {
 }
 
 function printDouble(value: number): string {
-  return Number.isNaN(value) ? '' : String(value)
+  if (Number.isNaN(value)) return ''
+  return Object.is(value, -0) ? '-0' : String(value)
 }
 
 /** Nine digits name a float32 exactly. */
 function printFloat(value: number): string {
-  if (Number.isInteger(value) && Math.abs(value) < 1e9) return String(value)
+  return Number.isInteger(value) && Math.abs(value) < 1e9 ? printDouble(value) : printDigits(value)
+}
+
+function printDigits(value: number): string {
   return Number.isNaN(value) ? '' : value.toPrecision(9)
 }
 

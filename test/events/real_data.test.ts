@@ -1,4 +1,4 @@
-// The thinnest thread over real data: schema → events → encoding → batches. Skipped aloud where the data is not at hand.
+// Real data: schema → events → encoding → batches → aggregates. Skipped aloud where the data is not at hand.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,6 +12,7 @@ import {
   sliceBatch,
   wholeSequences,
 } from '../../lib/events/index.js'
+import { aggregate } from '../../lib/transfer/aggregate.js'
 
 const TASKS = join(import.meta.dirname, '../../../shared/tasks')
 const isHere = existsSync(TASKS)
@@ -56,6 +57,9 @@ describe.skipIf(!isHere)('real event tables', () => {
         expect(batch.offsets[first.length]).toBe(first.reduce((sum, sequence) => sum + lengths[sequence], 0))
       }
       expect([seen.size, count]).toEqual([entities, events])
+      const table = await aggregate(source)
+      expect(table.ids).toEqual([...seen])
+      expect(table.columns['time.count'].reduce((sum, one) => sum + one, 0)).toBe(events)
     } finally {
       await source.close()
     }
