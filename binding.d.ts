@@ -273,4 +273,39 @@ export interface Binding {
     out: TensorHandle,
     accumulate: boolean,
   ): void
+
+  pair_contrastive_forward(
+    stream: StreamHandle,
+    scores: TensorHandle,
+    entity: TensorHandle,
+    inverseTemperature: number,
+    isBinary: boolean,
+    loss: TensorHandle,
+    correct: TensorHandle,
+    stats: TensorHandle,
+    count: TensorHandle,
+  ): void
+  pair_contrastive_backward(
+    stream: StreamHandle,
+    scores: TensorHandle,
+    entity: TensorHandle,
+    inverseTemperature: number,
+    isBinary: boolean,
+    stats: TensorHandle,
+    count: TensorHandle,
+    dout: TensorHandle,
+    dscores: TensorHandle,
+    accumulateDscores: boolean,
+  ): void
+
+  l2_normalize_forward(stream: StreamHandle, x: TensorHandle, eps: number, out: TensorHandle, scale: TensorHandle): void
+  l2_normalize_backward(
+    stream: StreamHandle,
+    out: TensorHandle,
+    eps: number,
+    scale: TensorHandle,
+    dout: TensorHandle,
+    dx: TensorHandle,
+    accumulateDx: boolean,
+  ): void
 }

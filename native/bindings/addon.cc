@@ -15,9 +15,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_field_embedding(exports);
   seqrisk::register_gated_dwconv(exports);
   seqrisk::register_gather_rows(exports);
+  seqrisk::register_l2_normalize(exports);
   seqrisk::register_layer_norm(exports);
   seqrisk::register_linear(exports);
   seqrisk::register_logistic(exports);
+  seqrisk::register_pair_contrastive(exports);
   seqrisk::register_pool(exports);
   seqrisk::register_scale(exports);
   seqrisk::register_softmax_cross_entropy(exports);
