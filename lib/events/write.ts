@@ -6,8 +6,8 @@ import { open } from 'node:fs/promises'
 import { Readable, type Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
-import { replaceFile } from '../util/atomic.js'
 import { expectRange, expectType, sentence } from '../util/errors.js'
+import { replaceFile } from '../util/files.js'
 import { Pace } from '../util/pace.js'
 import { type RowBlock, type RowLayout, writeParquetFile } from './parquet.js'
 import type { FeatureTable } from './table.js'
@@ -146,7 +146,12 @@ async function writeRows(
   const write = isParquet
     ? (path: string) => writeParquet(path, layout, blocks, signal)
     : (path: string) => writeCsv(path, layout, blocks, /\.gz$/i.test(file), signal)
-  await replaceFile(file, where, write, signal)
+  try {
+    await replaceFile(file, write)
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
+  }
 }
 
 async function writeCsv(

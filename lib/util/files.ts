@@ -1,7 +1,7 @@
 // Files that are whole or not there: written beside their place, synced, then renamed.
 
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { SeqriskError } from './errors.js'
 
@@ -10,13 +10,39 @@ import { SeqriskError } from './errors.js'
  * @throws {SeqriskError} code `WRITE_FAILED` (disk full, no rights); nothing of the new file is left then
  */
 export async function writeFileAtomic(path: string, parts: string | readonly Uint8Array[]): Promise<void> {
-  const folder = dirname(path)
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   try {
-    await mkdir(folder, { recursive: true })
-    const file = await open(temporary, 'wx')
+    await mkdir(dirname(path), { recursive: true })
+  } catch (cause) {
+    throw writeFailed(path, cause)
+  }
+  await replaceFile(path, async temporary => {
+    const file = await open(temporary, 'w')
     try {
       for (const part of typeof parts === 'string' ? [Buffer.from(parts)] : parts) await writeWhole(file, part)
+    } finally {
+      await file.close()
+    }
+  })
+}
+
+/**
+ * Calls `write` with a temporary path in the folder of `path`, then puts the result in its place. A failure removes the
+ * temporary file and leaves what was there before. A device or pipe (/dev/stdout) is handed to `write` itself.
+ * @throws {SeqriskError} code `WRITE_FAILED` for what the system refuses; errors without a system code pass unchanged
+ */
+export async function replaceFile(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
+  const folder = dirname(path)
+  const before = await stat(path).catch(() => null)
+  const isDirect = before !== null && !before.isFile() && !before.isDirectory()
+  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  try {
+    if (isDirect) {
+      await write(path)
+      return
+    }
+    await write(temporary)
+    const file = await open(temporary, 'r')
+    try {
       await file.sync()
     } finally {
       await file.close()
@@ -24,8 +50,9 @@ export async function writeFileAtomic(path: string, parts: string | readonly Uin
     await rename(temporary, path)
     await syncFolder(folder)
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {})
-    throw writeFailed(path, cause)
+    if (!isDirect) await rm(temporary, { force: true }).catch(() => {})
+    const code = (cause as NodeJS.ErrnoException | null)?.code
+    throw typeof code === 'string' && /^E[A-Z]+$/.test(code) ? writeFailed(path, cause) : cause
   }
 }
 
