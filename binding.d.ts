@@ -110,6 +110,8 @@ export interface Binding {
     dgateWeight: TensorHandle,
     dgateBias: TensorHandle,
   ): void
+  random_uniform(stream: StreamHandle, out: TensorHandle, bound: number, seed: number, philoxStream: number): void
+
   layer_norm_forward(
     stream: StreamHandle,
     x: TensorHandle,

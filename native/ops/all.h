@@ -17,4 +17,5 @@
 #include "ops/pool.h"
 #include "ops/scale.h"
 #include "ops/softmax_cross_entropy.h"
+#include "ops/random_uniform.h"
 #include "ops/workers.h"

@@ -1,0 +1,43 @@
+// A packed batch in device memory.
+
+import type { PackedBatch } from '../events/batch.js'
+import type { Device } from '../runtime/device.js'
+import { Offsets, Tensor } from '../runtime/tensor.js'
+
+export interface DeviceInput {
+  readonly codes: Tensor<'int32'>
+  readonly fraction?: Tensor<'float32'>
+  /** Text: where the words of each event start. */
+  readonly wordOffsets?: Offsets
+}
+
+export interface DeviceBatch {
+  readonly offsets: Offsets
+  readonly inputs: readonly DeviceInput[]
+}
+
+/** Copies a batch to the device, in the scope that is open. */
+export function toDevice(device: Device, batch: Pick<PackedBatch, 'offsets' | 'inputs'>): DeviceBatch {
+  return {
+    offsets: new Offsets(device, batch.offsets),
+    inputs: batch.inputs.map(({ codes, fraction, offsets }) => ({
+      codes: Tensor.from(device, codes),
+      fraction: fraction && Tensor.from(device, fraction),
+      wordOffsets: offsets && new Offsets(device, offsets),
+    })),
+  }
+}
+
+/**
+ * Sequences in their order, as many at a time as fit into so many events (at least one). Packed batches have no padding,
+ * so that lengths need not be alike.
+ */
+export function* consecutiveBatches(offsets: Int32Array, events: number): Generator<Int32Array> {
+  const sequences = offsets.length - 1
+  for (let begin = 0; begin < sequences; ) {
+    let end = begin + 1
+    while (end < sequences && offsets[end + 1] - offsets[begin] <= events) end++
+    yield Int32Array.from({ length: end - begin }, (_, i) => begin + i)
+    begin = end
+  }
+}

@@ -1,0 +1,86 @@
+// What an encoder looks like: sizes and the choices that DESIGN leaves open, with their defaults.
+
+import { expectOptions, expectRange } from '../util/errors.js'
+
+export type AttentionKind = 'block' | 'none'
+export type ConvolutionKind = 'depthwise' | 'none'
+export type PoolingKind = 'mean' | 'max' | 'last'
+
+export interface EncoderConfig {
+  /** Width D of an event's vector and of the result. */
+  readonly width: number
+  readonly blocks: number
+  /** Convolution width K: odd, 1 … 255. */
+  readonly kernel: number
+  readonly dilation: number
+  /** Causal convolutions see no later event. */
+  readonly causal: boolean
+  /** Gated depthwise convolution, then a linear map; or `none`. */
+  readonly convolution: ConvolutionKind
+  readonly attention: AttentionKind
+  /** Block length of block attention. */
+  readonly attentionSize: number
+  /** Odd blocks cut at half a block, so that information crosses. Block attention only. */
+  readonly shift: boolean
+  readonly heads: number
+  /** Inner width of a feed-forward layer after the attention, as in a Transformer; 0 for none. */
+  readonly feedForward: number
+  /** How the fields of an event become one vector. */
+  readonly merge: 'add' | 'concat'
+  readonly pooling: PoolingKind
+  /** Share of activations dropped while training. */
+  readonly dropout: number
+}
+
+export const DEFAULT_ENCODER: EncoderConfig = {
+  width: 128,
+  blocks: 3,
+  kernel: 5,
+  dilation: 1,
+  causal: false,
+  convolution: 'depthwise',
+  attention: 'block',
+  attentionSize: 64,
+  shift: true,
+  heads: 4,
+  feedForward: 0,
+  merge: 'add',
+  pooling: 'mean',
+  dropout: 0,
+}
+
+/** Fills in defaults. @throws {TypeError} for unknown options @throws {RangeError} for sizes that cannot be */
+export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConfig {
+  const where = 'encoder'
+  expectOptions(where, options, Object.keys(DEFAULT_ENCODER))
+  const given = Object.entries(options).filter(([, value]) => value !== undefined)
+  const config: EncoderConfig = { ...DEFAULT_ENCODER, ...Object.fromEntries(given) }
+  const whole = (name: keyof EncoderConfig, low: number, high: number) => {
+    const value = config[name] as number
+    const fits = Number.isInteger(value) && value >= low && value <= high
+    expectRange(fits, where, `${name} to be a whole number in [${low}, ${high}]`, value)
+  }
+  const oneOf = (name: keyof EncoderConfig, values: readonly string[]) =>
+    expectRange(
+      values.includes(config[name] as string),
+      where,
+      `${name} to be one of ${values.join(', ')}`,
+      config[name],
+    )
+  whole('width', 1, 8192)
+  whole('blocks', 0, 128)
+  whole('kernel', 1, 255)
+  expectRange(config.kernel % 2 === 1, where, 'kernel to be odd', config.kernel)
+  whole('dilation', 1, 65_536)
+  whole('attentionSize', 1, 65_536)
+  whole('heads', 1, 256)
+  whole('feedForward', 0, 65_536)
+  oneOf('convolution', ['depthwise', 'none'])
+  oneOf('attention', ['block', 'none'])
+  oneOf('merge', ['add', 'concat'])
+  oneOf('pooling', ['mean', 'max', 'last'])
+  const isDivided = config.attention === 'none' || config.width % config.heads === 0
+  expectRange(isDivided, where, `heads to divide the width of ${config.width}`, config.heads)
+  expectRange(config.dropout >= 0 && config.dropout < 1, where, 'dropout in [0, 1)', config.dropout)
+  return config
+}

@@ -1,0 +1,171 @@
+// The encoder: events in, vectors out.
+
+import { sliceBatch, wholeSequences } from '../events/batch.js'
+import type { EncodedEvents } from '../events/encode.js'
+import { encodedChunks } from '../events/encode_source.js'
+import type { EventEncoding } from '../events/encoding.js'
+import type { Fields } from '../events/schema.js'
+import type { EventSource, LongCall } from '../events/source.js'
+import type { VectorTable } from '../events/table.js'
+import { pool } from '../ops/pool.js'
+import { Device } from '../runtime/device.js'
+import type { Parameter } from '../runtime/tape.js'
+import { scope, type Tensor } from '../runtime/tensor.js'
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { consecutiveBatches, type DeviceBatch, toDevice } from './batch.js'
+import { type EncoderConfig, encoderConfig } from './config.js'
+import { EventEmbedding } from './event_embedding.js'
+import { blockLayers, LayerNorm, type Pass, type SubLayer } from './layers.js'
+import { type NamedArrays, ParameterStore } from './parameters.js'
+
+type Float = Tensor<'float32'>
+
+export interface EncodeOptions extends LongCall {
+  /** Events encoded together. Small enough to stay in the cache, large enough to keep all threads busy. Default 2048. */
+  readonly batchEvents?: number
+}
+
+export interface EncoderOptions {
+  readonly device?: Device
+  /** Seed of the initial weights. Default 0. */
+  readonly seed?: number
+  /** Stored weights instead of a seed. */
+  readonly weights?: NamedArrays
+  /** Whether `dispose` closes the device too. Default: when the encoder opened it. */
+  readonly ownsDevice?: boolean
+}
+
+/**
+ * A sequence encoder: field embeddings, L blocks of gated convolution and attention, a final layer norm, pooling.
+ * Made untrained, by `pretrain`, or by `loadEncoder`.
+ */
+export class Encoder<F extends Fields = Fields> {
+  readonly device: Device
+  readonly config: EncoderConfig
+  readonly encoding: EventEncoding
+  /** Phantom: the fields of the schema that the encoding was fitted on. */
+  declare readonly fields: F
+  readonly #store: ParameterStore
+  readonly #embedding: EventEmbedding
+  readonly #layers: SubLayer[]
+  readonly #norm: LayerNorm
+  readonly #ownsDevice: boolean
+
+  constructor(encoding: EventEncoding, config: Partial<EncoderConfig> = {}, options: EncoderOptions = {}) {
+    expectOptions('encoder', options, ['device', 'seed', 'weights', 'ownsDevice'])
+    this.config = encoderConfig(config)
+    this.encoding = encoding
+    this.#ownsDevice = options.ownsDevice ?? !options.device
+    this.device = options.device ?? new Device()
+    this.#store = new ParameterStore(
+      this.device,
+      options.weights ? { stored: options.weights } : { seed: options.seed ?? 0 },
+    )
+    this.#embedding = new EventEmbedding(this.#store, this.config, encoding)
+    this.#layers = []
+    for (let i = 0; i < this.config.blocks; i++) this.#layers.push(...blockLayers(this.#store, i, this.config))
+    this.#norm = new LayerNorm(this.#store, 'norm', this.config.width)
+  }
+
+  /** Width of a vector. */
+  get width(): number {
+    return this.config.width
+  }
+
+  get parameters(): Parameter[] {
+    return this.#store.all
+  }
+
+  /** Vectors of all events of a packed batch: (events, width). For composing own models; see `pooled` and `encode`. */
+  forward(batch: DeviceBatch, pass: Pass = {}): Float {
+    let x = this.#embedding.apply(batch)
+    for (const layer of this.#layers) x = layer.apply(x, batch.offsets, pass)
+    return this.#norm.apply(x)
+  }
+
+  /** One vector per sequence: (sequences, width). */
+  pooled(events: Float, batch: DeviceBatch): Float {
+    return pool(events, batch.offsets, { mode: this.config.pooling })
+  }
+
+  /**
+   * One vector per entity of a source, streamed: a block of entities at a time, in the source's order. Memory does not
+   * grow with the number of users. A vector depends on its own entity's events alone, bit for bit.
+   */
+  async *encodeStream(source: EventSource<F>, options: EncodeOptions = {}): AsyncGenerator<VectorTable> {
+    expectOptions('encode', options, ['batchEvents', 'signal', 'onProgress'])
+    const { events: total } = await source.summary({ signal: options.signal })
+    let done = 0
+    for await (const encoded of encodedChunks(source, this.encoding, { signal: options.signal })) {
+      yield await this.encodeBlock(encoded, options)
+      done += encoded.time.length
+      options.onProgress?.({ phase: 'encode', done, total })
+    }
+  }
+
+  /** One vector per entity, all in memory. */
+  async encode(source: EventSource<F>, options: EncodeOptions = {}): Promise<VectorTable> {
+    const blocks: VectorTable[] = []
+    for await (const block of this.encodeStream(source, options)) blocks.push(block)
+    return concatVectors(blocks, this.width)
+  }
+
+  /** Vectors of events that are encoded already. */
+  async encodeBlock(encoded: EncodedEvents, options: EncodeOptions = {}): Promise<VectorTable> {
+    const { batchEvents = 2048, signal } = options
+    const fits = Number.isInteger(batchEvents) && batchEvents > 0
+    expectRange(fits, 'encode', 'batchEvents to be a whole number ≥ 1', batchEvents)
+    expectType(encoded.inputs.length === this.encoding.inputs.length, 'encode', 'events of this encoding', 'others')
+    const { width } = this
+    const result = new Float32Array(encoded.ids.length * width)
+    const waiting: Promise<void>[] = []
+    const onAbort = () => this.device.cancel()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      for (const sequences of consecutiveBatches(encoded.offsets, batchEvents)) {
+        signal?.throwIfAborted()
+        const vectors = scope(() => {
+          const packed = sliceBatch(encoded, wholeSequences(encoded.offsets, sequences))
+          const batch = toDevice(this.device, packed)
+          return this.pooled(this.forward(batch), batch)
+        })
+        waiting.push(
+          vectors.read().then(rows => {
+            sequences.forEach((sequence, i) => {
+              result.set(rows.subarray(i * width, (i + 1) * width), sequence * width)
+            })
+          }),
+        )
+        vectors.dispose()
+        // A few batches in flight keep the device busy; more would only hold memory.
+        if (waiting.length >= 4) await waiting.shift()
+      }
+      await Promise.all(waiting)
+    } catch (error) {
+      await Promise.allSettled(waiting)
+      signal?.throwIfAborted()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+    }
+    return { ids: encoded.ids, width, vectors: result }
+  }
+
+  /** Frees the weights, and the device if the encoder opened it. */
+  dispose(): void {
+    this.#store.dispose()
+    if (this.#ownsDevice) this.device.close()
+  }
+}
+
+/** Blocks of vectors as one. */
+export function concatVectors(blocks: readonly VectorTable[], width: number): VectorTable {
+  const ids = blocks.flatMap(block => block.ids)
+  const vectors = new Float32Array(ids.length * width)
+  let at = 0
+  for (const block of blocks) {
+    vectors.set(block.vectors, at)
+    at += block.vectors.length
+  }
+  return { ids, width, vectors }
+}

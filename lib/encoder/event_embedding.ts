@@ -1,0 +1,52 @@
+// From encoded events to one vector per event: a table for every input, merged.
+
+import type { EventEncoding, InputSpec } from '../events/encoding.js'
+import { type EmbeddingField, fieldEmbedding } from '../ops/field_embedding.js'
+import type { Parameter } from '../runtime/tape.js'
+import type { Tensor } from '../runtime/tensor.js'
+import type { DeviceBatch, DeviceInput } from './batch.js'
+import type { EncoderConfig } from './config.js'
+import { Linear } from './layers.js'
+import type { ParameterStore } from './parameters.js'
+
+type Float = Tensor<'float32'>
+
+interface InputLayer {
+  readonly spec: InputSpec
+  readonly table: Parameter
+}
+
+export class EventEmbedding {
+  readonly #dim: number
+  readonly #inputs: InputLayer[]
+  readonly #merge: Linear | null
+
+  constructor(store: ParameterStore, config: EncoderConfig, encoding: EventEncoding) {
+    const { width, merge } = config
+    const dim = merge === 'add' ? width : Math.max(1, Math.ceil(width / encoding.inputs.length))
+    this.#dim = dim
+    this.#inputs = encoding.inputs.map(spec => {
+      const name = `embedding.${spec.name}`
+      // A numeric table has one row more: the bias that every present number shares. Its bins add up, so each is small.
+      const rows = spec.kind === 'numeric' ? spec.size + 1 : spec.size
+      const deviation = spec.kind === 'numeric' ? 1 / Math.sqrt(spec.size) : 1
+      const table = store.create(`${name}.table`, [rows, dim], { deviation: 0.5 * deviation }, { decay: false })
+      return { spec, table }
+    })
+    this.#merge = merge === 'concat' ? new Linear(store, 'embedding.merge', dim * encoding.inputs.length, width) : null
+  }
+
+  /** (events, width) */
+  apply(batch: DeviceBatch): Float {
+    const fields = this.#inputs.map((layer, i) => field(layer, batch.inputs[i]))
+    const width = this.#dim * (this.#merge ? fields.length : 1)
+    const x = fieldEmbedding(fields, { width, merge: this.#merge ? 'concat' : 'add' })
+    return this.#merge ? this.#merge.apply(x) : x
+  }
+}
+
+function field({ table }: InputLayer, input: DeviceInput): EmbeddingField {
+  if (input.fraction) return { codes: input.codes, fraction: input.fraction, table: table.value }
+  if (!input.wordOffsets) return { codes: input.codes, table: table.value }
+  return { codes: input.codes, wordOffsets: input.wordOffsets, table: table.value }
+}

@@ -1,0 +1,152 @@
+// The layers that an encoder is made of. A layer owns its parameters and is called with tensors.
+
+import { add } from '../ops/add.js'
+import { blockAttention } from '../ops/block_attention.js'
+import { dropout } from '../ops/dropout.js'
+import { gatedDwconv } from '../ops/gated_dwconv.js'
+import { layerNorm } from '../ops/layer_norm.js'
+import { linear } from '../ops/linear.js'
+import type { Parameter } from '../runtime/tape.js'
+import type { Offsets, Tensor } from '../runtime/tensor.js'
+import type { EncoderConfig } from './config.js'
+import type { Initial, ParameterStore } from './parameters.js'
+
+type Float = Tensor<'float32'>
+
+/** What a forward pass knows besides its input. */
+export interface Pass {
+  /** Set while training: dropout is on, with masks from this seed. `nextElement` counts the elements masked so far. */
+  readonly dropout?: { readonly rate: number; readonly seed: number; nextElement: number }
+}
+
+/** y = x·Wᵀ + b. Source: the deviation 1/√in keeps the variance (LeCun et al. 1998). */
+export class Linear {
+  readonly weight: Parameter
+  readonly bias: Parameter
+
+  constructor(store: ParameterStore, name: string, inWidth: number, outWidth: number, gain = 1) {
+    const deviation = gain / Math.sqrt(inWidth)
+    this.weight = store.create(`${name}.weight`, [outWidth, inWidth], { deviation })
+    this.bias = store.create(`${name}.bias`, [outWidth], { constant: 0 })
+  }
+
+  apply(x: Float, options: { activation?: 'relu' | 'gelu'; residual?: Float } = {}): Float {
+    return linear(x, this.weight.value, this.bias.value, options)
+  }
+
+  /** residual + dropout(x·Wᵀ + b), in one kernel when nothing is dropped. */
+  applyResidual(x: Float, residual: Float, pass: Pass): Float {
+    if (!pass.dropout || pass.dropout.rate === 0) return this.apply(x, { residual })
+    const y = this.apply(x)
+    const { rate, seed, nextElement } = pass.dropout
+    pass.dropout.nextElement += y.size
+    return add(residual, dropout(y, { rate, seed, offset: nextElement }))
+  }
+}
+
+export class LayerNorm {
+  readonly weight: Parameter
+  readonly bias: Parameter
+
+  constructor(store: ParameterStore, name: string, width: number) {
+    this.weight = store.create(`${name}.weight`, [width], { constant: 1 })
+    this.bias = store.create(`${name}.bias`, [width], { constant: 0 })
+  }
+
+  apply(x: Float): Float {
+    return layerNorm(x, this.weight.value, this.bias.value)
+  }
+}
+
+/** A sub-layer of a block: x ← x + f(norm(x)). */
+export interface SubLayer {
+  apply(x: Float, offsets: Offsets, pass: Pass): Float
+}
+
+/** Gated depthwise separable convolution. */
+export class Convolution implements SubLayer {
+  readonly #config: EncoderConfig
+  readonly #norm: LayerNorm
+  readonly #taps: Parameter[] = []
+  readonly #out: Linear
+
+  constructor(store: ParameterStore, name: string, config: EncoderConfig) {
+    const { width, kernel } = config
+    this.#config = config
+    this.#norm = new LayerNorm(store, `${name}.norm`, width)
+    const tap = (part: string, shape: number[], initial: Initial) =>
+      this.#taps.push(store.create(`${name}.${part}`, shape, initial, { decay: false }))
+    tap('weight', [kernel, width], { deviation: 1 / Math.sqrt(kernel) })
+    tap('bias', [width], { constant: 0 })
+    tap('gate_weight', [kernel, width], { deviation: 1 / Math.sqrt(kernel) })
+    tap('gate_bias', [width], { constant: 0 })
+    this.#out = new Linear(store, `${name}.out`, width, width, residualGain(config))
+  }
+
+  apply(x: Float, offsets: Offsets, pass: Pass): Float {
+    const { dilation, causal } = this.#config
+    const [weight, bias, gateWeight, gateBias] = this.#taps.map(tap => tap.value)
+    const h = this.#norm.apply(x)
+    const g = gatedDwconv(h, weight, bias, gateWeight, gateBias, offsets, { dilation, causal })
+    return this.#out.applyResidual(g, x, pass)
+  }
+}
+
+/** Self-attention inside blocks, or over the whole sequence. */
+export class SelfAttention implements SubLayer {
+  readonly #config: EncoderConfig
+  readonly #shift: boolean
+  readonly #norm: LayerNorm
+  readonly #qkv: Linear
+  readonly #out: Linear
+
+  constructor(store: ParameterStore, name: string, config: EncoderConfig, block: number) {
+    const { width } = config
+    this.#config = config
+    this.#shift = config.shift && block % 2 === 1
+    this.#norm = new LayerNorm(store, `${name}.norm`, width)
+    this.#qkv = new Linear(store, `${name}.qkv`, width, 3 * width)
+    this.#out = new Linear(store, `${name}.out`, width, width, residualGain(config))
+  }
+
+  apply(x: Float, offsets: Offsets, pass: Pass): Float {
+    const { heads, attentionSize } = this.#config
+    const qkv = this.#qkv.apply(this.#norm.apply(x))
+    const y = blockAttention(qkv, offsets, { heads, block: attentionSize, shift: this.#shift })
+    return this.#out.applyResidual(y, x, pass)
+  }
+}
+
+/** x + W₂·relu(W₁·norm(x)), as in a Transformer (Vaswani et al. 2017). */
+export class FeedForward implements SubLayer {
+  readonly #norm: LayerNorm
+  readonly #inner: Linear
+  readonly #out: Linear
+
+  constructor(store: ParameterStore, name: string, config: EncoderConfig) {
+    const { width, feedForward } = config
+    this.#norm = new LayerNorm(store, `${name}.norm`, width)
+    this.#inner = new Linear(store, `${name}.inner`, width, feedForward)
+    this.#out = new Linear(store, `${name}.out`, feedForward, width, residualGain(config))
+  }
+
+  apply(x: Float, _offsets: Offsets, pass: Pass): Float {
+    const h = this.#inner.apply(this.#norm.apply(x), { activation: 'relu' })
+    return this.#out.applyResidual(h, x, pass)
+  }
+}
+
+/** The sub-layers of one encoder block, in order. */
+export function blockLayers(store: ParameterStore, index: number, config: EncoderConfig): SubLayer[] {
+  const name = `blocks.${index}`
+  const layers: SubLayer[] = []
+  if (config.convolution !== 'none') layers.push(new Convolution(store, `${name}.convolution`, config))
+  if (config.attention !== 'none') layers.push(new SelfAttention(store, `${name}.attention`, config, index))
+  if (config.feedForward > 0) layers.push(new FeedForward(store, `${name}.feed_forward`, config))
+  return layers
+}
+
+/** Maps onto the residual stream start smaller the more of them there are (Radford et al. 2019). */
+function residualGain(config: EncoderConfig): number {
+  return 1 / Math.sqrt(Math.max(1, 2 * config.blocks))
+}

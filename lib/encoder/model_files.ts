@@ -1,0 +1,119 @@
+// A model as a folder: config.json (sizes, encoding, schema, version), weights.safetensors, training.json.
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { EventEncoding } from '../events/encoding.js'
+import type { Schema } from '../events/schema.js'
+import { parseSchema } from '../events/schema.js'
+import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'
+import type { Device } from '../runtime/device.js'
+import type { Parameter } from '../runtime/tape.js'
+import { SeqriskError, sentence } from '../util/errors.js'
+import { writeFileAtomic } from '../util/files.js'
+import { type EncoderConfig, encoderConfig } from './config.js'
+import { Encoder } from './encoder.js'
+
+const VERSION = 1
+
+/** What config.json holds. */
+export interface ModelConfig {
+  readonly format: 'seqrisk-encoder'
+  readonly version: number
+  readonly encoder: EncoderConfig
+  readonly schema: Schema
+  readonly encoding: EventEncoding
+}
+
+/** Saves an encoder: each file whole or not at all, weights first, so that a config never stands without them. */
+export async function saveEncoder(folder: string, encoder: Encoder, schema: Schema): Promise<void> {
+  const tensors = await readParameters(encoder.parameters)
+  await writeSafetensors(join(folder, 'weights.safetensors'), { tensors, metadata: { format: 'seqrisk-encoder' } })
+  const config: ModelConfig = {
+    format: 'seqrisk-encoder',
+    version: VERSION,
+    encoder: encoder.config,
+    schema,
+    encoding: encoder.encoding,
+  }
+  await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
+}
+
+export interface LoadedEncoder {
+  readonly encoder: Encoder
+  readonly schema: Schema
+}
+
+/**
+ * Loads what `saveEncoder` wrote.
+ * @throws {SeqriskError} code `FILE_NOT_FOUND`, or `MODEL_INVALID` for a damaged, hostile or newer model
+ */
+export async function loadEncoder(folder: string, options: { readonly device?: Device } = {}): Promise<LoadedEncoder> {
+  const config = await readConfig(join(folder, 'config.json'))
+  const { tensors } = await readSafetensors(join(folder, 'weights.safetensors'))
+  const encoder = new Encoder(config.encoding, config.encoder, { device: options.device, weights: tensors })
+  const names = new Set(encoder.parameters.map(parameter => parameter.name))
+  const extra = [...tensors.keys()].find(name => !names.has(name))
+  if (extra !== undefined) {
+    encoder.dispose()
+    throw invalid('weights of this encoder alone', `another tensor '${extra}'`)
+  }
+  return { encoder, schema: config.schema }
+}
+
+async function readConfig(path: string): Promise<ModelConfig> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    const advice = 'give a folder that pretrain wrote'
+    throw new SeqriskError('FILE_NOT_FOUND', sentence('model', 'a readable config.json', path, advice), { cause })
+  })
+  let value: Partial<ModelConfig>
+  try {
+    value = JSON.parse(text) as Partial<ModelConfig>
+  } catch (cause) {
+    throw invalid(`JSON in ${path}`, String((cause as Error).message))
+  }
+  if (value?.format !== 'seqrisk-encoder') throw invalid(`a seqrisk encoder in ${path}`, String(value?.format))
+  if (value.version !== VERSION) throw invalid(`version ${VERSION}`, `version ${value.version}`)
+  try {
+    return {
+      ...(value as ModelConfig),
+      encoder: encoderConfig(value.encoder),
+      schema: parseSchema(value.schema),
+      encoding: checkEncoding(value.encoding),
+    }
+  } catch (cause) {
+    if (cause instanceof SeqriskError && cause.code === 'MODEL_INVALID') throw cause
+    throw invalid(`a valid ${path}`, String((cause as Error).message))
+  }
+}
+
+/** Enough of a check that no stored number can lead outside a table. */
+function checkEncoding(encoding: EventEncoding | undefined): EventEncoding {
+  if (encoding?.version !== 1 || !Array.isArray(encoding.inputs) || encoding.inputs.length === 0) {
+    throw invalid('an encoding of version 1 with inputs', String(encoding?.version))
+  }
+  for (const input of encoding.inputs) {
+    const isSized = Number.isInteger(input.size) && input.size >= 2 && input.size <= 1 << 24
+    const isKnown = ['categorical', 'numeric', 'text'].includes(input.kind) && typeof input.name === 'string'
+    if (!isKnown || !isSized) throw invalid('inputs with a name, a kind and a size', JSON.stringify(input).slice(0, 80))
+    if (input.kind === 'categorical' && (!Array.isArray(input.values) || input.values.length + 2 > input.size)) {
+      throw invalid(`at most ${input.size - 2} values of '${input.name}'`, String(input.values?.length))
+    }
+    if (input.kind === 'numeric') {
+      const { edges } = input
+      const isRising = Array.isArray(edges) && edges.every((edge, i) => i === 0 || edge > edges[i - 1])
+      if (!isRising || edges.length !== input.size - 1) throw invalid(`rising edges of '${input.name}'`, 'others')
+    }
+  }
+  return encoding
+}
+
+function invalid(expected: string, received: string): SeqriskError {
+  const advice = 'the model is damaged or of another version; save it again'
+  return new SeqriskError('MODEL_INVALID', `[model] expected ${expected} but received ${received}; ${advice}`)
+}
+
+/** The values of parameters, by name. */
+export async function readParameters(parameters: readonly Parameter[]): Promise<Map<string, StoredTensor>> {
+  const values = await Promise.all(parameters.map(parameter => parameter.value.read()))
+  return new Map(parameters.map(({ name, value }, i) => [name, { shape: value.shape, values: values[i] }]))
+}

@@ -1,0 +1,54 @@
+// A checkpoint: all weights, the optimiser's state and where the run stood, in one file that is whole or not there.
+
+import { rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'
+import { SeqriskError } from '../util/errors.js'
+import type { EpochRow, Sums } from './log.js'
+
+/** Where a run stands, between two steps. */
+export interface RunState {
+  /** Steps done since the start. */
+  readonly step: number
+  readonly epoch: number
+  /** Steps done in this epoch. */
+  readonly stepInEpoch: number
+  readonly sums: Sums
+  readonly rows: readonly EpochRow[]
+  readonly bestHeldOut: number | null
+  readonly epochsWithoutBetter: number
+}
+
+export interface Checkpoint {
+  readonly state: RunState
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+}
+
+const NAME = 'checkpoint.safetensors'
+
+/** `fingerprint` stands for everything that must be the same for a resumed run to end in the same bits. */
+export async function writeCheckpoint(folder: string, fingerprint: string, checkpoint: Checkpoint): Promise<void> {
+  const metadata = { fingerprint, state: JSON.stringify(checkpoint.state) }
+  await writeSafetensors(join(folder, NAME), { tensors: checkpoint.tensors, metadata })
+}
+
+/** @throws {SeqriskError} code `CHECKPOINT_MISMATCH` if it belongs to a run with other options or data */
+export async function readCheckpoint(folder: string, fingerprint: string): Promise<Checkpoint | null> {
+  const path = join(folder, NAME)
+  const exists = await stat(path).then(
+    () => true,
+    () => false,
+  )
+  if (!exists) return null
+  const { tensors, metadata } = await readSafetensors(path)
+  if (metadata.fingerprint !== fingerprint) {
+    const advice = 'resume with the options and events of the first run, or start in another folder'
+    const text = `[pretrain] expected a checkpoint of this run in ${path} but received one of another run; ${advice}`
+    throw new SeqriskError('CHECKPOINT_MISMATCH', text)
+  }
+  return { state: JSON.parse(metadata.state) as RunState, tensors }
+}
+
+export async function removeCheckpoint(folder: string): Promise<void> {
+  await rm(join(folder, NAME), { force: true })
+}

@@ -1,0 +1,76 @@
+// What is trained: an encoder with a head for each proxy task, and the step over one batch.
+
+import { type DeviceBatch, toDevice } from '../encoder/batch.js'
+import type { Encoder } from '../encoder/encoder.js'
+import { ParameterStore } from '../encoder/parameters.js'
+import { type Piece, sliceBatch } from '../events/batch.js'
+import type { EncodedEvents } from '../events/encode.js'
+import type { Parameter } from '../runtime/tape.js'
+import { Philox } from '../util/philox.js'
+import { type MaskedBatch, MaskedEventsHead, maskEvents } from './masked_events.js'
+import type { Resolved } from './options.js'
+import { cutInPieces, type Pairs, QuickThoughtHead } from './quick_thought.js'
+import type { Term } from './terms.js'
+
+/** A batch as it was prepared on the host: cut, hidden, with its targets. */
+export interface PreparedBatch {
+  readonly masked: MaskedBatch | null
+  readonly pairs: Pairs | null
+  readonly batch: Pick<MaskedBatch['batch'], 'offsets' | 'inputs'>
+  readonly events: number
+  readonly seed: number
+}
+
+export class PretrainModel {
+  readonly encoder: Encoder
+  readonly #options: Resolved
+  readonly #store: ParameterStore
+  readonly #masked: MaskedEventsHead | null
+  readonly #quick: QuickThoughtHead | null
+
+  constructor(encoder: Encoder, options: Resolved) {
+    this.encoder = encoder
+    this.#options = options
+    this.#store = new ParameterStore(encoder.device, { seed: options.seed })
+    this.#masked = options.tasks.includes('masked') ? new MaskedEventsHead(this.#store, encoder) : null
+    this.#quick = options.tasks.includes('quick') ? new QuickThoughtHead(this.#store, encoder, options.quick) : null
+  }
+
+  get parameters(): Parameter[] {
+    return [...this.encoder.parameters, ...this.#store.all]
+  }
+
+  /** Names of the terms of every step, in order. */
+  get terms(): string[] {
+    return [...(this.#masked?.names ?? []), ...(this.#quick?.names ?? [])]
+  }
+
+  /** Chooses pieces and hides events; a function of the seed alone. */
+  prepare(encoded: EncodedEvents, whole: readonly Piece[], seed: number): PreparedBatch {
+    const random = new Philox(this.#options.seed, seed)
+    const pairs = this.#quick ? cutInPieces(whole, random, this.#options.quick) : null
+    const packed = sliceBatch(encoded, pairs?.pieces ?? whole)
+    const masked = this.#masked ? maskEvents(packed, random, this.#options.masked) : null
+    const batch = masked?.batch ?? packed
+    return { masked, pairs, batch, events: packed.offsets[packed.offsets.length - 1], seed }
+  }
+
+  /** The terms of the loss, computed on the device in the open scope. */
+  losses(prepared: PreparedBatch, isTraining: boolean): Term[] {
+    const { encoder } = this
+    const batch: DeviceBatch = toDevice(encoder.device, prepared.batch)
+    const rate = isTraining ? encoder.config.dropout : 0
+    const events = encoder.forward(batch, { dropout: { rate, seed: prepared.seed, nextElement: 0 } })
+    const terms: Term[] = []
+    if (this.#masked && prepared.masked) terms.push(...this.#masked.terms(events, prepared.masked, 1))
+    if (this.#quick && prepared.pairs) {
+      terms.push(...this.#quick.terms(encoder.pooled(events, batch), prepared.pairs, 1))
+    }
+    return terms
+  }
+
+  /** Frees the heads; the encoder lives on. */
+  dispose(): void {
+    this.#store.dispose()
+  }
+}

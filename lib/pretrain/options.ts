@@ -1,0 +1,163 @@
+// What pre-training can be told, with defaults.
+
+import { DEFAULT_ENCODER, type EncoderConfig } from '../encoder/config.js'
+import type { FitEncodingOptions } from '../events/encoding.js'
+import type { Progress } from '../events/source.js'
+import type { Device } from '../runtime/device.js'
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import type { MaskedEventsOptions } from './masked_events.js'
+import type { QuickThoughtOptions } from './quick_thought.js'
+
+export type ProxyTask = 'masked' | 'quick'
+
+export interface TrainProgress extends Progress {
+  readonly phase: 'train'
+  readonly epoch: number
+  readonly epochs: number
+  /** Loss of the last step that is known. */
+  readonly loss: number
+  readonly eventsPerSecond: number
+  readonly secondsLeft: number
+}
+
+export interface PretrainOptions extends Partial<EncoderConfig> {
+  readonly tasks?: readonly ProxyTask[]
+  readonly masked?: MaskedEventsOptions
+  readonly quick?: QuickThoughtOptions
+  readonly encoding?: Omit<FitEncodingOptions, 'signal' | 'onProgress'>
+  /** Passes over the events. Default: as many as make about 4 million events, 2 … 60. */
+  readonly epochs?: number
+  /** Events per step. Default 4096, fewer for small data so that an epoch has some steps. */
+  readonly batchEvents?: number
+  /** Longest sequence of a step; of a longer one a random window is taken. Default: `batchEvents`. */
+  readonly window?: number
+  /** Peak learning rate. Default 0.002. */
+  readonly learningRate?: number
+  /** Share of the steps in which the learning rate rises. Default 0.05. */
+  readonly warmup?: number
+  readonly weightDecay?: number
+  /** Largest norm of the whole gradient. Default 1. */
+  readonly clip?: number
+  /** Share of entities kept out of training for the held-out loss. Default 0.05, of which at most 2000 are used. */
+  readonly heldOut?: number
+  /** Epochs without a better held-out loss before training stops; 0 = never stop early. Default 0. */
+  readonly patience?: number
+  readonly seed?: number
+  readonly device?: Device
+  /** Folder for the model, its log and its checkpoints. Without it nothing is written. */
+  readonly out?: string
+  /** Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. */
+  readonly resume?: boolean
+  /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
+  readonly checkpointSeconds?: number
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: Progress | TrainProgress) => void
+}
+
+/** Options with every default filled in that does not depend on the data. */
+export interface Resolved {
+  readonly encoder: Partial<EncoderConfig>
+  readonly tasks: readonly ProxyTask[]
+  readonly masked: MaskedEventsOptions
+  readonly quick: QuickThoughtOptions
+  readonly epochs: number
+  readonly batchEvents: number
+  readonly window: number
+  readonly learningRate: number
+  readonly warmup: number
+  readonly weightDecay: number
+  readonly clip: number
+  readonly heldOut: number
+  readonly patience: number
+  readonly seed: number
+}
+
+const OWN = [
+  'tasks',
+  'masked',
+  'quick',
+  'encoding',
+  'epochs',
+  'batchEvents',
+  'window',
+  'learningRate',
+  'warmup',
+  'weightDecay',
+  'clip',
+  'heldOut',
+  'patience',
+  'seed',
+  'device',
+  'out',
+  'resume',
+  'checkpointSeconds',
+  'signal',
+  'onProgress',
+] as const
+
+/** Refuses options that do not exist or cannot be, before any data is read. */
+export function checkOptions(options: PretrainOptions): void {
+  const where = 'pretrain'
+  expectOptions(where, options, [...OWN, ...Object.keys(DEFAULT_ENCODER)])
+  const { tasks = ['masked', 'quick'] } = options
+  const areTasks =
+    Array.isArray(tasks) && tasks.length > 0 && tasks.every(task => task === 'masked' || task === 'quick')
+  expectType(areTasks, where, "tasks out of 'masked' and 'quick'", tasks)
+  const within = (name: keyof PretrainOptions, low: number, high: number, isWhole: boolean) => {
+    const value = options[name]
+    if (value === undefined) return
+    const isNumber = typeof value === 'number' && value >= low && value <= high && (!isWhole || Number.isInteger(value))
+    expectRange(isNumber, where, `${name} to be ${isWhole ? 'a whole number ' : ''}in [${low}, ${high}]`, value)
+  }
+  within('epochs', 1, 1e6, true)
+  within('batchEvents', 1, 1 << 24, true)
+  within('window', 1, 1 << 24, true)
+  within('learningRate', 0, 10, false)
+  within('warmup', 0, 1, false)
+  within('weightDecay', 0, 10, false)
+  within('clip', 1e-6, 1e9, false)
+  within('heldOut', 0, 0.5, false)
+  within('patience', 0, 1e6, true)
+  within('seed', 0, Number.MAX_SAFE_INTEGER, true)
+  within('checkpointSeconds', 0, 1e9, false)
+  expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
+}
+
+/** Events that a default run sees over all its epochs. */
+const DEFAULT_RUN = 4_000_000
+/** Steps that an epoch has at least, where the data allow. */
+const STEPS_PER_EPOCH = 24
+
+/** Fills in defaults, for so many events to train on. */
+export function resolveOptions(options: PretrainOptions, events: number): Resolved {
+  const batchEvents = options.batchEvents ?? clamp(Math.ceil(events / STEPS_PER_EPOCH / 256) * 256, 512, 4096)
+  const encoder = Object.fromEntries(Object.keys(DEFAULT_ENCODER).map(name => [name, options[name as never]]))
+  return {
+    encoder: Object.fromEntries(Object.entries(encoder).filter(([, value]) => value !== undefined)),
+    tasks: options.tasks ?? ['masked', 'quick'],
+    masked: options.masked ?? {},
+    quick: options.quick ?? {},
+    epochs: options.epochs ?? clamp(Math.round(DEFAULT_RUN / Math.max(1, events)), 2, 60),
+    batchEvents,
+    window: options.window ?? batchEvents,
+    learningRate: options.learningRate ?? 0.002,
+    warmup: options.warmup ?? 0.05,
+    weightDecay: options.weightDecay ?? 0.01,
+    clip: options.clip ?? 1,
+    heldOut: options.heldOut ?? 0.05,
+    patience: options.patience ?? 0,
+    seed: options.seed ?? 0,
+  }
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(high, Math.max(low, value))
+}
+
+/** Linear warm-up, then a half cosine down to zero. */
+export function learningRateAt(step: number, steps: number, { learningRate, warmup }: Resolved): number {
+  const rising = Math.max(1, Math.round(steps * warmup))
+  if (step < rising) return (learningRate * (step + 1)) / rising
+  const progress = (step - rising) / Math.max(1, steps - rising)
+  return learningRate * 0.5 * (1 + Math.cos(Math.PI * progress))
+}

@@ -1,0 +1,91 @@
+// Pre-training: fit the encoding, read the events, train the encoder on the proxy tasks.
+
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { encoderConfig } from '../encoder/config.js'
+import { Encoder } from '../encoder/encoder.js'
+import { saveEncoder } from '../encoder/model_files.js'
+import type { EncodedEvents } from '../events/encode.js'
+import { concatEncoded, encodedChunks } from '../events/encode_source.js'
+import { type EventEncoding, fitEncoding } from '../events/encoding.js'
+import type { Fields } from '../events/schema.js'
+import type { EventSource } from '../events/source.js'
+import { Device } from '../runtime/device.js'
+import { SeqriskError } from '../util/errors.js'
+import { removeCheckpoint } from './checkpoint.js'
+import type { EpochRow } from './log.js'
+import { checkOptions, type PretrainOptions, resolveOptions } from './options.js'
+import { Trainer } from './trainer.js'
+
+export interface Pretrained<F extends Fields = Fields> {
+  readonly encoder: Encoder<F>
+  /** One row per epoch, as in training.json. */
+  readonly log: readonly EpochRow[]
+}
+
+/**
+ * Trains an encoder on unlabelled events: masked events and Quick Thought.
+ *
+ * Runs off the JavaScript thread; `signal` stops it within a step, `onProgress` reports every step. With `out`, the
+ * model, its log and its checkpoints are written there, and `resume` continues to the same bits as an uninterrupted run.
+ * @throws {SeqriskError} code `TRAINING_DIVERGED` when a loss or gradient is not finite; names the step and the last
+ * good checkpoint
+ */
+export async function pretrain<F extends Fields>(
+  source: EventSource<F>,
+  options: PretrainOptions = {},
+): Promise<Pretrained<F>> {
+  checkOptions(options)
+  const { signal, onProgress } = options
+  signal?.throwIfAborted()
+  const encoding = await fitEncoding(source, { ...options.encoding, signal, onProgress })
+  const { encoded, digest } = await readEncoded(source, encoding, options)
+  if (encoded.ids.length === 0) {
+    throw new SeqriskError('NO_EVENTS', '[pretrain] expected at least one event but received none; check the files')
+  }
+  const resolved = resolveOptions(options, encoded.time.length)
+  const config = encoderConfig(resolved.encoder)
+  const device = options.device ?? new Device()
+  const encoder = new Encoder<F>(encoding, config, { device, seed: resolved.seed, ownsDevice: !options.device })
+  const fingerprint = createHash('sha256')
+    .update(JSON.stringify({ resolved, config, encoding, digest, variant: device.variant }))
+    .digest('hex')
+  const trainer = new Trainer(encoder, encoded, resolved, fingerprint, options)
+  try {
+    const log = await trainer.run()
+    if (options.out !== undefined) {
+      await saveEncoder(options.out, encoder, source.schema)
+      await removeCheckpoint(options.out)
+    }
+    return { encoder, log }
+  } catch (error) {
+    encoder.dispose()
+    throw error
+  } finally {
+    trainer.dispose()
+  }
+}
+
+/** All events, encoded, in memory; and a digest of them, to know the data of a resumed run again. */
+async function readEncoded<F extends Fields>(
+  source: EventSource<F>,
+  encoding: EventEncoding,
+  { signal, onProgress }: PretrainOptions,
+): Promise<{ encoded: EncodedEvents; digest: string }> {
+  const chunks: EncodedEvents[] = []
+  const hash = createHash('sha256')
+  for await (const encoded of encodedChunks(source, encoding, { signal, onProgress })) {
+    chunks.push(encoded)
+    hash.update(encoded.offsets)
+    for (const { codes, fraction } of encoded.inputs) {
+      hash.update(codes)
+      if (fraction) hash.update(fraction)
+    }
+  }
+  return { encoded: concatEncoded(chunks), digest: hash.digest('hex') }
+}
+
+/** Where a run keeps its files, for messages. */
+export function checkpointPath(out: string | undefined): string {
+  return out === undefined ? 'none (no output folder was given)' : join(out, 'checkpoint.safetensors')
+}

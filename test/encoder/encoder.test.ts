@@ -1,0 +1,99 @@
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import type { EncoderConfig } from '../../lib/encoder/config.js'
+import { Encoder } from '../../lib/encoder/encoder.js'
+import { loadEncoder, saveEncoder } from '../../lib/encoder/model_files.js'
+import { fitEncoding } from '../../lib/events/encoding.js'
+import { expectSameBits } from '../support/close.js'
+import { openDevice } from '../support/devices.js'
+import { smallSource } from '../support/small_source.js'
+
+const source = smallSource()
+const encoding = await fitEncoding(source)
+
+const kinds: [string, Partial<EncoderConfig>][] = [
+  ['block', {}],
+  ['concat', { merge: 'concat', pooling: 'max', attention: 'none' }],
+  ['last', { pooling: 'last' }],
+]
+
+function small(config: Partial<EncoderConfig>): Partial<EncoderConfig> {
+  return { width: 16, blocks: 2, heads: 2, attentionSize: 8, ...config }
+}
+
+describe('Encoder', () => {
+  it.each(kinds)('%s: a vector depends on its own entity alone, bit for bit', async (_, config) => {
+    const encoder = new Encoder(encoding, small(config), { device: openDevice(), seed: 3 })
+    const all = await encoder.encode(source, { batchEvents: 64 })
+    const alone = await encoder.encode(source, { batchEvents: 1 })
+    expect(all.ids.length).toBeGreaterThan(20)
+    expect(all.vectors.every(Number.isFinite)).toBe(true)
+    expectSameBits(all.vectors, alone.vectors)
+    const threads = new Encoder(encoding, small(config), { device: openDevice({ threads: 1 }), seed: 3 })
+    expectSameBits((await threads.encode(source)).vectors, all.vectors)
+    encoder.dispose()
+    threads.dispose()
+  })
+
+  it('gives other vectors for another seed', async () => {
+    const device = openDevice()
+    const [a, b] = [1, 2].map(seed => new Encoder(encoding, small({}), { device, seed }))
+    expect((await a.encode(source)).vectors).not.toEqual((await b.encode(source)).vectors)
+  })
+
+  it('refuses sizes that cannot be, and names the right spelling', () => {
+    expect(() => new Encoder(encoding, { widht: 8 } as never)).toThrow(/did you mean 'width'/)
+    expect(() => new Encoder(encoding, { kernel: 4 })).toThrow(/kernel to be odd/)
+    expect(() => new Encoder(encoding, { width: 10, heads: 4 })).toThrow(/heads to divide/)
+    expect(() => new Encoder(encoding, { attention: 'blocks' as never })).toThrow(RangeError)
+  })
+
+  it('stops when asked to', async () => {
+    const encoder = new Encoder(encoding, small({}), { device: openDevice() })
+    const controller = new AbortController()
+    controller.abort(new Error('enough'))
+    await expect(encoder.encode(source, { signal: controller.signal })).rejects.toThrow('enough')
+  })
+})
+
+describe('model files', () => {
+  it('load what was saved, to the same bits', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-model-'))
+    const device = openDevice()
+    const encoder = new Encoder(encoding, small({}), { device, seed: 5 })
+    await saveEncoder(folder, encoder, source.schema)
+    const { encoder: loaded, schema } = await loadEncoder(folder, { device })
+    expect(schema).toEqual(source.schema)
+    expect(loaded.config).toEqual(encoder.config)
+    expectSameBits((await loaded.encode(source)).vectors, (await encoder.encode(source)).vectors)
+  })
+
+  it('refuses damaged models with one clear error', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-model-'))
+    const device = openDevice()
+    await saveEncoder(folder, new Encoder(encoding, small({}), { device }), source.schema)
+    const path = join(folder, 'config.json')
+    const good = await readFile(path, 'utf8')
+    const config = JSON.parse(good)
+    const broken: [string, string][] = [
+      ['no JSON', good.slice(0, 50)],
+      ['another format', JSON.stringify({ ...config, format: 'other' })],
+      ['a newer version', JSON.stringify({ ...config, version: 99 })],
+      ['sizes unlike the weights', JSON.stringify({ ...config, encoder: { ...config.encoder, width: 32 } })],
+      ['an unknown size', JSON.stringify({ ...config, encoder: { ...config.encoder, extra: 1 } })],
+      [
+        'inputs without sizes',
+        JSON.stringify({ ...config, encoding: { ...config.encoding, inputs: [{ name: 'a' }] } }),
+      ],
+      ['a schema without entity', JSON.stringify({ ...config, schema: { fields: {} } })],
+      ['null', 'null'],
+    ]
+    for (const [what, text] of broken) {
+      await writeFile(path, text)
+      await expect(loadEncoder(folder, { device }), what).rejects.toMatchObject({ code: 'MODEL_INVALID' })
+    }
+    await expect(loadEncoder(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+  })
+})

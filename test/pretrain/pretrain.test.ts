@@ -1,0 +1,161 @@
+import { mkdtemp, readdir, readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { describe, expect, it } from 'vitest'
+import { type PretrainOptions, pretrain } from '../../lib/index.js'
+import type { TrainProgress } from '../../lib/pretrain/options.js'
+import { expectSameBits } from '../support/close.js'
+import { openDevice } from '../support/devices.js'
+import { smallSource } from '../support/small_source.js'
+
+const source = smallSource()
+const small: PretrainOptions = {
+  width: 16,
+  blocks: 1,
+  heads: 2,
+  attentionSize: 8,
+  batchEvents: 256,
+  epochs: 3,
+  seed: 1,
+}
+
+/** All weights of an encoder as one array. */
+async function weights(options: PretrainOptions): Promise<Float32Array> {
+  const { encoder } = await pretrain(source, options)
+  const values = await Promise.all(encoder.parameters.map(parameter => parameter.value.read()))
+  encoder.dispose()
+  return Float32Array.from(values.flatMap(array => [...array]))
+}
+
+async function temporaryFolder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'seqrisk-pretrain-'))
+}
+
+describe('pretrain', () => {
+  it('lowers the loss, trained and held out, on both tasks', async () => {
+    const { log, encoder } = await pretrain(source, { ...small, epochs: 12, heldOut: 0.2 })
+    expect(log.length).toBe(12)
+    expect(log.at(-1)!.loss).toBeLessThan(0.8 * log[0].loss)
+    expect(log.at(-1)!.heldOutLoss!).toBeLessThan(log[0].heldOutLoss!)
+    expect(Object.keys(log[0].terms)).toEqual(expect.arrayContaining(['quick']))
+    encoder.dispose()
+  })
+
+  it.each([
+    ['masked', ['masked']],
+    ['quick', ['quick']],
+  ] as const)('trains on %s alone', async (_, tasks) => {
+    const { log, encoder } = await pretrain(source, { ...small, tasks, quick: { pieces: 'slices' } })
+    expect(log.at(-1)!.loss).toBeLessThan(log[0].loss)
+    encoder.dispose()
+  })
+
+  it('ends in the same bits for 1 and 2 threads', async () => {
+    const one = await weights({ ...small, dropout: 0.1, device: openDevice({ threads: 1 }) })
+    const two = await weights({ ...small, dropout: 0.1, device: openDevice({ threads: 2 }) })
+    expectSameBits(one, two)
+  })
+
+  it('resumes to the same bits as an uninterrupted run', async () => {
+    const whole = await weights({ ...small, out: await temporaryFolder() })
+    for (const stopAt of [2, 5, 9]) {
+      const out = await temporaryFolder()
+      const controller = new AbortController()
+      let steps = 0
+      const interrupted = pretrain(source, {
+        ...small,
+        out,
+        checkpointSeconds: 0,
+        signal: controller.signal,
+        onProgress: ({ phase }) => {
+          if (phase === 'train' && ++steps === stopAt) controller.abort(new Error('stop'))
+        },
+      })
+      await expect(interrupted).rejects.toThrow('stop')
+      expectSameBits(await weights({ ...small, out, resume: true }), whole, `stopped at step ${stopAt}`)
+    }
+  })
+
+  it('refuses to resume a run with other options', async () => {
+    const out = await temporaryFolder()
+    const controller = new AbortController()
+    const stopped = pretrain(source, {
+      ...small,
+      out,
+      checkpointSeconds: 0,
+      signal: controller.signal,
+      onProgress: progress => {
+        if (progress.phase === 'train' && (progress as TrainProgress).epoch === 1) controller.abort()
+      },
+    })
+    await expect(stopped).rejects.toThrow()
+    const other = pretrain(source, { ...small, learningRate: 0.01, out, resume: true })
+    await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+  })
+
+  it('writes the model, its log, and no checkpoint in the end', async () => {
+    const out = await temporaryFolder()
+    const { encoder } = await pretrain(source, { ...small, out })
+    encoder.dispose()
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+    const log = JSON.parse(await readFile(join(out, 'training.json'), 'utf8'))
+    expect(log.epochs.length).toBe(3)
+    expect(log.epochs[2].terms.quick.accuracy).toBeGreaterThan(0)
+  })
+
+  it('stops within 100 ms of a cancel', async () => {
+    const controller = new AbortController()
+    let cancelledAt = 0
+    const run = pretrain(source, {
+      ...small,
+      width: 128,
+      blocks: 3,
+      batchEvents: 4096,
+      epochs: 1000,
+      signal: controller.signal,
+      onProgress: ({ phase }) => {
+        if (phase !== 'train' || cancelledAt) return
+        cancelledAt = -1
+        setTimeout(() => {
+          cancelledAt = performance.now()
+          controller.abort(new Error('cancelled'))
+        }, 30)
+      },
+    })
+    await expect(run).rejects.toThrow('cancelled')
+    expect(performance.now() - cancelledAt).toBeLessThan(100)
+  })
+
+  it('says which step diverged and where the last good checkpoint is', async () => {
+    // Weight decay of 10 at a rate of 10 multiplies the weights by −99 in every step.
+    const out = await temporaryFolder()
+    const run = pretrain(source, { ...small, learningRate: 10, weightDecay: 10, warmup: 0, epochs: 200, out })
+    await expect(run).rejects.toMatchObject({ code: 'TRAINING_DIVERGED' })
+    await expect(run).rejects.toThrow(/in step \d+ of epoch \d+; last good checkpoint: /)
+  })
+
+  it('never blocks the event loop for 20 ms', async () => {
+    const train = async () => {
+      const delay = monitorEventLoopDelay({ resolution: 1 })
+      delay.enable()
+      const { encoder } = await pretrain(source, { ...small, width: 64, heads: 4, blocks: 2, epochs: 6 })
+      await encoder.encode(source)
+      delay.disable()
+      encoder.dispose()
+      return delay.max / 1e6
+    }
+    await train()
+    // Other processes take the processor now and then; our own blocking would stand in every run.
+    let longest = Number.POSITIVE_INFINITY
+    for (let run = 0; run < 8 && longest >= 20; run++) longest = Math.min(longest, await train())
+    expect(longest).toBeLessThan(20)
+  })
+
+  it('refuses what cannot be', async () => {
+    await expect(pretrain(source, { epoch: 3 } as never)).rejects.toThrow(/did you mean 'epochs'/)
+    await expect(pretrain(source, { ...small, tasks: ['mask'] as never })).rejects.toThrow(TypeError)
+    await expect(pretrain(source, { ...small, epochs: 0 })).rejects.toThrow(RangeError)
+    await expect(pretrain(source, { ...small, resume: true })).rejects.toThrow(/out with resume/)
+  })
+})
