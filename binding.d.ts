@@ -80,6 +80,72 @@ export interface Binding {
     dqkv: TensorHandle,
     accumulateDqkv: boolean,
   ): void
+  fixed_attention_write_forward(
+    stream: StreamHandle,
+    queries: TensorHandle,
+    kv: TensorHandle,
+    offsets: OffsetsHandle,
+    heads: number,
+    memory: TensorHandle,
+    lse: TensorHandle | null | undefined,
+  ): void
+  fixed_attention_write_backward(
+    stream: StreamHandle,
+    queries: TensorHandle,
+    kv: TensorHandle,
+    offsets: OffsetsHandle,
+    heads: number,
+    memory: TensorHandle,
+    lse: TensorHandle,
+    dmemory: TensorHandle,
+    dqueries: TensorHandle | null | undefined,
+    dkv: TensorHandle | null | undefined,
+    accumulateDkv: boolean,
+  ): void
+  fixed_attention_read_forward(
+    stream: StreamHandle,
+    q: TensorHandle,
+    kv: TensorHandle,
+    offsets: OffsetsHandle,
+    heads: number,
+    slots: number,
+    out: TensorHandle,
+    lse: TensorHandle | null | undefined,
+  ): void
+  fixed_attention_read_backward(
+    stream: StreamHandle,
+    q: TensorHandle,
+    kv: TensorHandle,
+    offsets: OffsetsHandle,
+    heads: number,
+    slots: number,
+    out: TensorHandle,
+    lse: TensorHandle,
+    dout: TensorHandle,
+    dq: TensorHandle | null | undefined,
+    accumulateDq: boolean,
+    dkv: TensorHandle | null | undefined,
+    accumulateDkv: boolean,
+  ): void
+  full_attention_forward(
+    stream: StreamHandle,
+    qkv: TensorHandle,
+    offsets: OffsetsHandle,
+    heads: number,
+    out: TensorHandle,
+    lse: TensorHandle | null | undefined,
+  ): void
+  full_attention_backward(
+    stream: StreamHandle,
+    qkv: TensorHandle,
+    offsets: OffsetsHandle,
+    heads: number,
+    out: TensorHandle,
+    lse: TensorHandle,
+    dout: TensorHandle,
+    dqkv: TensorHandle,
+    accumulateDqkv: boolean,
+  ): void
   gated_dwconv_forward(
     stream: StreamHandle,
     x: TensorHandle,

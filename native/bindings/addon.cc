@@ -13,6 +13,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_block_attention(exports);
   seqrisk::register_dropout(exports);
   seqrisk::register_field_embedding(exports);
+  seqrisk::register_fixed_attention(exports);
+  seqrisk::register_full_attention(exports);
   seqrisk::register_gated_dwconv(exports);
   seqrisk::register_gather_rows(exports);
   seqrisk::register_l2_normalize(exports);

@@ -10,6 +10,8 @@ void register_add(Napi::Object& exports);
 void register_block_attention(Napi::Object& exports);
 void register_dropout(Napi::Object& exports);
 void register_field_embedding(Napi::Object& exports);
+void register_fixed_attention(Napi::Object& exports);
+void register_full_attention(Napi::Object& exports);
 void register_gated_dwconv(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);
 void register_l2_normalize(Napi::Object& exports);

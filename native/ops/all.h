@@ -6,6 +6,8 @@
 #include "ops/block_attention.h"
 #include "ops/dropout.h"
 #include "ops/field_embedding.h"
+#include "ops/fixed_attention.h"
+#include "ops/full_attention.h"
 #include "ops/gated_dwconv.h"
 #include "ops/gather_rows.h"
 #include "ops/l2_normalize.h"

@@ -9,6 +9,7 @@
 #include <cfloat>
 #include <cmath>
 
+#include "kernels/cpu/attention_tasks-inl.h"
 #include "kernels/cpu/gemm-inl.h"
 #include "kernels/cpu/math-inl.h"
 #include "ops/attention.h"
@@ -16,6 +17,10 @@
 namespace seqrisk::SEQRISK_VARIANT {
 
 static_assert(kAttentionTile % kGemmCols == 0 && kAttentionMaxHeadDim <= kGemmDepth);
+
+inline float attention_scale(int64_t dim) {
+  return 1.0f / sqrtf(static_cast<float>(dim));
+}
 
 constexpr float kLog2E = 1.44269504088896341f;
 
@@ -67,10 +72,6 @@ struct AttentionScratch {
   float* packed3;
   float* packed4;
 };
-
-inline int64_t at_most(int64_t a, int64_t limit) {
-  return a < limit ? a : limit;
-}
 
 // Vectors that hold n floats, in elements.
 inline int64_t whole_lanes(int64_t n) {
