@@ -1,7 +1,7 @@
 // Writes the embedded data set as the files that the command reads: events.csv, labels.csv, schema.json.
 
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { writeFileAtomic } from '../util/files.js'
 import { type DemoData, type DemoOptions, generateDemo } from './generator.js'
 
 export interface DemoFiles {
@@ -13,17 +13,9 @@ export interface DemoFiles {
 /** Generates the data set and writes it to `dir`, which is made if it is missing. Each file appears whole or not at all. */
 export async function writeDemo(dir: string, options: DemoOptions = {}): Promise<DemoFiles & { data: DemoData }> {
   const data = generateDemo(options)
-  await mkdir(dir, { recursive: true })
   const write = async (name: string, text: string) => {
     const path = join(dir, name)
-    const partial = `${path}.${process.pid}.partial`
-    try {
-      await writeFile(partial, text)
-      await rename(partial, path)
-    } catch (error) {
-      await rm(partial, { force: true })
-      throw error
-    }
+    await writeFileAtomic(path, text)
     return path
   }
   return {

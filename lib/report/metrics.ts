@@ -17,7 +17,10 @@ export interface Spread {
  */
 export function auc(scores: ArrayLike<number>, targets: ArrayLike<number>): number {
   const [positives, negatives] = splitByTarget('auc', scores, targets)
-  expectRange(positives.length > 0 && negatives.length > 0, 'auc', 'both classes', 'only one')
+  expectRange(positives.length > 0 && negatives.length > 0, 'auc', 'positives and negatives', [
+    positives.length,
+    negatives.length,
+  ])
   // Twice the Mann-Whitney U statistic is an integer, so the sum is exact.
   let twice = 0
   let below = 0
@@ -38,7 +41,7 @@ export function auc(scores: ArrayLike<number>, targets: ArrayLike<number>): numb
  */
 export function averagePrecision(scores: ArrayLike<number>, targets: ArrayLike<number>): number {
   const [positives, negatives] = splitByTarget('averagePrecision', scores, targets)
-  expectRange(positives.length > 0, 'averagePrecision', 'at least one positive', 'none')
+  expectRange(positives.length > 0, 'averagePrecision', 'at least one positive', 0)
   let sum = 0
   let negativesLeft = negatives.length
   let end = positives.length
@@ -61,7 +64,7 @@ export function accuracy(predicted: ArrayLike<number>, truth: ArrayLike<number>)
   let hits = 0
   for (let i = 0; i < truth.length; i++) {
     const hasNaN = Number.isNaN(predicted[i]) || Number.isNaN(truth[i])
-    if (hasNaN) expectRange(false, 'accuracy', 'no NaN', `NaN in row ${i}`)
+    if (hasNaN) expectRange(false, 'accuracy', `numbers in row ${i}`, Number.NaN)
     if (predicted[i] === truth[i]) hits++
   }
   return hits / truth.length
@@ -101,7 +104,8 @@ export function macroAuc(scores: ArrayLike<number>, truth: ArrayLike<number>, cl
     expectClass('macroAuc', truth[i], classes, i)
     counts[truth[i]]++
   }
-  expectRange(counts.filter(count => count > 0).length > 1, 'macroAuc', 'at least two classes', 'one')
+  const present = counts.filter(count => count > 0).length
+  expectRange(present > 1, 'macroAuc', 'at least two classes', present)
   const column = new Float64Array(n)
   const isClass = new Uint8Array(n)
   let sum = 0

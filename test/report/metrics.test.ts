@@ -97,13 +97,13 @@ test('one hundred thousand rows take well under a second', () => {
 
 test('NaN, empty, one class and unequal lengths are errors', () => {
   expect(() => auc([], [])).toThrow('[auc] expected at least one row')
-  expect(() => auc([1, 2], [1, 1])).toThrow('[auc] expected both classes')
+  expect(() => auc([1, 2], [1, 1])).toThrow('[auc] expected positives and negatives but received [2, 0]')
   expect(() => auc([1, Number.NaN], [0, 1])).toThrow('[auc] expected score 1 to be a number')
   expect(() => auc([1, 2], [0, 2])).toThrow('[auc] expected target 1 to be 0 or 1')
   expect(() => auc([1, 2], [0])).toThrow(RangeError)
   expect(() => averagePrecision([1], [0])).toThrow('[averagePrecision] expected at least one positive')
   expect(() => accuracy([], [])).toThrow(RangeError)
-  expect(() => accuracy([Number.NaN], [Number.NaN])).toThrow('[accuracy] expected no NaN')
+  expect(() => accuracy([Number.NaN], [Number.NaN])).toThrow('[accuracy] expected numbers in row 0 but received NaN')
   expect(() => logLoss([0.5, 0.4], [0], 2)).toThrow('[logLoss] expected row 0 to sum to 1')
   expect(() => logLoss([Number.NaN, 0.4], [0], 2)).toThrow(RangeError)
   expect(() => logLoss([0.5, 0.5], [2], 2)).toThrow('[logLoss] expected class of row 0 in [0, 2)')

@@ -2,8 +2,7 @@
 // and 4 problems × 2 vectors, with the residual between them.
 #include "ops/logistic.h"
 
-#include <hwy/contrib/math/math-inl.h>
-
+#include "kernels/cpu/math-inl.h"
 #include "kernels/cpu/variant.h"
 #include "ops/workers.h"
 
@@ -130,18 +129,14 @@ double binary_residual(const float* target, float* scores) {
   const D d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const V zero = hn::Zero(d);
-  const V one = hn::Set(d, 1.0f);
   V loss = zero;
   for (int64_t r = 0; r < kTile; r += lanes) {
     const V t = hn::LoadU(d, target + r);
     const V z = hn::LoadU(d, scores + r);
     const auto counts = hn::Ge(t, zero);
-    // e^−|z| never overflows; σ(z) = 1/(1+e) or e/(1+e).
-    const V e = hn::Exp(d, hn::Neg(hn::Abs(z)));
-    const V p = hn::Div(hn::IfThenElse(hn::Ge(z, zero), one, e), hn::Add(one, e));
-    const V row_loss = hn::Sub(hn::Add(hn::Max(z, zero), hn::Log1p(d, e)), hn::Mul(t, z));
+    const V row_loss = hn::NegMulAdd(t, z, softplus(z));
     loss = hn::Add(loss, hn::IfThenElseZero(counts, row_loss));
-    hn::StoreU(hn::IfThenElseZero(counts, hn::Sub(p, t)), d, scores + r);
+    hn::StoreU(hn::IfThenElseZero(counts, hn::Sub(sigmoid(z), t)), d, scores + r);
   }
   return static_cast<double>(hn::GetLane(hn::SumOfLanes(d, loss)));
 }
@@ -162,11 +157,11 @@ double softmax_residual(const float* target, int64_t outputs, float* scores) {
     for (int64_t k = 0; k < outputs; ++k) {
       const V z = hn::Sub(hn::LoadU(d, scores + k * kTile + r), largest);
       chosen = hn::IfThenElse(hn::Eq(t, hn::Set(d, static_cast<float>(k))), z, chosen);
-      const V e = hn::Exp(d, z);
+      const V e = exp_nonpositive(z);
       total = hn::Add(total, e);
       hn::StoreU(e, d, scores + k * kTile + r);
     }
-    loss = hn::Add(loss, hn::IfThenElseZero(counts, hn::Sub(hn::Log(d, total), chosen)));
+    loss = hn::Add(loss, hn::IfThenElseZero(counts, hn::Sub(log_positive(total), chosen)));
     for (int64_t k = 0; k < outputs; ++k) {
       const V p = hn::Div(hn::LoadU(d, scores + k * kTile + r), total);
       const V hit = hn::Set(d, static_cast<float>(k));

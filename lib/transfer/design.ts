@@ -1,0 +1,169 @@
+// The standardised matrix that linear models are fitted on, in a device's memory.
+
+import { linear } from '../ops/linear.js'
+import { logisticGradient } from '../ops/logistic.js'
+import type { Device } from '../runtime/device.js'
+import { keep, scope, Tensor, unscoped } from '../runtime/tensor.js'
+import { SeqriskError, sentence } from '../util/errors.js'
+import { Pace } from '../util/pace.js'
+import { type Bend, type Block, Scaler } from './scaling.js'
+
+/** Widths are padded to whole cache lines: no remainder in the kernel, no other effect. */
+const lane = 16
+/** Values that are scaled in one go. */
+const valuesPerStep = 2 ** 15
+/** Rows of the Gram matrix: its eigenvalues are then right within a third. */
+const rowsPerColumn = 64
+/** Few enough that float32 sums of products keep small eigenvalues apart from 0; their sum is taken in float64. */
+const rowsPerProduct = 512
+
+export class DesignMatrix {
+  readonly x: Tensor<'float32'>
+  readonly rows: number
+  /** Columns that are penalised; the intercept's ones follow them, then zeros. */
+  readonly columns: number
+  readonly #blocks: readonly Block[]
+  readonly #scalers: readonly Scaler[]
+  #gram: Promise<Float64Array> | null = null
+
+  private constructor(x: Tensor<'float32'>, columns: number, blocks: readonly Block[], scalers: readonly Scaler[]) {
+    this.x = x
+    this.rows = x.shape[0]
+    this.columns = columns
+    this.#blocks = blocks
+    this.#scalers = scalers
+  }
+
+  /**
+   * Scales each block by itself and puts them side by side. Blocks have the same number of rows.
+   * @throws {SeqriskError} code `NO_COLUMNS` when all columns are constant
+   */
+  static async build(
+    device: Device,
+    blocks: readonly Block[],
+    options: { readonly bend: Bend; readonly signal?: AbortSignal },
+  ): Promise<DesignMatrix> {
+    const scalers: Scaler[] = []
+    const pace = new Pace(options.signal)
+    for (const block of blocks) scalers.push(await Scaler.fit(block, options.bend, pace))
+    return DesignMatrix.#write(device, blocks, scalers, options.signal)
+  }
+
+  /** Some rows, in the scale of all. */
+  select(rows: Int32Array, signal?: AbortSignal): Promise<DesignMatrix> {
+    const blocks = this.#blocks.map(block => ({ ...block, rows: rows.map(row => block.rows[row]) }))
+    return DesignMatrix.#write(this.x.device, blocks, this.#scalers, signal)
+  }
+
+  static async #write(device: Device, blocks: readonly Block[], scalers: readonly Scaler[], signal?: AbortSignal) {
+    const columns = scalers.reduce((sum, scaler) => sum + scaler.width, 0)
+    if (columns === 0) {
+      const advice = 'constant columns cannot tell one row from another'
+      throw new SeqriskError('NO_COLUMNS', sentence('logistic', 'columns that vary', 0, advice))
+    }
+    const rows = blocks[0].rows.length
+    const width = Math.ceil((columns + 1) / lane) * lane
+    const x = unscoped(() => Tensor.empty(device, 'float32', [rows, width]))
+    try {
+      const pace = new Pace(signal)
+      const step = Math.max(1, Math.floor(valuesPerStep / width))
+      for (let begin = 0; begin < rows; begin += step) {
+        await pace.turn()
+        const end = Math.min(rows, begin + step)
+        const out = new Float32Array((end - begin) * width)
+        writeScaled(blocks, scalers, begin, end, out, width, 1)
+        scope(() => void x.view(begin * width, [end - begin, width]).write(out))
+      }
+    } catch (error) {
+      x.dispose()
+      throw error
+    }
+    return new DesignMatrix(x, columns, blocks, scalers)
+  }
+
+  /**
+   * z of every row for some weights of (outputs, padded width) each.
+   * @returns per weights (outputs, rows)
+   */
+  async scores(weights: readonly Float64Array[], outputs: number): Promise<Float32Array[]> {
+    const { device } = this.x
+    const width = this.x.shape[1]
+    const scores = scope(() => {
+      const target = Tensor.empty(device, 'int32', [1, this.rows]).fill(-1)
+      const problem = Tensor.zeros(device, 'int32', [weights.length])
+      const flat = new Float32Array(weights.length * outputs * width)
+      weights.forEach((own, w) => {
+        flat.set(own, w * outputs * width)
+      })
+      const weight = Tensor.from(device, flat, [weights.length, outputs, width])
+      return keep(logisticGradient(this.x, target, problem, weight, true).scores!)
+    })
+    try {
+      const all = await scores.read()
+      const size = outputs * this.rows
+      return weights.map((_, w) => all.subarray(w * size, (w + 1) * size))
+    } finally {
+      scores.dispose()
+    }
+  }
+
+  /**
+   * Mean of x·xᵀ over evenly spaced rows, the intercept included: (columns + 1)². Some rows per column are enough for
+   * what it is for, a good step size in every direction.
+   */
+  gram(signal?: AbortSignal): Promise<Float64Array> {
+    this.#gram ??= this.#computeGram(signal)
+    return this.#gram
+  }
+
+  async #computeGram(signal?: AbortSignal): Promise<Float64Array> {
+    const { device } = this.x
+    const size = this.columns + 1
+    const count = Math.min(this.rows, Math.max(rowsPerColumn * size, 1))
+    const rows = Int32Array.from({ length: count }, (_, i) => Math.floor((i * this.rows) / count))
+    const blocks = this.#blocks.map(block => ({ ...block, rows: rows.map(row => block.rows[row]) }))
+    const gram = new Float64Array(size * size)
+    const pace = new Pace(signal)
+    const step = Math.min(count, rowsPerProduct)
+    // Transposed, so that the product of a part with itself is the one wanted.
+    const part = new Float32Array(size * step)
+    for (let begin = 0; begin < count; begin += step) {
+      const end = Math.min(count, begin + step)
+      part.fill(0)
+      writeScaled(blocks, this.#scalers, begin, end, part, 1, step)
+      const product = scope(() => {
+        const columns = Tensor.from(device, part, [size, step])
+        return keep(linear(columns, columns))
+      })
+      const sums = await product.read()
+      product.dispose()
+      for (let i = 0; i < sums.length; i++) gram[i] += sums[i] / count
+      await pace.turn()
+    }
+    // Columns have a mean square of 1; rare values may be missing from the chosen rows.
+    for (let i = 0; i < size; i++) gram[i * size + i] = Math.max(1, gram[i * size + i])
+    return gram
+  }
+
+  dispose(): void {
+    this.x.dispose()
+  }
+}
+
+/** Rows [begin, end) of all blocks side by side, then a column of ones. */
+function writeScaled(
+  blocks: readonly Block[],
+  scalers: readonly Scaler[],
+  begin: number,
+  end: number,
+  out: Float32Array,
+  rowStride: number,
+  columnStride: number,
+): void {
+  let at = 0
+  blocks.forEach((block, b) => {
+    scalers[b].write(block, begin, end, out.subarray(at * columnStride), rowStride, columnStride)
+    at += scalers[b].width
+  })
+  for (let r = 0; r < end - begin; r++) out[r * rowStride + at * columnStride] = 1
+}

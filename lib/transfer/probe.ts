@@ -1,0 +1,325 @@
+// How much vectors know of a label: a linear model on them, on hand-made features, and on both, over folds.
+
+import { accuracy, auc, macroAuc, type Spread, spread } from '../report/metrics.js'
+import { Device } from '../runtime/device.js'
+import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { Philox } from '../util/philox.js'
+import { DesignMatrix } from './design.js'
+import { innerParts, stratifiedParts, stratifiedSample } from './folds.js'
+import { allDone, type FitTask, fitLogistic } from './logistic.js'
+import type { Bend, Block } from './scaling.js'
+import { columnsOf, join, type LabelTable, type Table } from './tables.js'
+
+export type Learner = 'linear' | 'gbrt'
+export type FeatureSet = 'vectors' | 'features' | 'both'
+
+export interface ProbeProgress {
+  /** Share of the work done, 0 … 1. */
+  readonly fraction: number
+  readonly set: FeatureSet
+  /** Number of training labels, or none when all are used. */
+  readonly budget?: number
+}
+
+export interface ProbeOptions {
+  readonly vectors: Table
+  /** Hand-made features to compare with and to add to. NaN is a missing value. */
+  readonly features?: Table
+  /** With `fold`, entities are tested in the fold that it says; else folds are drawn, stratified by class. */
+  readonly labels: LabelTable
+  /** Name of the label in the result. */
+  readonly label?: string
+  /** Number of folds to draw. Default 5. Not together with `labels.fold`. */
+  readonly folds?: number
+  /** Also learn from so many labels only, drawn from each training part, stratified. */
+  readonly budgets?: readonly number[]
+  /** Draws per fold and budget. Default 5. */
+  readonly draws?: number
+  /** Default `linear`: L2-regularised logistic regression, its strength chosen inside the training part. */
+  readonly learner?: Learner
+  /** Default 0. */
+  readonly seed?: number
+  /** Where to compute. Default: a device of its own for the call. */
+  readonly device?: Device
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: ProbeProgress) => void
+}
+
+/** Quality of each feature set, mean ± deviation over folds (and draws). */
+export type SetResults = { readonly [set in FeatureSet]?: Spread } & { readonly vectors: Spread }
+
+export interface BudgetResult {
+  readonly labels: number
+  readonly results: SetResults
+  readonly macroAuc?: SetResults
+}
+
+export interface ProbeResult {
+  readonly label: string
+  /** Area under the ROC curve for two classes, accuracy for more. */
+  readonly metric: 'auc' | 'accuracy'
+  readonly learner: Learner
+  /** Entities with a known label in every table. */
+  readonly rows: number
+  readonly folds: number
+  readonly results: SetResults
+  /** More than two classes: one-against-rest AUC, mean over classes. */
+  readonly macroAuc?: SetResults
+  readonly budgets?: readonly BudgetResult[]
+  /** Entities with a known label that a table lacks; left out only when there are some. */
+  readonly absent?: number
+}
+
+const where = 'probe'
+const mostClasses = 100
+/** The best of those compared by cross-validated AUC on hand-made aggregates of ten data sets; see docs/probe.md. */
+const bend: Bend = 'auto'
+/** Philox streams of one seed. */
+const streams = { folds: 0, inner: 1, draws: 2 ** 16 }
+
+interface Problem {
+  /** Class of each row, 0 … count − 1. */
+  readonly classes: Int32Array
+  readonly count: number
+  readonly folds: readonly { readonly train: Int32Array; readonly test: Int32Array; readonly name: number }[]
+}
+
+/**
+ * Probes vectors for a label. Entities are joined by id; those with an unknown label are skipped. The columns' scales are
+ * learnt from all joined entities, as they see no label; strength and weights from the training part of each fold.
+ * @throws {RangeError} for values that are not finite, ids that repeat, sizes or budgets that do not fit
+ * @throws {SeqriskError} codes `NO_COMMON_IDS`, `ONE_CLASS`, `NO_COLUMNS`, `LEARNER_UNAVAILABLE`
+ */
+export async function probe(options: ProbeOptions): Promise<ProbeResult> {
+  const { vectors, features, labels, label = 'label', learner = 'linear', seed = 0, signal } = checked(options)
+  const columns = [await columnsOf(where, 'vectors', vectors, false, signal)]
+  if (features) columns.push(await columnsOf(where, 'features', features, true, signal))
+  const joined = join(where, labels, features ? [vectors, features] : [vectors])
+  const problem = pose(joined.labelRows, options)
+  const [own, made] = columns.map((columns, t): Block => ({ columns, rows: joined.rows[t] }))
+  const sets: { set: FeatureSet; blocks: Block[] }[] = [{ set: 'vectors', blocks: [own] }]
+  if (features) {
+    sets.push({ set: 'features', blocks: [made] })
+    sets.push({ set: 'both', blocks: [made, own] })
+  }
+  const budgets = options.budgets ?? []
+  const draws = budgets.map((size, b) => drawBudget(problem, size, options.draws ?? 5, seed, b))
+  const device = options.device ?? new Device()
+  const report = progressOf(options, sets.length, budgets.length)
+  const qualities: Record<string, Quality[][]> = {}
+  try {
+    for (const { set, blocks } of sets) {
+      const matrix = await DesignMatrix.build(device, blocks, { bend, signal })
+      try {
+        const whole = await fitFolds(matrix, problem, seed, { signal, onProgress: report(set) })
+        qualities[set] = [whole]
+        for (let b = 0; b < budgets.length; b++) {
+          const onProgress = report(set, b)
+          qualities[set].push(await fitDraws(matrix, problem, draws[b], seed, { signal, onProgress }))
+        }
+      } finally {
+        matrix.dispose()
+      }
+    }
+  } finally {
+    if (!options.device) device.close()
+  }
+  const results = (b: number, key: keyof Quality) =>
+    Object.fromEntries(
+      sets.map(({ set }) => [set, spread(qualities[set][b].map(quality => quality[key]!))]),
+    ) as SetResults
+  const many = problem.count > 2
+  const all = (b: number) => ({
+    results: results(b, 'score'),
+    ...(many && { macroAuc: results(b, 'macroAuc') }),
+  })
+  return {
+    label,
+    metric: many ? 'accuracy' : 'auc',
+    learner,
+    rows: joined.ids.length,
+    folds: problem.folds.length,
+    ...all(0),
+    ...(budgets.length > 0 && { budgets: budgets.map((size, b) => ({ labels: size, ...all(b + 1) })) }),
+    ...(joined.absent > 0 && { absent: joined.absent }),
+  }
+}
+
+function checked(options: ProbeOptions): ProbeOptions {
+  const known = ['vectors', 'features', 'labels', 'label', 'folds', 'budgets', 'draws', 'learner', 'seed', 'device']
+  expectOptions(where, options, [...known, 'signal', 'onProgress'])
+  const { learner = 'linear', labels, folds, draws = 5, signal } = options
+  signal?.throwIfAborted()
+  if (learner === 'gbrt') {
+    const message = sentence(where, "learner 'linear'", 'gbrt', 'the tree engine is not part of this version')
+    throw new SeqriskError('LEARNER_UNAVAILABLE', message)
+  }
+  expectRange(learner === 'linear', where, "learner 'linear' or 'gbrt'", learner)
+  const isDouble = labels.fold !== undefined && folds !== undefined
+  expectRange(!isDouble, where, 'no number of folds beside a fold column', folds, 'leave one of them out')
+  expectRange(Number.isInteger(draws) && draws >= 1, where, 'draws to be a whole number ≥ 1', draws)
+  return options
+}
+
+/** Classes and folds of the joined rows. */
+function pose(labelRows: Int32Array, { labels, folds: foldCount = 5, seed = 0 }: ProbeOptions): Problem {
+  const values = Float64Array.from(labelRows, row => labels.values[row])
+  const distinct = [...new Set(values)].sort((a, b) => a - b)
+  expectRange(distinct.every(Number.isFinite), where, 'finite labels', distinct.at(-1))
+  const advice = 'cut a continuous label into classes first'
+  expectRange(distinct.length <= mostClasses, where, `at most ${mostClasses} classes`, distinct.length, advice)
+  if (distinct.length < 2) throw oneClass('labels of two classes or more', distinct[0], 'a constant tells nothing')
+  const classOf = new Map(distinct.map((value, c) => [value, c]))
+  const classes = Int32Array.from(values, value => classOf.get(value)!)
+  const all = Int32Array.from(values, (_, row) => row)
+  const fold = labels.fold ? labelRows.map(row => labels.fold![row]) : drawFolds(all, classes, foldCount, seed)
+  const names = [...new Set(fold)].sort((a, b) => a - b)
+  expectRange(names[0] >= 0, where, 'folds of 0 or more', names[0])
+  expectRange(names.length >= 2, where, 'at least two folds', names.length)
+  const folds = names.map(name => ({
+    name,
+    train: all.filter(row => fold[row] !== name),
+    test: all.filter(row => fold[row] === name),
+  }))
+  for (const { name, train, test } of folds) {
+    for (const [part, rows] of Object.entries({ train, test })) {
+      const first = classes[rows[0]]
+      // With many classes a test part of one class still has an accuracy, but no AUC.
+      if (rows.some(row => classes[row] !== first)) continue
+      const what = `two classes or more in the ${part} part of fold ${name}`
+      throw oneClass(what, distinct[first], 'use fewer folds, or folds stratified by class')
+    }
+  }
+  return { classes, count: distinct.length, folds }
+}
+
+function oneClass(expected: string, value: number, advice: string): SeqriskError {
+  return new SeqriskError('ONE_CLASS', sentence(where, expected, [value], advice))
+}
+
+function drawFolds(rows: Int32Array, classes: Int32Array, count: number, seed: number): Int32Array {
+  const holds = Number.isInteger(count) && count >= 2 && count <= rows.length
+  expectRange(holds, where, `a number of folds in [2, ${rows.length}]`, count)
+  const fold = new Int32Array(rows.length)
+  stratifiedParts(rows, classes, count, new Philox(seed, streams.folds)).forEach((part, f) => {
+    for (const row of part) fold[row] = f
+  })
+  return fold
+}
+
+/** Training rows of every draw of a budget: the same for each feature set. */
+function drawBudget(problem: Problem, size: number, draws: number, seed: number, budget: number): Int32Array[][] {
+  expectRange(Number.isInteger(size) && size >= 2, where, 'budgets to be whole numbers ≥ 2', size)
+  return problem.folds.map(({ train }, f) =>
+    Array.from({ length: draws }, (_, draw) => {
+      const stream = streams.draws + (budget * problem.folds.length + f) * draws + draw
+      return stratifiedSample(train, problem.classes, size, new Philox(seed, stream))
+    }),
+  )
+}
+
+interface Quality {
+  readonly score: number
+  readonly macroAuc?: number
+}
+
+interface FitControl {
+  readonly signal?: AbortSignal
+  readonly onProgress: (done: number) => void
+}
+
+function innerTask(train: Int32Array, classes: Int32Array, seed: number): FitTask {
+  return { train, innerFolds: innerParts(train, classes, new Philox(seed, streams.inner)) }
+}
+
+/** All folds at once: they share each pass over the matrix. */
+async function fitFolds(matrix: DesignMatrix, problem: Problem, seed: number, control: FitControl): Promise<Quality[]> {
+  const { classes, count, folds } = problem
+  const tasks = folds.map(({ train }) => innerTask(train, classes, seed))
+  const fitted = await fitLogistic(matrix, classes, count, tasks, control)
+  const weights = fitted.map(task => task.weights)
+  const scores = await matrix.scores(weights, count === 2 ? 1 : count)
+  return scores.map((own, f) => judge(own, problem, folds[f].test))
+}
+
+/** Few labels: each draw on a small matrix of its own rows, then one pass to score the test part. */
+async function fitDraws(
+  matrix: DesignMatrix,
+  problem: Problem,
+  draws: readonly Int32Array[][],
+  seed: number,
+  control: FitControl,
+): Promise<Quality[]> {
+  const { count, folds } = problem
+  const qualities: Quality[] = []
+  for (let f = 0; f < folds.length; f++) {
+    const weights = await allDone(draws[f].map(rows => fitDraw(matrix, problem, rows, seed, control.signal)))
+    const scores = await matrix.scores(weights, count === 2 ? 1 : count)
+    for (const own of scores) qualities.push(judge(own, problem, folds[f].test))
+    control.onProgress((f + 1) / folds.length)
+  }
+  return qualities
+}
+
+async function fitDraw(matrix: DesignMatrix, problem: Problem, rows: Int32Array, seed: number, signal?: AbortSignal) {
+  const small = await matrix.select(rows, signal)
+  try {
+    const classes = rows.map(row => problem.classes[row])
+    const train = rows.map((_, row) => row)
+    const [fitted] = await fitLogistic(small, classes, problem.count, [innerTask(train, classes, seed)], { signal })
+    return fitted.weights
+  } finally {
+    small.dispose()
+  }
+}
+
+/** Quality on some rows of scores (outputs, all rows). */
+function judge(scores: Float32Array, { classes, count }: Problem, test: Int32Array): Quality {
+  const truth = test.map(row => classes[row])
+  if (count === 2) {
+    const own = Float32Array.from(test, row => scores[row])
+    return { score: auc(own, truth) }
+  }
+  const rows = classes.length
+  const own = new Float32Array(test.length * count)
+  const predicted = new Int32Array(test.length)
+  for (let t = 0; t < test.length; t++) {
+    for (let c = 0; c < count; c++) {
+      own[t * count + c] = scores[c * rows + test[t]]
+      if (own[t * count + c] > own[t * count + predicted[t]]) predicted[t] = c
+    }
+  }
+  // Softmax against the other classes orders the rows of one class; plain scores share a free constant per row.
+  return { score: accuracy(predicted, truth), macroAuc: macroAuc(softmaxRows(own, count), truth, count) }
+}
+
+/** Probabilities, row by row; float64, as float32 ones would tie near 1. */
+function softmaxRows(scores: Float32Array, count: number): Float64Array {
+  const out = new Float64Array(scores.length)
+  for (let start = 0; start < out.length; start += count) {
+    let largest = scores[start]
+    for (let c = 1; c < count; c++) largest = Math.max(largest, scores[start + c])
+    let total = 0
+    for (let c = 0; c < count; c++) {
+      out[start + c] = Math.exp(scores[start + c] - largest)
+      total += out[start + c]
+    }
+    for (let c = 0; c < count; c++) out[start + c] /= total
+  }
+  return out
+}
+
+/** Turns the progress of single fits into that of the whole: a budget counts as a third of a fit on all labels. */
+function progressOf({ onProgress, budgets = [] }: ProbeOptions, sets: number, budgetCount: number) {
+  const perSet = 1 + budgetCount / 3
+  let before = 0
+  return (set: FeatureSet, budget?: number) => {
+    const share = (budget === undefined ? 1 : 1 / 3) / (perSet * sets)
+    const start = before
+    before += share
+    return (done: number) => {
+      const fraction = Math.min(1, start + share * done)
+      onProgress?.({ fraction, set, ...(budget !== undefined && { budget: budgets[budget] }) })
+    }
+  }
+}

@@ -1,0 +1,123 @@
+// Tables in memory, one row per entity, and how they are joined.
+
+import type { FeatureTable, VectorTable } from '../events/table.js'
+import { expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { Pace } from '../util/pace.js'
+import type { TableColumn } from './scaling.js'
+
+/** Vectors of an encoder, or named features. */
+export type Table = VectorTable | FeatureTable
+
+/** One label per entity; NaN is unknown. */
+export interface LabelTable {
+  readonly ids: readonly string[]
+  readonly values: Float64Array
+  /** The fold that each entity is tested in, 0 or more. */
+  readonly fold?: Int32Array
+}
+
+/** Entities that have a known label and stand in every table. */
+export interface Joined {
+  readonly ids: readonly string[]
+  /** Row of the label table. */
+  readonly labelRows: Int32Array
+  /** Per table, its rows. */
+  readonly rows: readonly Int32Array[]
+  /** Known labels of entities that a table lacks. */
+  readonly absent: number
+}
+
+/**
+ * A label, and the fold if a column of it is named, out of a table of labels.
+ * @throws {RangeError} if a column is missing or an entity with a known label has no whole-numbered fold of 0 or more
+ */
+export function pickLabel(table: FeatureTable, label: string, foldColumn?: string): LabelTable {
+  const column = (name: string) => {
+    const names = Object.keys(table.columns)
+    expectRange(Object.hasOwn(table.columns, name), 'labels', `a column '${name}'`, names, 'columns of numbers count')
+    return table.columns[name]
+  }
+  const values = column(label)
+  if (foldColumn === undefined) return { ids: table.ids, values }
+  const fold = column(foldColumn)
+  values.forEach((value, row) => {
+    if (Number.isNaN(value) || (Number.isInteger(fold[row]) && fold[row] >= 0)) return
+    expectRange(false, 'labels', `a fold of 0 or more for id '${table.ids[row]}'`, fold[row])
+  })
+  return { ids: table.ids, values, fold: Int32Array.from(fold) }
+}
+
+/** @throws {RangeError} if sizes disagree or a value is infinite, or NaN unless `allowNaN` */
+export async function columnsOf(where: string, what: string, table: Table, allowNaN: boolean, signal?: AbortSignal) {
+  const rows = table.ids.length
+  const columns: TableColumn[] = []
+  if ('vectors' in table) {
+    const { vectors, width } = table
+    expectRange(Number.isInteger(width) && width > 0, where, `${what} of width ≥ 1`, width)
+    const size = `${rows * width} values of ${what} (${rows} × ${width})`
+    expectRange(vectors.length === rows * width, where, size, vectors.length)
+    for (let c = 0; c < width; c++) columns.push({ name: `v${c}`, values: vectors, start: c, stride: width })
+  } else {
+    for (const [name, values] of Object.entries(table.columns)) {
+      expectRange(values.length === rows, where, `${rows} values of '${name}', one for each id`, values.length)
+      columns.push({ name, values, start: 0, stride: 1 })
+    }
+    expectRange(columns.length > 0, where, `${what} of one column or more`, 0)
+  }
+  const pace = new Pace(signal)
+  for (const { name, values, start, stride } of columns) {
+    await pace.turn()
+    for (let row = 0; row < rows; row++) {
+      const value = values[start + row * stride]
+      if (Number.isFinite(value) || (allowNaN && Number.isNaN(value))) continue
+      const advice = allowNaN ? 'leave it empty if it is unknown' : 'encode again, or leave the entity out'
+      expectRange(false, where, `finite ${what} in '${name}' of id '${table.ids[row]}'`, value, advice)
+    }
+  }
+  return columns
+}
+
+/** Joins by entity id, in the order of the labels. @throws {SeqriskError} code `NO_COMMON_IDS` */
+export function join(
+  where: string,
+  labels: LabelTable,
+  tables: readonly { readonly ids: readonly string[] }[],
+): Joined {
+  const { ids, values, fold } = labels
+  expectRange(values.length === ids.length, where, `${ids.length} labels, one for each id`, values.length)
+  expectRange(!fold || fold.length === ids.length, where, `${ids.length} folds, one for each id`, fold?.length)
+  indexOf(where, 'labels', ids)
+  const indexes = tables.map(table => indexOf(where, 'vectors or features', table.ids))
+  const kept: number[] = []
+  let known = 0
+  for (let row = 0; row < ids.length; row++) {
+    if (Number.isNaN(values[row])) continue
+    known++
+    if (indexes.every(index => index.has(ids[row]))) kept.push(row)
+  }
+  if (kept.length === 0) {
+    const advice =
+      known === 0
+        ? 'check the name of the label'
+        : `compare the id columns: labels have ${example(ids)}, tables ${tables.map(t => example(t.ids)).join(' and ')}`
+    const message = sentence(where, 'entities with a known label in every table', 0, advice)
+    throw new SeqriskError('NO_COMMON_IDS', message)
+  }
+  return {
+    ids: kept.map(row => ids[row]),
+    labelRows: Int32Array.from(kept),
+    rows: indexes.map(index => Int32Array.from(kept, row => index.get(ids[row])!)),
+    absent: known - kept.length,
+  }
+}
+
+function indexOf(where: string, what: string, ids: readonly string[]): Map<string, number> {
+  const index = new Map(ids.map((id, row) => [id, row]))
+  if (index.size === ids.length) return index
+  const twice = ids.find((id, row) => index.get(id) !== row)
+  throw new RangeError(sentence(where, `every id of the ${what} once`, [twice, twice], 'keep one row per entity'))
+}
+
+function example(ids: readonly string[]): string {
+  return ids.length > 0 ? `'${ids[0]}'` : 'none'
+}
