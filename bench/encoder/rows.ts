@@ -1,0 +1,32 @@
+// One line per comparison, and whether it reaches its target.
+
+export interface Row {
+  readonly bench: string
+  readonly shape: string
+  /** What is compared, larger is better for 'events/s', smaller for 'ms'. */
+  readonly unit: 'events/s' | 'ms'
+  readonly ours: number
+  readonly spread?: number
+  readonly peer?: string
+  readonly theirs?: number
+  /** Times better than the peer. */
+  readonly ratio?: number
+  readonly target?: number
+}
+
+export function compared(row: Omit<Row, 'ratio'>): Row {
+  const { ours, theirs, unit } = row
+  if (theirs === undefined) return row
+  return { ...row, ratio: unit === 'ms' ? theirs / ours : ours / theirs }
+}
+
+export function formatRow({ bench, shape, unit, ours, spread, peer, theirs, ratio, target }: Row): string {
+  const number = (value: number) =>
+    unit === 'ms' ? `${value.toFixed(2)} ms` : `${(value / 1000).toFixed(1)} k events/s`
+  const parts = [bench.padEnd(20), shape.padEnd(24), number(ours).padStart(17)]
+  if (spread !== undefined) parts.push(`±${(100 * spread).toFixed(0)}%`.padStart(4))
+  if (theirs !== undefined) parts.push(`${peer} ${number(theirs)}`.padEnd(38))
+  if (ratio !== undefined) parts.push(`${ratio.toFixed(2)}×`)
+  if (target !== undefined && ratio !== undefined) parts.push(`(target ${target}×${ratio >= target ? '' : ', MISSED'})`)
+  return parts.join('  ')
+}

@@ -1,0 +1,111 @@
+// The first part of an exported encoder: codes and fractions to one vector per event.
+
+import { FIRST_VALUE, type InputSpec, type NumericInput, type TextInput } from '../events/encoding.js'
+import type { OnnxGraph, Value } from './onnx_graph.js'
+import { type LayerContext, linear } from './onnx_layers.js'
+import type { Size } from './onnx_sizes.js'
+
+/** One input of the encoding, as inputs of the graph. */
+export interface Input {
+  readonly spec: InputSpec
+  readonly codes: Value
+  readonly fraction: Value | null
+}
+
+export function declareInput(graph: OnnxGraph, spec: InputSpec, { users = 'users', length = 'length' }: Dims): Input {
+  const shape = spec.kind === 'text' ? [users, length, `${spec.name}.words`] : [users, length]
+  const codes = graph.input(spec.name, 'int32', shape)
+  const fraction = spec.kind === 'numeric' ? graph.input(`${spec.name}.fraction`, 'float32', [users, length]) : null
+  return { spec, codes, fraction }
+}
+
+interface Dims {
+  readonly users?: number | string
+  readonly length?: number | string
+}
+
+/** (users, length, width), with sequences made longer by `missing` events of padding. */
+export function embedEvents(c: LayerContext, inputs: readonly Input[], missing: Size): Value {
+  const fields = inputs.map(input => embedding(c, lengthened(c, input, missing)))
+  if (c.config.merge === 'concat') return linear(c, 'embedding.merge', c.graph.node('Concat', fields, { axis: -1 }))
+  return fields.reduce((sum, field) => c.graph.node('Add', [sum, field]))
+}
+
+function lengthened(c: LayerContext, input: Input, missing: Size): Input {
+  if (missing === 0) return input
+  const { graph, sizes } = c
+  const pad = (value: Value, fill: Value | null, rank: number) => {
+    const pads = rank === 2 ? [0, 0, 0, missing] : [0, 0, 0, 0, missing, 0]
+    return graph.node('Pad', [value, sizes.list(pads), ...(fill ? [fill] : [])])
+  }
+  const { spec, codes, fraction } = input
+  const fill = spec.kind === 'text' ? graph.integers([spec.size], [], 'int32') : null
+  return { spec, codes: pad(codes, fill, fill ? 3 : 2), fraction: fraction && pad(fraction, null, 2) }
+}
+
+/** (users, length, dim) */
+function embedding(c: LayerContext, { spec, codes, fraction }: Input): Value {
+  const { graph } = c
+  const table = c.weights(`embedding.${spec.name}.table`)
+  if (spec.kind === 'text') return textEmbedding(c, spec, codes)
+  if (spec.kind === 'categorical') {
+    return graph.node('Gather', [graph.floats(`embedding.${spec.name}.table`, table.shape, table.values), codes])
+  }
+  const { base, slope } = numericTables(spec, table)
+  const shape = [spec.size, table.shape[1]]
+  const from = graph.node('Gather', [graph.floats(`embedding.${spec.name}.base`, shape, base), codes])
+  const rise = graph.node('Gather', [graph.floats(`embedding.${spec.name}.slope`, shape, slope), codes])
+  const part = graph.node('Unsqueeze', [fraction!, graph.integers([2])])
+  return graph.node('Add', [from, graph.node('Mul', [part, rise])])
+}
+
+/** Where each code starts, and its rise over the bin: the bins below a number are summed up here, once. */
+function numericTables(
+  spec: NumericInput,
+  table: { readonly shape: readonly number[]; readonly values: Float32Array },
+) {
+  const dim = table.shape[1]
+  const base = new Float32Array(spec.size * dim)
+  const slope = new Float32Array(spec.size * dim)
+  base.set(table.values.subarray(0, FIRST_VALUE * dim))
+  for (let i = 0; i < dim; i++) {
+    let sum = table.values[spec.size * dim + i]
+    for (let code = FIRST_VALUE; code < spec.size; code++) {
+      base[code * dim + i] = sum
+      slope[code * dim + i] = table.values[code * dim + i]
+      sum += table.values[code * dim + i]
+    }
+  }
+  return { base, slope }
+}
+
+function textEmbedding(c: LayerContext, spec: TextInput, codes: Value): Value {
+  const { graph } = c
+  const table = c.weights(`embedding.${spec.name}.table`)
+  const dim = table.shape[1]
+  // One row of zeros more: the words that fill up an event.
+  const rows = new Float32Array((spec.size + 1) * dim)
+  rows.set(table.values)
+  const words = graph.node('Gather', [graph.floats(`embedding.${spec.name}.table`, [spec.size + 1, dim], rows), codes])
+  const isWord = graph.node('Less', [codes, graph.integers([spec.size], [], 'int32')])
+  const wordAxis = graph.integers([2])
+  if (spec.aggregate === 'mean') {
+    const count = graph.node('ReduceSum', [graph.node('Cast', [isWord], { to: 1 }), wordAxis], { keepdims: 1 })
+    const sum = graph.node('ReduceSum', [words, wordAxis], { keepdims: 0 })
+    return graph.node('Div', [sum, graph.node('Max', [count, graph.float(1)])])
+  }
+  // The stored rows hold the words of a window side by side.
+  const window = c.weights(`embedding.${spec.name}.conv.weight`).shape[1] / dim
+  const around = Math.floor(window / 2)
+  const padded = graph.node('Pad', [words, graph.integers([0, 0, around, 0, 0, 0, around, 0])])
+  const taps = Array.from({ length: window }, (_, k) => {
+    const end = k + 1 - window
+    const to = end === 0 ? Number.MAX_SAFE_INTEGER : end
+    return graph.node('Slice', [padded, graph.integers([k]), graph.integers([to]), wordAxis])
+  })
+  const windows = graph.node('Concat', taps, { axis: 3 })
+  const y = graph.node('Relu', [linear(c, `embedding.${spec.name}.conv`, windows)])
+  // Nothing is below zero after the ReLU: what fills up never wins, and a text without words is zeros.
+  const kept = graph.node('Where', [graph.node('Unsqueeze', [isWord, graph.integers([3])]), y, graph.float(0)])
+  return graph.node('ReduceMax', [kept], { axes: [2], keepdims: 0 })
+}

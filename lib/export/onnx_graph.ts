@@ -1,0 +1,162 @@
+// An ONNX graph under construction, and its bytes (https://onnx.ai/onnx/repo-docs/IR.html; field numbers from onnx.proto).
+
+import { ProtoMessage } from './protobuf.js'
+
+export type OnnxType = 'float32' | 'int32' | 'int64' | 'bool'
+/** A size, or the name of one that is known only when the graph runs. */
+export type Dimension = number | string
+export type Attributes = Readonly<Record<string, number | string | readonly number[]>>
+
+/** A value in the graph: the result of a node, an input, or a constant. */
+export type Value = string & { readonly __value: unique symbol }
+
+/** Operators of ONNX itself, and those that onnxruntime adds. */
+export const ONNX_DOMAIN = ''
+export const ONNXRUNTIME_DOMAIN = 'com.microsoft'
+
+const IR_VERSION = 8
+/** The first that has LayerNormalization. */
+const OPSET = 17
+const TYPES = { float32: 1, int32: 6, int64: 7, bool: 9 } as const
+const ATTRIBUTE = { float: 1, int: 2, string: 3, ints: 7 } as const
+const ATTRIBUTE_FIELD = { float: 2, int: 3, string: 4, ints: 8, type: 20 } as const
+/** Attributes that are floats even where their value is whole. */
+const FLOAT_ATTRIBUTES = new Set(['epsilon', 'alpha', 'beta', 'scale'])
+/** A protocol buffer is shorter than this. */
+const MAX_BYTES = 2 ** 31
+
+export class OnnxGraph {
+  readonly #nodes: ProtoMessage[] = []
+  readonly #initializers: ProtoMessage[] = []
+  readonly #inputs: ProtoMessage[] = []
+  readonly #outputs: ProtoMessage[] = []
+  readonly #integers = new Map<string, Value>()
+  #usesContrib = false
+  #next = 0
+
+  input(name: string, type: OnnxType, shape: readonly Dimension[]): Value {
+    this.#inputs.push(valueInfo(name, type, shape))
+    return name as Value
+  }
+
+  /** Names a value as an output of the graph. */
+  output(name: string, value: Value, type: OnnxType, shape: readonly Dimension[]): void {
+    this.#add('Identity', [value], {}, [name], ONNX_DOMAIN)
+    this.#outputs.push(valueInfo(name, type, shape))
+  }
+
+  /** A constant; the name is for readers of the graph. */
+  floats(name: string, shape: readonly number[], values: Float32Array): Value {
+    return this.#initializer(
+      name,
+      'float32',
+      shape,
+      new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+    )
+  }
+
+  float(value: number): Value {
+    return this.floats(this.#fresh('float'), [], Float32Array.of(value))
+  }
+
+  /** A constant list of int64, for shapes and axes; without a shape, of rank 1. */
+  integers(
+    values: readonly number[],
+    shape: readonly number[] = [values.length],
+    type: 'int32' | 'int64' = 'int64',
+  ): Value {
+    const id = `${type}:${shape}:${values}`
+    const known = this.#integers.get(id)
+    if (known) return known
+    const array = type === 'int64' ? BigInt64Array.from(values, BigInt) : Int32Array.from(values)
+    const value = this.#initializer(this.#fresh(type), type, shape, new Uint8Array(array.buffer))
+    this.#integers.set(id, value)
+    return value
+  }
+
+  /** A node with one result. Inputs that are left out are null. */
+  node(op: string, inputs: readonly (Value | null)[], attributes: Attributes = {}, domain = ONNX_DOMAIN): Value {
+    return this.nodes(op, inputs, 1, attributes, domain)[0]
+  }
+
+  /** A node with several results. */
+  nodes(
+    op: string,
+    inputs: readonly (Value | null)[],
+    results: number,
+    attributes: Attributes = {},
+    domain = ONNX_DOMAIN,
+  ): Value[] {
+    const names = Array.from({ length: results }, () => this.#fresh(op))
+    this.#add(op, inputs, attributes, names, domain)
+    return names as Value[]
+  }
+
+  /** The model as the bytes of an .onnx file. @throws {RangeError} beyond 2 GB, which the format cannot hold */
+  finish(name: string, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
+    const graph = new ProtoMessage()
+    for (const node of this.#nodes) graph.message(1, node)
+    graph.text(2, name)
+    for (const initializer of this.#initializers) graph.message(5, initializer)
+    for (const input of this.#inputs) graph.message(11, input)
+    for (const output of this.#outputs) graph.message(12, output)
+    const model = new ProtoMessage().integer(1, IR_VERSION).text(2, 'seqrisk').message(7, graph)
+    model.message(8, new ProtoMessage().text(1, ONNX_DOMAIN).integer(2, OPSET))
+    if (this.#usesContrib) model.message(8, new ProtoMessage().text(1, ONNXRUNTIME_DOMAIN).integer(2, 1))
+    for (const [key, value] of Object.entries(metadata))
+      model.message(14, new ProtoMessage().text(1, key).text(2, value))
+    if (model.size >= MAX_BYTES) {
+      throw new RangeError(
+        `[onnx] expected a model below 2 GB but received ${model.size} bytes; use smaller vocabularies`,
+      )
+    }
+    return model.finish()
+  }
+
+  #fresh(hint: string): Value {
+    return `${hint}_${this.#next++}` as Value
+  }
+
+  #initializer(name: string, type: OnnxType, shape: readonly number[], bytes: Uint8Array): Value {
+    const tensor = new ProtoMessage().packed(1, shape).integer(2, TYPES[type]).text(8, name).bytes(9, bytes)
+    this.#initializers.push(tensor)
+    return name as Value
+  }
+
+  #add(op: string, inputs: readonly (Value | null)[], attributes: Attributes, outputs: string[], domain: string): void {
+    const node = new ProtoMessage()
+    for (const input of inputs) node.text(1, input ?? '')
+    for (const output of outputs) node.text(2, output)
+    node.text(3, outputs[0]).text(4, op)
+    for (const [name, value] of Object.entries(attributes)) node.message(5, attribute(name, value))
+    if (domain !== ONNX_DOMAIN) node.text(7, domain)
+    this.#usesContrib ||= domain === ONNXRUNTIME_DOMAIN
+    this.#nodes.push(node)
+  }
+}
+
+function attribute(name: string, value: number | string | readonly number[]): ProtoMessage {
+  const message = new ProtoMessage().text(1, name)
+  const kind =
+    typeof value === 'string'
+      ? 'string'
+      : typeof value === 'object'
+        ? 'ints'
+        : FLOAT_ATTRIBUTES.has(name)
+          ? 'float'
+          : 'int'
+  if (typeof value === 'string') message.text(ATTRIBUTE_FIELD.string, value)
+  else if (typeof value === 'object') for (const item of value) message.integer(ATTRIBUTE_FIELD.ints, item)
+  else if (kind === 'float') message.float(ATTRIBUTE_FIELD.float, value)
+  else message.integer(ATTRIBUTE_FIELD.int, value)
+  return message.integer(ATTRIBUTE_FIELD.type, ATTRIBUTE[kind])
+}
+
+function valueInfo(name: string, type: OnnxType, shape: readonly Dimension[]): ProtoMessage {
+  const dims = new ProtoMessage()
+  for (const size of shape) {
+    dims.message(1, typeof size === 'number' ? new ProtoMessage().integer(1, size) : new ProtoMessage().text(2, size))
+  }
+  const tensor = new ProtoMessage().integer(1, TYPES[type]).message(2, dims)
+  return new ProtoMessage().text(1, name).message(2, new ProtoMessage().message(1, tensor))
+}

@@ -1,0 +1,186 @@
+// Exported encoders: well-formed graphs, and the vectors that onnxruntime computes from them.
+
+import { describe, expect, test } from 'vitest'
+import { INSTALL, loadOnnxruntime } from '../../bench/peers/onnxruntime.js'
+import type { EncoderConfig } from '../../lib/encoder/config.js'
+import { Encoder } from '../../lib/encoder/encoder.js'
+import type { EncodedEvents, InputColumn } from '../../lib/events/encode.js'
+import { type EventEncoding, FIRST_VALUE, type InputSpec } from '../../lib/events/encoding.js'
+import { exportEncoder, type OnnxOptions } from '../../lib/export/onnx.js'
+import { padInputs } from '../../lib/export/onnx_inputs.js'
+import { Device } from '../../lib/runtime/device.js'
+import { Philox } from '../../lib/util/philox.js'
+import { expectClose } from '../support/close.js'
+import { field, messages, parseProto, texts } from '../support/proto.js'
+
+const ort = loadOnnxruntime()
+
+const part = 'field'
+const SPECS: InputSpec[] = [
+  { name: 'type', field: 'type', part, kind: 'categorical', size: 9, values: [], hash: 6 },
+  { name: 'amount', field: 'amount', part, kind: 'numeric', size: 6, edges: [0, 1, 2, 5, 9] },
+  { name: 'note', field: 'note', part, kind: 'text', size: 12, hash: 10, ngrams: null, aggregate: 'mean' },
+]
+const LENGTHS = [13, 1, 0, 8, 5, 2, 7]
+const SMALL: Partial<EncoderConfig> = { width: 16, blocks: 2, kernel: 3, heads: 2, attentionSize: 4 }
+
+function encodingOf(inputs: readonly InputSpec[] = SPECS): EventEncoding {
+  return { version: 1, time: 'number', inputs, lastEvents: 64_000, entities: 1, events: 1 }
+}
+
+function events(encoding: EventEncoding, lengths: readonly number[], seed = 1): EncodedEvents {
+  const random = new Philox(seed)
+  const offsets = Int32Array.from([0, ...lengths])
+  for (let i = 0; i < lengths.length; i++) offsets[i + 1] += offsets[i]
+  const total = offsets[lengths.length]
+  const draw = (count: number, from: number, to: number) =>
+    Int32Array.from({ length: count }, () => from + random.below(to - from))
+  const inputs = encoding.inputs.map(({ name, field, kind, size }): InputColumn => {
+    if (kind === 'categorical') return { name, field, kind, codes: draw(total, 0, size) }
+    if (kind === 'numeric') {
+      const codes = draw(total, 0, size)
+      const fraction = Float32Array.from(codes, code => (code < FIRST_VALUE ? 0 : random.uniform()))
+      return { name, field, kind, codes, fraction }
+    }
+    const words = new Int32Array(total + 1)
+    for (let t = 0; t < total; t++) words[t + 1] = words[t] + random.below(4)
+    return { name, field, kind, codes: draw(words[total], 1, size), offsets: words }
+  })
+  return { ids: lengths.map((_, i) => `user ${i}`), offsets, time: new Float64Array(total), inputs }
+}
+
+/** Our vectors and onnxruntime's, of the same weights and events. */
+async function compare(
+  config: Partial<EncoderConfig>,
+  options: OnnxOptions = {},
+  given: { lengths?: number[]; length?: number } = {},
+) {
+  const device = new Device({ threads: 1 })
+  const encoding = encodingOf()
+  const encoder = new Encoder(encoding, { ...SMALL, ...config }, { device, seed: 3 })
+  await shake(encoder)
+  const batch = events(encoding, given.lengths ?? LENGTHS)
+  const want = (await encoder.encodeBlock(batch)).vectors
+  const session = await ort!.session(await exportEncoder(encoder, options), 1)
+  const inputs = padInputs(encoding, batch, given.length)
+  for (const array of Object.values(inputs)) spoilPadding(array.values, array.shape, inputs.lengths.values)
+  const { vectors } = await session.run(ort!.feeds(session, inputs))
+  await session.release()
+  encoder.dispose()
+  device.close()
+  expect(vectors.dims).toEqual([batch.ids.length, encoder.width])
+  // Sums of some dozen products of numbers near 1, in another order.
+  expectClose(vectors.data, want, { absolute: 1e-5 })
+}
+
+/** Biases and gains start as zeros and ones, which would hide a mistake. */
+async function shake(encoder: Encoder) {
+  const random = new Philox(11)
+  for (const { value } of encoder.parameters) {
+    const values = await value.read()
+    value.write(values.map(v => v + 0.3 * random.normal()))
+  }
+}
+
+/** What stands behind a sequence's end must not matter. */
+function spoilPadding(values: Int32Array | Float32Array, shape: readonly number[], lengths: ArrayLike<number>) {
+  if (shape.length === 1) return
+  const [users, length, each = 1] = shape
+  for (let i = 0; i < users; i++) values.fill(1, (i * length + lengths[i]) * each, (i + 1) * length * each)
+}
+
+describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed (${INSTALL})`}`, () => {
+  const configs: Record<string, Partial<EncoderConfig>> = {
+    'the default layers': {},
+    'without a shift': { shift: false },
+    'blocks of an odd size': { attentionSize: 5, blocks: 3 },
+    'blocks longer than the sequences': { attentionSize: 64 },
+    'half a block shorter than the sequences': { attentionSize: 20 },
+    'causal, dilated': { causal: true, dilation: 2, kernel: 5 },
+    'convolution alone': { attention: 'none' },
+    'concatenated fields': { merge: 'concat' },
+    maximum: { pooling: 'max' },
+    'last event': { pooling: 'last' },
+    'no blocks': { blocks: 0 },
+  }
+  for (const [name, config] of Object.entries(configs)) {
+    test.each(['standard', 'onnxruntime'] as const)(`${name}: equals ours (%s operators)`, operators =>
+      compare(config, { operators }),
+    )
+  }
+
+  test.each(['mean', 'max', 'last'] as const)('fixed sizes, without padding: equals ours (%s)', async pooling => {
+    const options = { users: 3, length: 10, padded: false }
+    await compare({ pooling }, { ...options, operators: 'onnxruntime' }, { lengths: [10, 10, 10] })
+    await compare({ pooling, attentionSize: 5 }, options, { lengths: [10, 10, 10] })
+  })
+
+  test('any sizes, without padding: equals ours', () => compare({}, { padded: false }, { lengths: [10, 10, 10] }))
+
+  test('more padding changes nothing', () => compare({}, {}, { length: 40 }))
+})
+
+describe('the file', () => {
+  test('every value is computed before it is used, under a name of its own', async () => {
+    const device = new Device({ threads: 1 })
+    const encoder = new Encoder(encodingOf(), SMALL, { device })
+    const model = parseProto(await exportEncoder(encoder, { operators: 'onnxruntime' }))
+    encoder.dispose()
+    device.close()
+    const graph = parseProto(field(model, 7))
+    const known = new Set<string>()
+    const define = (name: string) => {
+      expect(known).not.toContain(name)
+      known.add(name)
+    }
+    for (const input of messages(graph, 11)) define(texts(input, 1)[0])
+    for (const constant of messages(graph, 5)) define(texts(constant, 8)[0])
+    const nodes = messages(graph, 1)
+    expect(nodes.length).toBeGreaterThan(50)
+    for (const node of nodes) {
+      for (const input of texts(node, 1)) if (input !== '') expect(known).toContain(input)
+      for (const output of texts(node, 2)) define(output)
+    }
+    for (const output of messages(graph, 12)) expect(known).toContain(texts(output, 1)[0])
+    // Opset 17 of ONNX, 1 of onnxruntime's own.
+    expect(messages(model, 8).map(set => [texts(set, 1)[0], set.get(2)])).toEqual([
+      ['', [17n]],
+      ['com.microsoft', [1n]],
+    ])
+  })
+
+  test('refuses options that cannot be', async () => {
+    const device = new Device({ threads: 1 })
+    const encoder = new Encoder(encodingOf(), SMALL, { device })
+    await expect(exportEncoder(encoder, { length: 0 })).rejects.toThrow('length to be a whole number ≥ 1')
+    await expect(exportEncoder(encoder, { operators: 'all' as never })).rejects.toThrow("'standard' or 'onnxruntime'")
+    await expect(exportEncoder(encoder, { lenght: 3 } as never)).rejects.toThrow("did you mean 'length'?")
+    encoder.dispose()
+    device.close()
+  })
+})
+
+describe('padInputs', () => {
+  test('codes, fractions and words stand at the start, fillers behind', () => {
+    const encoding = encodingOf(SPECS.slice(0, 3))
+    const fraction = Float32Array.of(0.5, 1, 0.25)
+    const inputs: InputColumn[] = [
+      { name: 'type', field: 'type', kind: 'categorical', codes: Int32Array.of(3, 4, 5) },
+      { name: 'amount', field: 'amount', kind: 'numeric', codes: Int32Array.of(2, 3, 4), fraction },
+      { name: 'note', field: 'note', kind: 'text', codes: Int32Array.of(7, 8, 9), offsets: Int32Array.of(0, 2, 2, 3) },
+    ]
+    const padded = padInputs(encoding, { offsets: Int32Array.of(0, 1, 3), inputs })
+    expect(padded).toEqual({
+      lengths: { type: 'int32', shape: [2], values: Int32Array.of(1, 2) },
+      type: { type: 'int32', shape: [2, 2], values: Int32Array.of(3, 0, 4, 5) },
+      amount: { type: 'int32', shape: [2, 2], values: Int32Array.of(2, 0, 3, 4) },
+      'amount.fraction': { type: 'float32', shape: [2, 2], values: Float32Array.of(0.5, 0, 1, 0.25) },
+      note: { type: 'int32', shape: [2, 2, 2], values: Int32Array.of(7, 8, 12, 12, 12, 12, 9, 12) },
+    })
+  })
+
+  test('refuses a length that is too short', () => {
+    const encoding = encodingOf(SPECS.slice(0, 1))
+    expect(() => padInputs(encoding, events(encoding, [3, 9]), 8)).toThrow('≥ 9, the longest sequence')
+  })
+})
