@@ -1,7 +1,7 @@
 // The trained tensors of a model, by name, with their seeded initial values.
 
-import type { Device } from '../runtime/device.js'
 import { randomUniform } from '../ops/random_uniform.js'
+import type { Device } from '../runtime/device.js'
 import { Parameter } from '../runtime/tape.js'
 import { Tensor, unscoped } from '../runtime/tensor.js'
 import { SeqriskError } from '../util/errors.js'

@@ -2,6 +2,7 @@
 // can be cancelled, and its result vectors as typed arrays.
 
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
@@ -23,10 +24,10 @@ process.on('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 })
 
-/** The optional package, or an error that names it. */
-export async function loadDuckdb(where: string): Promise<typeof import('@duckdb/node-api')> {
+/** The optional package, or an error that names it. The first call loads 70 MB of native code and takes its time. */
+export function loadDuckdb(where: string): typeof import('@duckdb/node-api') {
   try {
-    return await import('@duckdb/node-api')
+    return createRequire(import.meta.url)('@duckdb/node-api')
   } catch (cause) {
     const message = `[${where}] expected the optional package '@duckdb/node-api' but received none; run npm install @duckdb/node-api`
     throw new SeqriskError('PACKAGE_MISSING', message, { cause })
@@ -46,7 +47,7 @@ export class Database {
 
   /** An empty database in memory: its tables too move to the temporary folder when memory runs short. */
   static async open(where: string, options: DatabaseOptions = {}): Promise<Database> {
-    const { DuckDBInstance } = await loadDuckdb(where)
+    const { DuckDBInstance } = loadDuckdb(where)
     const folder = mkdtempSync(join(options.temporaryFolder ?? tmpdir(), 'seqrisk-'))
     folders.add(folder)
     try {

@@ -2,7 +2,7 @@
 
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
-import { Database, type DatabaseOptions, scalar, shortage, stream, texts, view } from './duckdb.js'
+import { Database, type DatabaseOptions, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
 import { profileNumbers } from './quantiles.js'
 import type { Fields, Schema } from './schema.js'
 import {
@@ -27,7 +27,8 @@ const EXACT_QUANTILES = 30_000_000
 /**
  * Events of files, globs or folders. Nothing is read before the first use; from then on a sorted copy lives in memory
  * and, beyond `memoryLimit`, in a temporary folder, until `close()`.
- * @throws {SeqriskError} on first use: FILE_MISSING, FILE_EMPTY, FILE_BROKEN, COLUMN_MISSING, CELL_INVALID, PACKAGE_MISSING
+ * @throws {SeqriskError} PACKAGE_MISSING at once; on first use FILE_MISSING, FILE_EMPTY, FILE_BROKEN, COLUMN_MISSING,
+ *   CELL_INVALID, OUT_OF_MEMORY
  */
 export function readEvents<const F extends Fields>(
   files: string | readonly string[],
@@ -37,6 +38,8 @@ export function readEvents<const F extends Fields>(
   expectOptions(WHERE, options, ['memoryLimit', 'threads', 'temporaryFolder'])
   const { threads } = options
   expectRange(threads === undefined || (Number.isInteger(threads) && threads > 0), WHERE, 'threads ≥ 1', threads)
+  // Here, since loading it holds the event loop: long calls must not.
+  loadDuckdb(WHERE)
   return new FileSource(files, schema, options)
 }
 

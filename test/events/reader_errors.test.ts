@@ -1,6 +1,7 @@
 // Files that cannot be read: each names the file, the place and what to do, and leaves nothing behind.
 
 import { readdirSync } from 'node:fs'
+import Module from 'node:module'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it, vi } from 'vitest'
@@ -224,16 +225,16 @@ describe('unreadable events', () => {
     ).rejects.toThrow(RangeError)
   })
 
-  it('without DuckDB: the package is named', async () => {
-    vi.doMock('@duckdb/node-api', () => {
-      throw new Error('Cannot find package')
+  it('without DuckDB: the package is named at once', () => {
+    const lookUp = vi.spyOn(Module as unknown as { _load: (...args: unknown[]) => unknown }, '_load')
+    lookUp.mockImplementation(() => {
+      throw new Error("Cannot find module '@duckdb/node-api'")
     })
-    const path = files.write('.csv', head + good)
-    const error = await failure(path)
-    vi.doUnmock('@duckdb/node-api')
-    expect(error).toMatchObject({
-      code: 'PACKAGE_MISSING',
-      message: expect.stringMatching(/npm install @duckdb\/node-api/),
-    })
+    try {
+      expect(() => readEvents('events.csv', schema)).toThrow(/npm install @duckdb\/node-api/)
+      expect(() => readEvents('events.csv', schema)).toThrow(expect.objectContaining({ code: 'PACKAGE_MISSING' }))
+    } finally {
+      lookUp.mockRestore()
+    }
   })
 })
