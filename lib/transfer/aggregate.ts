@@ -52,14 +52,17 @@ export async function aggregate<F extends Fields>(
   const plan = given ?? (await planAggregates(source, planOptions))
   const { entities, time } = await source.summary(call)
   expectRange(time === plan.time, WHERE, `times of kind ${plan.time}`, time, 'fit a plan on events of this kind')
-  const pace = new Pace(options.signal)
-  const groups: Group[] = []
-  for (const make of groupsOf(plan)) {
-    groups.push(make(entities))
-    // Hundreds of fresh columns are a gigabyte at times.
-    await pace.turn()
-  }
+  const groups: Group[] = [
+    timeGroup(plan, entities),
+    ...plan.categorical.map(({ field, values }) => categoryGroup(field, values, entities)),
+    ...plan.numeric.map(({ field }) => numberGroup(field, entities)),
+    ...plan.numeric.flatMap(({ field, pairs }) =>
+      pairs.map(({ by, values }) => pairGroup(field, by, values, plan.isDetailed, entities)),
+    ),
+    ...plan.text.map(({ field, words: list }) => wordGroup(field, list, entities)),
+  ]
   const ids: string[] = []
+  const pace = new Pace(options.signal)
   for await (const chunk of source.chunks({ ...call, eventsPerChunk: EVENTS_PER_CHUNK })) {
     for (const group of groups) {
       group.add(chunk, ids.length)
@@ -70,16 +73,6 @@ export async function aggregate<F extends Fields>(
   const names = groups.flatMap(group => group.names)
   const columns = groups.flatMap(group => group.columns)
   return { ids, columns: Object.fromEntries(names.map((name, i) => [name, columns[i]])) }
-}
-
-function* groupsOf(plan: AggregatePlan): Generator<(entities: number) => Group, void, void> {
-  yield entities => timeGroup(plan, entities)
-  for (const { field, values } of plan.categorical) yield entities => categoryGroup(field, values, entities)
-  for (const { field } of plan.numeric) yield entities => numberGroup(field, entities)
-  for (const { field, pairs } of plan.numeric) {
-    for (const { by, values } of pairs) yield entities => pairGroup(field, by, values, plan.isDetailed, entities)
-  }
-  for (const { field, words: list } of plan.text) yield entities => wordGroup(field, list, entities)
 }
 
 /** Named columns of one value per entity. */

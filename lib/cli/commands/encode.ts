@@ -1,0 +1,49 @@
+import { loadEncoder } from '../../encoder/model_files.js'
+import { readEvents } from '../../events/reader.js'
+import { VectorWriter } from '../../events/write.js'
+import { progressLine } from '../../report/progress.js'
+import { Device } from '../../runtime/device.js'
+import { defineCommand } from '../command.js'
+
+export const encodeCommand = defineCommand({
+  name: 'encode',
+  about: 'one vector per entity',
+  options: {
+    model: { kind: 'text', value: 'DIR', required: true, about: 'folder that pretrain wrote' },
+    events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
+    out: { kind: 'text', value: 'FILE', required: true, about: 'vectors, .parquet or .csv' },
+  },
+  async run(values, { signal, threads, device: kind, json }) {
+    const device = new Device({ kind, threads })
+    const line = progressLine({ quiet: json })
+    const begun = performance.now()
+    try {
+      const { encoder, schema } = await loadEncoder(values.model, { device })
+      const source = readEvents(values.events, schema)
+      try {
+        const writer = new VectorWriter(values.out, schema.entity, encoder.width, { signal })
+        let entities = 0
+        try {
+          for await (const { ids, vectors } of encoder.encodeStream(source, { signal, onProgress: line.update })) {
+            await writer.append(ids, vectors)
+            entities += ids.length
+          }
+          await writer.close()
+        } catch (error) {
+          await writer.abort()
+          throw error
+        }
+        const seconds = (performance.now() - begun) / 1000
+        return { out: values.out, entities, width: encoder.width, seconds }
+      } finally {
+        await source.close()
+      }
+    } finally {
+      line.done()
+      device.close()
+    }
+  },
+  show({ out, entities, width, seconds }) {
+    return `${entities} vectors of ${width} numbers in ${seconds.toFixed(1)} s: ${out}\n`
+  },
+})

@@ -1,0 +1,9 @@
+// The commands, in the order of the help.
+
+import type { Command } from '../command.js'
+import { aggregateCommand } from './aggregate.js'
+import { encodeCommand } from './encode.js'
+import { pretrainCommand } from './pretrain.js'
+import { probeCommand } from './probe.js'
+
+export const commands: readonly Command[] = [pretrainCommand, encodeCommand, probeCommand, aggregateCommand]

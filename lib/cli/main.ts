@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+// The `seqrisk` command: exit 0 on success, 1 on a failure with one clear line on stderr, 2 on wrong usage.
+
+import { readFileSync } from 'node:fs'
+import { type Command, helpOf, parseCommand, UsageError } from './command.js'
+import { commands } from './commands/index.js'
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args
+  if (name === undefined || name === '--help' || name === 'help') {
+    process.stdout.write(overview())
+    return name === undefined ? 2 : 0
+  }
+  if (name === '--version') {
+    process.stdout.write(`${version()}\n`)
+    return 0
+  }
+  const command = commands.find(command => command.name === name)
+  if (!command) throw new UsageError(`expected a command but received '${name}'; see seqrisk --help`)
+  const { values, help, ...context } = parseCommand(command, rest)
+  if (help) {
+    process.stdout.write(helpOf(command))
+    return 0
+  }
+  const result = await command.run(values, { ...context, signal: interruptSignal() })
+  process.stdout.write(context.json ? `${JSON.stringify(result)}\n` : command.show(result))
+  return 0
+}
+
+function overview(): string {
+  const lines = commands.map(({ name, about }: Command) => `  ${name.padEnd(12)}${about}`)
+  return [
+    `seqrisk ${version()}: event histories to vectors and risk scores`,
+    '',
+    ...lines,
+    '',
+    'seqrisk COMMAND --help shows its options.',
+    '',
+  ].join('\n')
+}
+
+function version(): string {
+  const file = new URL('../../package.json', import.meta.url)
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}
+
+/** Ctrl-C stops at the next step, with everything written that is whole; a second one ends the process. */
+function interruptSignal(): AbortSignal {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(name, () => controller.abort(new Error(`expected to finish but received ${name}; run it again`)))
+  }
+  return controller.signal
+}
+
+main(process.argv.slice(2)).then(
+  code => {
+    process.exitCode = code
+  },
+  (error: unknown) => {
+    const isUsage = error instanceof UsageError
+    const message = error instanceof Error ? error.message : String(error)
+    process.stderr.write(`seqrisk: ${message.split('\n')[0]}\n`)
+    process.exitCode = isUsage ? 2 : 1
+  },
+)
