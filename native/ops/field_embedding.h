@@ -54,7 +54,7 @@ struct FieldEmbeddingBackward {
 
 // A task of the backward takes these many columns of these many fields (one with concat), for all events in order: the
 // gradients do not depend on the number of workers.
-constexpr int64_t kFieldEmbeddingColumns = 32;
+constexpr int64_t kFieldEmbeddingColumns = 64;
 constexpr int64_t kFieldEmbeddingGroup = 4;
 
 // Floats: forward bins rows (sums of the bins below), backward 2·bins rows (sums of dout, plain and times the

@@ -16,39 +16,53 @@ HWY_INLINE void random_words(uint64_t seed, uint64_t n, uint32_t* words) {
   for (int i = 0; i < 4; ++i) words[i] = block.word[i];
 }
 #else
-template <class V>
-HWY_INLINE void multiply(V a, V by, V& high, V& low) {
+// Blocks n, n + 2, … or n + 1, n + 3, …: one per 64-bit lane, in its low half. What stands in the high half does not
+// matter: multiplications ignore it.
+struct HalfBlocks {
+  using Words = hn::Vec<WordVector>;
+  Words c0, c1, c2, c3;
+
+  HWY_INLINE void start(uint64_t n) {
+    const WordVector d;
+    const hn::Repartition<uint64_t, WordVector> wide;
+    c0 = hn::BitCast(d, hn::Add(hn::Set(wide, n), hn::ShiftLeft<1>(hn::Iota(wide, 0))));
+    c1 = hn::Set(d, static_cast<uint32_t>(n >> 32));
+    c2 = hn::Set(d, kDropoutStream);
+    c3 = hn::Zero(d);
+  }
+
+  HWY_INLINE void round(Words k0, Words k1) {
+    const WordVector d;
+    const auto product0 = hn::MulEven(c0, hn::Set(d, kPhiloxM0));
+    const auto product1 = hn::MulEven(c2, hn::Set(d, kPhiloxM1));
+    c0 = hn::Xor(hn::Xor(hn::BitCast(d, hn::ShiftRight<32>(product1)), c1), k0);
+    c1 = hn::BitCast(d, product1);
+    c2 = hn::Xor(hn::Xor(hn::BitCast(d, hn::ShiftRight<32>(product0)), c3), k1);
+    c3 = hn::BitCast(d, product0);
+  }
+};
+
+HWY_INLINE hn::Vec<WordVector> join(hn::Vec<WordVector> even, hn::Vec<WordVector> odd) {
   const WordVector d;
   const hn::Repartition<uint64_t, WordVector> wide;
-  const auto even = hn::MulEven(a, by);
-  const auto odd = hn::MulEven(hn::BitCast(d, hn::ShiftRight<32>(hn::BitCast(wide, a))), by);
-  high = hn::OddEven(hn::BitCast(d, odd), hn::BitCast(d, hn::ShiftRight<32>(even)));
-  low = hn::OddEven(hn::BitCast(d, hn::ShiftLeft<32>(odd)), hn::BitCast(d, even));
+  return hn::OddEven(hn::BitCast(d, hn::ShiftLeft<32>(hn::BitCast(wide, odd))), even);
 }
 
 HWY_INLINE void random_words(uint64_t seed, uint64_t n, uint32_t* words) {
   const WordVector d;
-  using V = hn::Vec<WordVector>;
-  const V m0 = hn::Set(d, kPhiloxM0);
-  const V m1 = hn::Set(d, kPhiloxM1);
-  V c0 = hn::Iota(d, static_cast<uint32_t>(n));
-  V c1 = hn::Set(d, static_cast<uint32_t>(n >> 32));
-  V c2 = hn::Set(d, kDropoutStream);
-  V c3 = hn::Zero(d);
+  HalfBlocks even, odd;
+  even.start(n);
+  odd.start(n + 1);
   uint32_t k0 = static_cast<uint32_t>(seed);
   uint32_t k1 = static_cast<uint32_t>(seed >> 32);
   for (int round = 0; round < kPhiloxRounds; ++round) {
-    V high0, low0, high1, low1;
-    multiply(c0, m0, high0, low0);
-    multiply(c2, m1, high1, low1);
-    c0 = hn::Xor(hn::Xor(high1, c1), hn::Set(d, k0));
-    c1 = low1;
-    c2 = hn::Xor(hn::Xor(high0, c3), hn::Set(d, k1));
-    c3 = low0;
+    even.round(hn::Set(d, k0), hn::Set(d, k1));
+    odd.round(hn::Set(d, k0), hn::Set(d, k1));
     k0 += kPhiloxW0;
     k1 += kPhiloxW1;
   }
-  hn::StoreInterleaved4(c0, c1, c2, c3, d, words);
+  hn::StoreInterleaved4(join(even.c0, odd.c0), join(even.c1, odd.c1), join(even.c2, odd.c2), join(even.c3, odd.c3), d,
+                        words);
 }
 #endif
 
