@@ -176,6 +176,9 @@ export interface Binding {
     dgateWeight: TensorHandle,
     dgateBias: TensorHandle,
   ): void
+  machine_peak(stream: StreamHandle, tasks: number, rounds: number, sums: TensorHandle, lanes: TensorHandle): void
+  machine_copy(stream: StreamHandle, x: TensorHandle, out: TensorHandle): void
+
   random_uniform(stream: StreamHandle, out: TensorHandle, bound: number, seed: number, philoxStream: number): void
 
   layer_norm_forward(

@@ -10,7 +10,7 @@ import { Device } from '../../lib/runtime/device.js'
 import { INSTALL, loadOnnxruntime, type Onnxruntime, type OnnxSession, type OnnxTensor } from '../peers/onnxruntime.js'
 import { benchEncoder, CONFIG, evenEvents, expectSame, inTurns, THREADS } from './contenders.js'
 import { realEvents } from './real_events.js'
-import { compared, type Row } from './rows.js'
+import { compared, type Row, toLines } from './rows.js'
 
 const BENCH = 'encoder/inference'
 /** users, length, runs in a turn, turns, target */
@@ -26,6 +26,8 @@ const REAL = [
 /** Padded events of one of the rival's batches on real data: the fastest of 1024 … 16 384. */
 const PADDED_EVENTS = 4096
 const TOLERANCE = 1e-4
+
+export default () => toLines(inferenceBench())
 
 export interface Skip {
   readonly bench: string

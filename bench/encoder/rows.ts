@@ -30,3 +30,8 @@ export function formatRow({ bench, shape, unit, ours, spread, peer, theirs, rati
   if (target !== undefined && ratio !== undefined) parts.push(`(target ${target}×${ratio >= target ? '' : ', MISSED'})`)
   return parts.join('  ')
 }
+
+/** Rows as the lines of a report; a bench that could not run says why. */
+export async function* toLines(rows: AsyncIterable<Row | { bench: string; reason: string }>): AsyncGenerator<string> {
+  for await (const row of rows) yield 'reason' in row ? `${row.bench}  SKIPPED: ${row.reason}` : formatRow(row)
+}

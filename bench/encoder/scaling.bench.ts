@@ -22,14 +22,30 @@ export interface ScalingRow {
   readonly microseconds: number
 }
 
+export default async function* lines(): AsyncGenerator<string> {
+  const rows: ScalingRow[] = []
+  for await (const row of scalingBench()) {
+    rows.push(row)
+    const { attention, length, microseconds } = row
+    yield `encoder/scaling  ${attention.padEnd(6)} N=${String(length).padEnd(6)} ${microseconds.toFixed(2)} µs an event`
+  }
+  for (const kind of ['block', 'fixed'] as const) {
+    const own = rows.filter(({ attention }) => attention === kind)
+    yield `encoder/scaling  ${kind}: time per event ${isLinear(own) ? 'stays within' : 'GROWS beyond'} ${LINEAR_WITHIN}× of the shortest`
+  }
+  const { deviceBytes, residentBytes } = await memoryBench()
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`
+  yield `encoder/memory   step at N=4000, D=256, 3 blocks, batch 8: ${gigabytes(deviceBytes)} of tensors, ${gigabytes(residentBytes)} process (target 3 GB)`
+}
+
 /** Inference, the same number of events at every length. */
 export async function* scalingBench(): AsyncGenerator<ScalingRow> {
   const device = new Device({ threads: THREADS })
   try {
-    for (const attention of ['block'] as const) {
+    for (const attention of ['block', 'fixed', 'full'] as const) {
       const encoder = benchEncoder(device, { attention })
       for (const length of LENGTHS) {
-        if ((attention as string) === 'full' && length > FULL_UP_TO) break
+        if (attention === 'full' && length > FULL_UP_TO) break
         const events = evenEvents(EVENTS / length, length)
         const [{ median }] = await inTurns([{ name: attention, run: () => encoder.encodeBlock(events) }], TURNS)
         yield { attention, length, microseconds: (1e6 * median) / EVENTS }

@@ -6,7 +6,7 @@ import { Device } from '../../lib/runtime/device.js'
 import { hasTorch, INSTALL_TORCH, Torch } from '../peers/torch.js'
 import { benchEncoder, CLASSES, CONFIG, evenEvents, expectSame, inTurns, THREADS } from './contenders.js'
 import type { Skip } from './inference.bench.js'
-import { compared, type Row } from './rows.js'
+import { compared, type Row, toLines } from './rows.js'
 import { TrainingStep } from './training_step.js'
 
 const BENCH = 'encoder/training'
@@ -20,6 +20,8 @@ const TARGET = 2
 const TURNS = 5
 /** Our steps in a turn: the host prepares a batch while the device works on the one before. */
 const STEPS = 2
+
+export default () => toLines(trainingBench())
 
 export async function* trainingBench(): AsyncGenerator<Row | Skip> {
   const device = new Device({ threads: THREADS })

@@ -2,7 +2,7 @@
 
 import { expectOptions, expectRange } from '../util/errors.js'
 
-export type AttentionKind = 'block' | 'none'
+export type AttentionKind = 'block' | 'fixed' | 'full' | 'none'
 export type ConvolutionKind = 'depthwise' | 'none'
 export type PoolingKind = 'mean' | 'max' | 'last'
 
@@ -18,7 +18,7 @@ export interface EncoderConfig {
   /** Gated depthwise convolution, then a linear map; or `none`. */
   readonly convolution: ConvolutionKind
   readonly attention: AttentionKind
-  /** Block length of block attention. */
+  /** Block length of block attention, memory slots of fixed attention. */
   readonly attentionSize: number
   /** Odd blocks cut at half a block, so that information crosses. Block attention only. */
   readonly shift: boolean
@@ -49,6 +49,11 @@ export const DEFAULT_ENCODER: EncoderConfig = {
   dropout: 0,
 }
 
+/** A Transformer encoder of that width from the same parts: full attention and feed-forward layers of 4D. */
+export function transformerConfig(width = DEFAULT_ENCODER.width): Partial<EncoderConfig> {
+  return { width, convolution: 'none', attention: 'full', feedForward: 4 * width }
+}
+
 /** Fills in defaults. @throws {TypeError} for unknown options @throws {RangeError} for sizes that cannot be */
 export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConfig {
   const where = 'encoder'
@@ -76,7 +81,7 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   whole('heads', 1, 256)
   whole('feedForward', 0, 65_536)
   oneOf('convolution', ['depthwise', 'none'])
-  oneOf('attention', ['block', 'none'])
+  oneOf('attention', ['block', 'fixed', 'full', 'none'])
   oneOf('merge', ['add', 'concat'])
   oneOf('pooling', ['mean', 'max', 'last'])
   const isDivided = config.attention === 'none' || config.width % config.heads === 0

@@ -3,6 +3,8 @@
 import { add } from '../ops/add.js'
 import { blockAttention } from '../ops/block_attention.js'
 import { dropout } from '../ops/dropout.js'
+import { fixedAttentionRead, fixedAttentionWrite } from '../ops/fixed_attention.js'
+import { fullAttention } from '../ops/full_attention.js'
 import { gatedDwconv } from '../ops/gated_dwconv.js'
 import { layerNorm } from '../ops/layer_norm.js'
 import { linear } from '../ops/linear.js'
@@ -110,9 +112,45 @@ export class SelfAttention implements SubLayer {
   }
 
   apply(x: Float, offsets: Offsets, pass: Pass): Float {
-    const { heads, attentionSize } = this.#config
+    const { heads, attention, attentionSize } = this.#config
     const qkv = this.#qkv.apply(this.#norm.apply(x))
-    const y = blockAttention(qkv, offsets, { heads, block: attentionSize, shift: this.#shift })
+    const y =
+      attention === 'full'
+        ? fullAttention(qkv, offsets, { heads })
+        : blockAttention(qkv, offsets, { heads, block: attentionSize, shift: this.#shift })
+    return this.#out.applyResidual(y, x, pass)
+  }
+}
+
+/** Attention through M memory slots: events are written to the slots, then every event reads them. */
+export class FixedAttention implements SubLayer {
+  readonly #heads: number
+  readonly #slots: number
+  readonly #norm: LayerNorm
+  readonly #queries: Parameter
+  readonly #kv: Linear
+  readonly #query: Linear
+  readonly #memoryKv: Linear
+  readonly #out: Linear
+
+  constructor(store: ParameterStore, name: string, config: EncoderConfig) {
+    const { width, heads, attentionSize } = config
+    this.#heads = heads
+    this.#slots = attentionSize
+    this.#norm = new LayerNorm(store, `${name}.norm`, width)
+    this.#queries = store.create(`${name}.queries`, [attentionSize, width], { deviation: 1 }, { decay: false })
+    this.#kv = new Linear(store, `${name}.kv`, width, 2 * width)
+    this.#query = new Linear(store, `${name}.query`, width, width)
+    this.#memoryKv = new Linear(store, `${name}.memory_kv`, width, 2 * width)
+    this.#out = new Linear(store, `${name}.out`, width, width, residualGain(config))
+  }
+
+  apply(x: Float, offsets: Offsets, pass: Pass): Float {
+    const heads = this.#heads
+    const h = this.#norm.apply(x)
+    const memory = fixedAttentionWrite(this.#queries.value, this.#kv.apply(h), offsets, { heads })
+    const slots = { heads, slots: this.#slots }
+    const y = fixedAttentionRead(this.#query.apply(h), this.#memoryKv.apply(memory), offsets, slots)
     return this.#out.applyResidual(y, x, pass)
   }
 }
@@ -141,7 +179,10 @@ export function blockLayers(store: ParameterStore, index: number, config: Encode
   const name = `blocks.${index}`
   const layers: SubLayer[] = []
   if (config.convolution !== 'none') layers.push(new Convolution(store, `${name}.convolution`, config))
-  if (config.attention !== 'none') layers.push(new SelfAttention(store, `${name}.attention`, config, index))
+  if (config.attention === 'fixed') layers.push(new FixedAttention(store, `${name}.attention`, config))
+  else if (config.attention !== 'none') {
+    layers.push(new SelfAttention(store, `${name}.attention`, config, index))
+  }
   if (config.feedForward > 0) layers.push(new FeedForward(store, `${name}.feed_forward`, config))
   return layers
 }

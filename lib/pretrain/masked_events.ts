@@ -7,6 +7,7 @@ import type { PackedBatch } from '../events/batch.js'
 import type { InputColumn } from '../events/encode.js'
 import { type InputSpec, MASK } from '../events/encoding.js'
 import { gatherRows } from '../ops/gather_rows.js'
+import { CandidateSampler, sampledSoftmax } from '../ops/sampled_softmax.js'
 import { softmaxCrossEntropy } from '../ops/softmax_cross_entropy.js'
 import { Tensor } from '../runtime/tensor.js'
 import type { Philox } from '../util/philox.js'
@@ -20,6 +21,10 @@ export interface MaskedEventsOptions {
 /** Of the chosen events so many become mask and so many a random event; the rest stay as they are (Devlin et al. 2019). */
 const MASKED = 0.8
 const REPLACED = 0.1
+
+/** Beyond this many classes the softmax is over sampled classes, drawn log-uniformly: ids go by falling frequency. */
+const SAMPLED_FROM = 10_000
+const SAMPLES = 1024
 
 export interface MaskedBatch {
   /** The batch with the chosen events hidden. */
@@ -89,12 +94,17 @@ function hideTexts(input: InputColumn, rows: Int32Array, source: Int32Array): In
 
 /** A softmax head for each input. */
 export class MaskedEventsHead {
-  readonly #heads: readonly { readonly spec: InputSpec; readonly layer: Linear }[]
+  readonly #heads: readonly {
+    readonly spec: InputSpec
+    readonly layer: Linear
+    readonly sampler: CandidateSampler | null
+  }[]
 
   constructor(store: ParameterStore, encoder: Encoder) {
     this.#heads = encoder.encoding.inputs.map(spec => ({
       spec,
       layer: new Linear(store, `masked.${spec.name}`, encoder.width, spec.size),
+      sampler: spec.size > SAMPLED_FROM ? new CandidateSampler(spec.size) : null,
     }))
   }
 
@@ -104,13 +114,18 @@ export class MaskedEventsHead {
   }
 
   /** One term per input, which share the weight of the task equally. `events`: (events, width) of the hidden batch. */
-  terms(events: Tensor<'float32'>, { rows, targets }: MaskedBatch, weight: number): Term[] {
+  terms(events: Tensor<'float32'>, { rows, targets }: MaskedBatch, weight: number, random: Philox): Term[] {
     const { device } = events
     const x = gatherRows(events, Tensor.from(device, rows))
-    return this.#heads.map(({ spec, layer }, i) => {
+    return this.#heads.map(({ spec, layer, sampler }, i) => {
       const name = `masked.${spec.name}`
       const counted = targets[i].reduce((count, target) => count + (target >= 0 ? 1 : 0), 0)
       const share = weight / this.#heads.length
+      if (sampler) {
+        const candidates = sampler.draw(targets[i], SAMPLES, random)
+        const terms = sampledSoftmax(x, layer.weight.value, layer.bias.value, candidates)
+        return { name, ...terms, weight: share, counted }
+      }
       const { loss, correct } = softmaxCrossEntropy(layer.apply(x), Tensor.from(device, targets[i]))
       return { name, loss, correct, weight: share, counted }
     })

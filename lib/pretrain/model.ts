@@ -12,6 +12,9 @@ import type { Resolved } from './options.js'
 import { cutInPieces, type Pairs, QuickThoughtHead } from './quick_thought.js'
 import type { Term } from './terms.js'
 
+/** Sampled classes draw from a key of their own. */
+const SAMPLES_KEY = 0x5a3c
+
 /** A batch as it was prepared on the host: cut, hidden, with its targets. */
 export interface PreparedBatch {
   readonly masked: MaskedBatch | null
@@ -62,7 +65,10 @@ export class PretrainModel {
     const rate = isTraining ? encoder.config.dropout : 0
     const events = encoder.forward(batch, { dropout: { rate, seed: prepared.seed, nextElement: 0 } })
     const terms: Term[] = []
-    if (this.#masked && prepared.masked) terms.push(...this.#masked.terms(events, prepared.masked, 1))
+    if (this.#masked && prepared.masked) {
+      const random = new Philox(this.#options.seed ^ SAMPLES_KEY, prepared.seed)
+      terms.push(...this.#masked.terms(events, prepared.masked, 1, random))
+    }
     if (this.#quick && prepared.pairs) {
       terms.push(...this.#quick.terms(encoder.pooled(events, batch), prepared.pairs, 1))
     }

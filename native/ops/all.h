@@ -19,5 +19,6 @@
 #include "ops/pool.h"
 #include "ops/scale.h"
 #include "ops/softmax_cross_entropy.h"
+#include "ops/machine.h"
 #include "ops/random_uniform.h"
 #include "ops/workers.h"

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { EncoderConfig } from '../../lib/encoder/config.js'
+import { type EncoderConfig, transformerConfig } from '../../lib/encoder/config.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { loadEncoder, saveEncoder } from '../../lib/encoder/model_files.js'
 import { fitEncoding } from '../../lib/events/encoding.js'
@@ -15,6 +15,9 @@ const encoding = await fitEncoding(source)
 
 const kinds: [string, Partial<EncoderConfig>][] = [
   ['block', {}],
+  ['fixed', { attention: 'fixed', attentionSize: 8 }],
+  ['full', { attention: 'full' }],
+  ['transformer', transformerConfig(16)],
   ['concat', { merge: 'concat', pooling: 'max', attention: 'none' }],
   ['last', { pooling: 'last' }],
 ]

@@ -17,7 +17,7 @@ export const pretrainCommand = defineCommand({
     blocks: { kind: 'number', value: 'N', about: 'encoder blocks (default 3)' },
     kernel: { kind: 'number', value: 'N', about: 'convolution width, odd (default 5)' },
     dilation: { kind: 'number', value: 'N', about: 'convolution dilation (default 1)' },
-    attention: { kind: 'text', oneOf: ['block', 'none'], about: 'attention (default block)' },
+    attention: { kind: 'text', oneOf: ['block', 'fixed', 'full', 'none'], about: 'attention (default block)' },
     'attention-size': { kind: 'number', value: 'N', about: 'block length or memory slots (default 64)' },
     heads: { kind: 'number', value: 'N', about: 'attention heads (default 4)' },
     convolution: {

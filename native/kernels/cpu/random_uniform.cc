@@ -14,8 +14,8 @@ void random_uniform(const RandomUniform& a, Workers& workers) {
     for (int64_t i = task * kElementsPerTask; i < end; i += 4) {
       const PhiloxBlock block = philox4x32(a.seed, a.stream, static_cast<uint64_t>(i / 4));
       for (int64_t j = i; j < i + 4 && j < end; ++j) {
-        const float half_step = static_cast<float>(2 * (block.word[j - i] >> 8) + 1);  // exact: below 2^25
-        a.out[j] = (half_step * 0x1p-24f - 1.0f) * a.bound;
+        const float half_step = static_cast<float>(2 * (block.word[j - i] >> 9) + 1);  // exact: below 2^24
+        a.out[j] = (half_step * 0x1p-23f - 1.0f) * a.bound;
       }
     }
   });

@@ -1,0 +1,39 @@
+#include "ops/machine.h"
+
+#include <cstdint>
+
+#include "bindings/args.h"
+#include "bindings/bindings.h"
+
+namespace seqrisk {
+namespace {
+
+void machine_peak(Args& args) {
+  MachinePeak call{};
+  call.tasks = args.integer("tasks", 1, 4096);
+  call.rounds = args.integer("rounds", 1, int64_t{1} << 32);
+  call.sums = args.output("sums", {call.tasks * kMachineFloatsMax});
+  call.lanes = args.output("lanes", {1});
+  args.finish();
+  args.stream().submit(Kernel::machine_peak, call);
+}
+
+void machine_copy(Args& args) {
+  Dim count;
+  MachineCopy call{};
+  call.x = args.input("x", {count});
+  call.out = args.output("out", {count});
+  if (reinterpret_cast<uintptr_t>(call.out) % 64 != 0) args.refuse("out on a 64-byte boundary", "a view inside one");
+  args.finish();
+  call.count = count;
+  args.stream().submit(Kernel::machine_copy, call);
+}
+
+}  // namespace
+
+void register_machine(Napi::Object& exports) {
+  add_op<machine_peak>(exports, "machine_peak");
+  add_op<machine_copy>(exports, "machine_copy");
+}
+
+}  // namespace seqrisk

@@ -1,0 +1,27 @@
+// machine: what this machine can do at most, for benches: multiply-adds in registers, and copying memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace seqrisk {
+
+constexpr int64_t kMachineChains = 16;     // independent chains of multiply-adds: more than latency × ports needs
+constexpr int64_t kMachineFloatsMax = 16;  // floats of the widest vector
+
+// Multiply-adds without memory. Operations: 2 · tasks · rounds · kMachineChains · floats of this variant's vectors.
+struct MachinePeak {
+  float* sums;   // (tasks · kMachineFloatsMax) written so that the work cannot be left out
+  float* lanes;  // (1) receives the floats of a vector
+  int64_t tasks;
+  int64_t rounds;
+};
+
+// out = x. Bytes: 2·count·4.
+struct MachineCopy {
+  const float* x;  // (count)
+  float* out;      // (count)
+  int64_t count;
+};
+
+}  // namespace seqrisk
