@@ -181,6 +181,19 @@ describe('time', () => {
     expect(await timeOf(['02.01.1970 +0200'], { column: 'at', format: '%d.%m.%Y %z' })).toEqual([DAY - 7_200_000])
   })
 
+  it.each([
+    `DATE '1970-01-02'`,
+    `TIMESTAMP '1970-01-02'`,
+    `TIMESTAMP_S '1970-01-02'`,
+    `TIMESTAMP_MS '1970-01-02'`,
+    `TIMESTAMP_NS '1970-01-02'`,
+    `TIMESTAMPTZ '1970-01-02 05:30:00+05:30'`,
+    `'1970-01-02'`,
+  ])('of Parquet may be %s', async value => {
+    const file = await files.parquet(`SELECT 'u' AS "user", ${value} AS "at", '' AS type, NULL AS amount, '' AS note`)
+    expect((await plainEvents(readEvents(file, schema)))[0][1]).toBe(DAY)
+  })
+
   it('says which parts of the time vary', async () => {
     const varies = async (cells: string[]) => {
       const file = files.write('.csv', `user,at,type,amount,note\n${cells.map(cell => `u,${cell},,,`).join('\n')}\n`)
