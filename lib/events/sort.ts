@@ -4,7 +4,7 @@ import { Pace } from '../util/pace.js'
 
 const RUN = 16_384
 
-/** The values in ascending order, as a new array; NaN last. */
+/** The values (no NaN) in ascending order, as a new array; −0 and 0 are equal. */
 export async function sortedCopy(values: Float64Array, signal?: AbortSignal): Promise<Float64Array> {
   const pace = new Pace(signal)
   let from = values.slice()

@@ -1,0 +1,28 @@
+// Sorting in slices equals sorting at once, at sizes around the length of a run.
+
+import { describe, expect, it } from 'vitest'
+import { sortedCopy } from '../../lib/events/sort.js'
+import { Philox } from '../../lib/util/philox.js'
+
+describe('sortedCopy', () => {
+  it.each([0, 1, 2, 16_383, 16_384, 16_385, 49_152, 100_003])('%i values', async size => {
+    const random = new Philox(size)
+    const values = new Float64Array(size).map(() => Math.round(random.normal() * 1000) / 8)
+    const before = values.slice()
+    const sorted = await sortedCopy(values)
+    const want = values.slice().sort()
+    expect(sorted.length).toBe(size)
+    expect(sorted.every((value, i) => value === want[i])).toBe(true)
+    expect(values.every((value, i) => Object.is(value, before[i]))).toBe(true)
+  })
+
+  it('lets timers run and can be cancelled', async () => {
+    const values = new Float64Array(2_000_000).map((_, i) => (i * 2654435761) % 1_000_003)
+    let ticks = 0
+    const timer = setInterval(() => ticks++, 1)
+    await sortedCopy(values)
+    clearInterval(timer)
+    expect(ticks).toBeGreaterThan(10)
+    await expect(sortedCopy(values, AbortSignal.timeout(5))).rejects.toMatchObject({ name: 'TimeoutError' })
+  })
+})
