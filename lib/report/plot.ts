@@ -1,10 +1,16 @@
 // Plots: Vega-Lite specifications drawn to SVG files. `vega` and `vega-lite` are optional peers.
 
-import { SeqriskError } from '../util/errors.js'
+import { expectRange, SeqriskError } from '../util/errors.js'
 import { writeFileAtomic } from '../util/files.js'
 
 /** Okabe & Ito 2008: told apart by colour-blind readers too. */
 const palette = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#999999']
+const ink = '#333'
+
+export interface Frame {
+  readonly title: string
+  readonly subtitle?: string
+}
 
 export interface ScoredBar {
   readonly group: string
@@ -13,48 +19,88 @@ export interface ScoredBar {
   readonly sd: number
 }
 
+export interface BarsOptions {
+  /** Where chance stands: a dashed line, and the bars start there or below. Default 0.5. */
+  readonly chance?: number
+}
+
 export interface Curve {
   readonly series: string
   readonly points: readonly { readonly x: number; readonly y: number }[]
 }
 
-interface Frame {
-  readonly title: string
-  readonly subtitle?: string
+export interface ScatterPoint {
+  readonly x: number
+  readonly y: number
+  readonly series: string
 }
 
-/** Bars with a line of one deviation to each side: one group per label, one colour per set of features. */
-export function barsPlot(frame: Frame, axis: string, bars: readonly ScoredBar[]): object {
-  const values = bars.map(bar => ({ ...bar, low: bar.mean - bar.sd, high: bar.mean + bar.sd }))
+/** Lying bars with a line of one deviation to each side: one panel per group, one bar per series, named beside it. */
+export function barsPlot(
+  frame: Frame,
+  axis: string,
+  bars: readonly ScoredBar[],
+  { chance = 0.5 }: BarsOptions = {},
+): object {
+  expectRange(bars.length > 0, 'barsPlot', 'at least one bar', 0)
+  const lowest = Math.min(chance, ...bars.map(({ mean, sd }) => mean - sd))
+  // Room below the lowest, so that no bar has length 0.
+  const floor = Math.max(0, Math.floor(20 * lowest - 0.5) / 20)
+  const scale = { domain: [floor, 1], zero: false, nice: false }
+  const values = bars.map(bar => ({ ...bar, floor, low: bar.mean - bar.sd, high: Math.min(1, bar.mean + bar.sd) }))
   const series = [...new Set(bars.map(bar => bar.series))]
-  const shared = {
-    x: { field: 'series', sort: series, title: null, axis: { labels: false, ticks: false } },
-    color: { field: 'series', sort: series, scale: { range: palette }, legend: { title: null, orient: 'bottom' } },
+  const y = {
+    field: 'series',
+    type: 'nominal',
+    sort: series,
+    title: null,
+    axis: { ticks: false, domain: false, labelPadding: 8 },
   }
-  const lowest = Math.min(...values.map(({ low }) => low))
-  const floor = Math.max(0, Math.floor(10 * Math.min(0.5, lowest)) / 10)
-  const scale = { domain: [floor, 1], zero: false }
+  const x = { field: 'mean', type: 'quantitative', title: axis, scale, axis: { format: '.1f', tickCount: 6 } }
   return {
     ...base(frame),
     data: { values },
-    facet: { column: { field: 'group', title: null, header: { labelFontSize: 13, labelOrient: 'bottom' } } },
+    facet: {
+      row: {
+        field: 'group',
+        title: null,
+        sort: [...new Set(bars.map(bar => bar.group))],
+        header: {
+          labelOrient: 'top',
+          labelAnchor: 'start',
+          labelFontSize: 13,
+          labelFontWeight: 'bold',
+          labelPadding: 4,
+        },
+      },
+    },
+    spacing: 14,
     spec: {
-      width: Math.max(90, 34 * series.length),
-      height: 260,
+      width: 420,
+      height: { step: 24 },
       layer: [
         {
-          mark: { type: 'bar', clip: true, cornerRadiusEnd: 2 },
-          encoding: { ...shared, y: { field: 'mean', type: 'quantitative', title: axis, scale } },
-        },
-        {
-          mark: { type: 'rule', color: '#333', strokeWidth: 1.5, clip: true },
-          encoding: { x: shared.x, y: { field: 'low', type: 'quantitative', scale }, y2: { field: 'high' } },
-        },
-        {
-          mark: { type: 'text', dy: -8, fontSize: 11, color: '#333' },
+          mark: { type: 'bar', height: 16, cornerRadiusEnd: 2 },
           encoding: {
-            x: shared.x,
-            y: { field: 'high', type: 'quantitative', scale },
+            y,
+            x,
+            x2: { field: 'floor' },
+            color: { field: 'series', sort: series, scale: { range: palette }, legend: null },
+          },
+        },
+        {
+          mark: { type: 'rule', strokeDash: [3, 3], color: '#777' },
+          encoding: { x: { datum: chance, type: 'quantitative', scale } },
+        },
+        {
+          mark: { type: 'rule', color: ink, strokeWidth: 1.5 },
+          encoding: { y, x: { field: 'low', type: 'quantitative', scale }, x2: { field: 'high' } },
+        },
+        {
+          mark: { type: 'text', align: 'left', dx: 6, fontSize: 12, color: ink },
+          encoding: {
+            y,
+            x: { field: 'high', type: 'quantitative', scale },
             text: { field: 'mean', type: 'quantitative', format: '.3f' },
           },
         },
@@ -66,10 +112,16 @@ export function barsPlot(frame: Frame, axis: string, bars: readonly ScoredBar[])
 /** Lines over steps, epochs or numbers of labels, each named at its end. */
 export function curvesPlot(frame: Frame, axes: { x: string; y: string }, curves: readonly Curve[]): object {
   const values = curves.flatMap(({ series, points }) => points.map(point => ({ series, ...point })))
-  const ends = curves.flatMap(({ series, points }) => points.slice(-1).map(point => ({ series, ...point })))
-  const x = { field: 'x', type: 'quantitative', title: axes.x }
+  expectRange(values.length > 0, 'curvesPlot', 'at least one point', 0)
+  const x = {
+    field: 'x',
+    type: 'quantitative',
+    title: axes.x,
+    scale: { zero: false, nice: false },
+    axis: { grid: false, tickMinStep: 1 },
+  }
   const y = { field: 'y', type: 'quantitative', title: axes.y, scale: { zero: false } }
-  const color = { field: 'series', scale: { range: palette }, legend: null }
+  const color = colorOf(curves.map(curve => curve.series))
   return {
     ...base(frame),
     width: 560,
@@ -77,23 +129,79 @@ export function curvesPlot(frame: Frame, axes: { x: string; y: string }, curves:
     layer: [
       { data: { values }, mark: { type: 'line', strokeWidth: 2 }, encoding: { x, y, color } },
       {
-        data: { values: ends },
-        mark: { type: 'text', align: 'left', dx: 6, fontSize: 12 },
+        data: { values: endLabels(curves, values) },
+        mark: { type: 'text', align: 'left', dx: 6, fontSize: 12, fontWeight: 'bold' },
         encoding: { x, y, color, text: { field: 'series' } },
       },
     ],
   }
 }
 
-function base({ title, subtitle }: Frame): object {
+/** A cloud of points, coloured by series: vectors brought down to two dimensions. */
+export function scatterPlot(frame: Frame, points: readonly ScatterPoint[]): object {
+  expectRange(points.length > 0, 'scatterPlot', 'at least one point', 0)
+  const series = [...new Set(points.map(point => point.series))]
+  const bare = { title: null, axis: null, scale: { zero: false } }
+  return {
+    ...base(frame),
+    width: 460,
+    height: 460,
+    data: { values: points },
+    mark: { type: 'circle', size: 22, opacity: 0.6 },
+    encoding: {
+      x: { field: 'x', type: 'quantitative', ...bare },
+      y: { field: 'y', type: 'quantitative', ...bare },
+      color: {
+        ...colorOf(series),
+        legend: { title: null, orient: 'right', symbolOpacity: 1, symbolSize: 80, labelLimit: 0 },
+      },
+    },
+  }
+}
+
+function colorOf(series: readonly string[]) {
+  return { field: 'series', type: 'nominal', sort: series, scale: { domain: series, range: palette }, legend: null }
+}
+
+/** Names at the ends of the curves, moved up where they would stand on each other. */
+function endLabels(curves: readonly Curve[], values: readonly { y: number }[]) {
+  const heights = values.map(value => value.y)
+  const gap = 0.055 * (Math.max(...heights) - Math.min(...heights))
+  const ends = curves
+    .flatMap(({ series, points }) => points.slice(-1).map(point => ({ series, ...point })))
+    .sort((a, b) => a.y - b.y)
+  for (let i = 1; i < ends.length; i++) ends[i].y = Math.max(ends[i].y, ends[i - 1].y + gap)
+  return ends
+}
+
+function base({ title, subtitle = '' }: Frame): object {
   return {
     $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
-    title: { text: title, subtitle: subtitle ?? '', anchor: 'start', fontSize: 16, subtitleFontSize: 12, offset: 12 },
+    title: {
+      text: title,
+      subtitle,
+      anchor: 'start',
+      fontSize: 17,
+      subtitleFontSize: 12,
+      subtitleColor: '#666',
+      subtitlePadding: 4,
+      offset: 14,
+    },
     background: 'white',
-    padding: 16,
+    padding: 18,
     config: {
       font: 'Helvetica, Arial, sans-serif',
-      axis: { labelFontSize: 12, titleFontSize: 12, gridColor: '#e6e6e6', domainColor: '#888', tickColor: '#888' },
+      axis: {
+        labelFontSize: 12,
+        titleFontSize: 12,
+        titleFontWeight: 'normal',
+        titleColor: ink,
+        labelColor: ink,
+        labelLimit: 0,
+        gridColor: '#ebebeb',
+        domainColor: '#999',
+        tickColor: '#999',
+      },
       legend: { labelFontSize: 12 },
       view: { stroke: null },
     },
@@ -102,7 +210,7 @@ function base({ title, subtitle }: Frame): object {
 
 /**
  * Draws a specification to an SVG file.
- * @throws {SeqriskError} code `PEER_MISSING` when vega or vega-lite is not installed
+ * @throws {SeqriskError} code `PACKAGE_MISSING` when vega or vega-lite is not installed
  */
 export async function writeSvg(path: string, specification: object): Promise<void> {
   await writeFileAtomic(path, await toSvg(specification))
@@ -110,8 +218,9 @@ export async function writeSvg(path: string, specification: object): Promise<voi
 
 export async function toSvg(specification: object): Promise<string> {
   const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]).catch((cause: unknown) => {
-    const text = '[plot] expected the packages vega and vega-lite but received none; run npm install vega vega-lite'
-    throw new SeqriskError('PEER_MISSING', text, { cause })
+    const text =
+      "[plot] expected the optional packages 'vega' and 'vega-lite' but received none; run npm install vega vega-lite"
+    throw new SeqriskError('PACKAGE_MISSING', text, { cause })
   })
   const { spec } = vegaLite.compile(specification as Parameters<typeof vegaLite.compile>[0])
   return new vega.View(vega.parse(spec), { renderer: 'none' }).toSVG()
