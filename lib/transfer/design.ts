@@ -4,7 +4,6 @@ import { linear } from '../ops/linear.js'
 import { logisticGradient } from '../ops/logistic.js'
 import type { Device } from '../runtime/device.js'
 import { keep, scope, Tensor, unscoped } from '../runtime/tensor.js'
-import { SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
 import { type Bend, type Block, Scaler } from './scaling.js'
 
@@ -35,8 +34,8 @@ export class DesignMatrix {
   }
 
   /**
-   * Scales each block by itself and puts them side by side. Blocks have the same number of rows.
-   * @throws {SeqriskError} code `NO_COLUMNS` when all columns are constant
+   * Scales each block by itself and puts them side by side. Blocks have the same number of rows. Where all columns are
+   * constant the intercept is left, which scores all rows alike.
    */
   static async build(
     device: Device,
@@ -57,10 +56,6 @@ export class DesignMatrix {
 
   static async #write(device: Device, blocks: readonly Block[], scalers: readonly Scaler[], signal?: AbortSignal) {
     const columns = scalers.reduce((sum, scaler) => sum + scaler.width, 0)
-    if (columns === 0) {
-      const advice = 'constant columns cannot tell one row from another'
-      throw new SeqriskError('NO_COLUMNS', sentence('logistic', 'columns that vary', 0, advice))
-    }
     const rows = blocks[0].rows.length
     const width = Math.ceil((columns + 1) / lane) * lane
     const x = unscoped(() => Tensor.empty(device, 'float32', [rows, width]))

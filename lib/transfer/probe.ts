@@ -88,7 +88,7 @@ interface Problem {
  * Probes vectors for a label. Entities are joined by id; those with an unknown label are skipped. The columns' scales are
  * learnt from all joined entities, as they see no label; strength and weights from the training part of each fold.
  * @throws {RangeError} for values that are not finite, ids that repeat, sizes or budgets that do not fit
- * @throws {SeqriskError} codes `NO_COMMON_IDS`, `ONE_CLASS`, `NO_COLUMNS`, `LEARNER_UNAVAILABLE`
+ * @throws {SeqriskError} codes `NO_COMMON_IDS`, `ONE_CLASS`, `LEARNER_UNAVAILABLE`
  */
 export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const { vectors, features, labels, label = 'label', learner = 'linear', seed = 0, signal } = checked(options)

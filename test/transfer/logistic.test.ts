@@ -132,11 +132,3 @@ test('progress rises to 1, and an abort stops the fit', async () => {
   })
   await expect(run).rejects.toThrow('enough')
 })
-
-test('columns that are all constant are an error', async () => {
-  const values = new Float64Array(rows).fill(3)
-  const block = { columns: [{ name: 'c', values, start: 0, stride: 1 }], rows: all }
-  await expect(DesignMatrix.build(openDevice(), [block], { bend: 'auto' })).rejects.toMatchObject({
-    code: 'NO_COLUMNS',
-  })
-})
