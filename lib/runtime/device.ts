@@ -1,6 +1,6 @@
 // A device: where tensors live and work runs, in order, off the JavaScript thread.
 
-import { availableParallelism } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import type { StreamHandle, StreamInfo } from '../../binding.js'
 import { binding } from '../native.js'
 import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
@@ -14,10 +14,16 @@ export interface DeviceOptions {
   readonly threads?: number
   /** Kernel variant by name, for tests and benches. Default: `$SEQRISK_VARIANT`, or else the best supported. */
   readonly variant?: string
-  /** Bytes that the stream's memory may take. Default: no limit. */
+  /** Bytes that the stream's memory may take. Default: what this machine or container has. */
   readonly memoryLimit?: number
   /** Poison fresh memory with NaN and look for writes outside buffers. Slow; for tests. */
   readonly guard?: boolean
+}
+
+/** Beyond it the system would end the process instead of refusing an allocation. */
+function memoryOfMachine(): number {
+  const limit = process.constrainedMemory()
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
 }
 
 /** Kernel variants that this processor supports, best first. */
@@ -41,7 +47,13 @@ export class Device {
    */
   constructor(options: DeviceOptions = {}) {
     expectOptions('Device', options, ['kind', 'threads', 'variant', 'memoryLimit', 'guard'])
-    const { kind = 'auto', threads = availableParallelism(), variant = '', memoryLimit = 0, guard = false } = options
+    const {
+      kind = 'auto',
+      threads = availableParallelism(),
+      variant = '',
+      memoryLimit = memoryOfMachine(),
+      guard = false,
+    } = options
     expectRange(['auto', 'cpu', 'cuda'].includes(kind), 'Device', "kind 'auto', 'cpu' or 'cuda'", kind)
     expectRange(Number.isInteger(threads), 'Device', 'threads to be an integer', threads)
     if (kind === 'cuda') {

@@ -2,6 +2,7 @@
 
 import { adamwUpdate } from '../ops/adamw.js'
 import { expectOptions, expectRange, sentence } from '../util/errors.js'
+import type { Device } from './device.js'
 import type { Parameter } from './tape.js'
 import { Tensor, unscoped } from './tensor.js'
 
@@ -48,18 +49,23 @@ export class AdamW {
       expectRange(!names.has(name), 'AdamW', 'parameters of different names', `'${name}' twice`)
       names.add(name)
     }
-    const zeros = (of: Tensor) => Tensor.zeros(of.device, 'float32', of.shape)
-    this.#entries = unscoped(() =>
-      parameters.map(({ name, value, gradient, decay }) => ({
-        name,
-        value,
-        gradient,
-        m: zeros(value),
-        v: zeros(value),
-        decay,
-      })),
-    )
-    this.#norm = unscoped(() => Tensor.zeros(parameters[0].value.device, 'float32', [1]))
+    // Kept outside of scopes, and freed by hand when there is not enough memory for all.
+    const made: Tensor<'float32'>[] = []
+    const zeros = (device: Device, shape: readonly number[]) => {
+      const tensor = unscoped(() => Tensor.zeros(device, 'float32', shape))
+      made.push(tensor)
+      return tensor
+    }
+    try {
+      this.#entries = parameters.map(({ name, value, gradient, decay }) => {
+        const [m, v] = [zeros(value.device, value.shape), zeros(value.device, value.shape)]
+        return { name, value, gradient, m, v, decay }
+      })
+      this.#norm = zeros(parameters[0].value.device, [1])
+    } catch (error) {
+      for (const tensor of made) tensor.dispose()
+      throw error
+    }
   }
 
   /** Steps taken so far. */

@@ -45,9 +45,13 @@ void Environment::set_error_class(Napi::Function error_class) {
 
 Napi::Error Environment::coded_error(Napi::Env env, const Error& error) {
   if (!error_class_.IsEmpty()) {
-    const Napi::Object made =
-        error_class_.New({Napi::String::New(env, error.code()), Napi::String::New(env, error.what())});
-    return Napi::Error(env, made);
+    try {
+      const Napi::Object made =
+          error_class_.New({Napi::String::New(env, error.code()), Napi::String::New(env, error.what())});
+      return Napi::Error(env, made);
+    } catch (const Napi::Error&) {
+      // The class itself failed: the caller still gets the error that happened.
+    }
   }
   Napi::Error plain = Napi::Error::New(env, error.what());
   plain.Set("code", Napi::String::New(env, error.code()));

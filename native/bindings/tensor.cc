@@ -13,6 +13,10 @@ using Info = Napi::CallbackInfo;
 
 constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr size_t kMaxAxes = 4;
+// Memory bounds the work on a tensor, but not on one without elements: its other axes are bounded here.
+constexpr int64_t kMaxAxisOfEmpty = int64_t{1} << 20;
+// A typed array of Node 20 takes fewer than 2^32 elements.
+constexpr int64_t kMaxReadElements = int64_t{1} << 30;
 
 Napi::Value argument(const Info& info, size_t i) {
   return i < info.Length() ? info[i] : info.Env().Undefined();
@@ -57,6 +61,12 @@ std::vector<int64_t> shape_of(const Napi::Value& value, const std::string& where
       throw Error::range(where + "at most 2^40 elements but received shape " + describe_shape(shape));
     }
     elements *= shape.back();
+  }
+  for (const int64_t size : shape) {
+    if (elements == 0 && size > kMaxAxisOfEmpty) {
+      throw Error::range(where + "at most 2^20 along each axis of a tensor without elements but received shape " +
+                         describe_shape(shape));
+    }
   }
   return shape;
 }
@@ -175,6 +185,10 @@ Napi::Value tensor_read(const Info& info) {
   const std::string where = "[tensor_read] expected ";
   const Napi::Env env = info.Env();
   Tensor& tensor = live_tensor(info, where);
+  if (tensor.elements() > kMaxReadElements) {
+    throw Error::range(where + "at most 2^30 elements but received " + describe_shape(tensor.shape) +
+                       "; read views of it");
+  }
   const size_t elements = static_cast<size_t>(tensor.elements());
   const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, elements * 4);
   const Napi::Value array = tensor.dtype == DType::float32

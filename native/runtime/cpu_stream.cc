@@ -20,7 +20,7 @@ CpuStream::CpuStream(const StreamOptions& options)
       guard_(options.guard),
       allocator_(memory_, options.memory_limit),
       pool_(options.threads) {
-  worker_ = std::thread([this] { work(); });
+  worker_ = start_thread([this] { work(); });
 }
 
 CpuStream::~CpuStream() {

@@ -1,5 +1,10 @@
 #include "runtime/thread_pool.h"
 
+#include <system_error>
+#include <utility>
+
+#include "runtime/error.h"
+
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -21,12 +26,32 @@ void spin_pause() {
 #endif
 }
 
+std::thread start_thread(std::function<void()> body) {
+  try {
+    return std::thread(std::move(body));
+  } catch (const std::system_error& error) {
+    throw Error::coded("NO_THREADS", std::string("[stream] expected to start a thread but received: ") + error.what() +
+                                         "; open the device with fewer threads");
+  }
+}
+
 ThreadPool::ThreadPool(int threads) {
   helpers_.reserve(threads > 1 ? threads - 1 : 0);
-  for (int worker = 1; worker < threads; ++worker) helpers_.emplace_back([this, worker] { help(worker); });
+  try {
+    for (int worker = 1; worker < threads; ++worker) {
+      helpers_.push_back(start_thread([this, worker] { help(worker); }));
+    }
+  } catch (...) {
+    stop();  // a thread that is destroyed while it runs would end the process
+    throw;
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   stopping_.store(true);
   announced_.fetch_add(1);
   announced_.notify_all();
@@ -39,7 +64,7 @@ void ThreadPool::claim_tasks(uint32_t job, int worker) {
     if (static_cast<uint32_t>(ticket >> 32) != job) return;
     const int64_t task = static_cast<int64_t>(ticket & 0xffffffffu);
     // A claim that succeeds proves that the job is still the current one, so tasks_, call_ and body_ are its own.
-    if (task >= tasks_.load(std::memory_order_relaxed)) return;
+    if (task >= tasks_.load(std::memory_order_acquire)) return;
     if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
     if (!cancelled()) call_(body_, task, worker);
     finished_.fetch_add(1, std::memory_order_acq_rel);
@@ -57,7 +82,8 @@ void ThreadPool::run_tasks(int64_t tasks, Call call, void* body) {
   const uint32_t job = announced_.load(std::memory_order_relaxed) + 1;
   // Closes the old job before its description changes under a late helper.
   ticket_.store(static_cast<uint64_t>(job) << 32 | 0xffffffffu, std::memory_order_release);
-  tasks_.store(tasks, std::memory_order_relaxed);
+  // Who sees the new count also sees the closed ticket, so a claim with the old ticket fails.
+  tasks_.store(tasks, std::memory_order_release);
   call_ = call;
   body_ = body;
   finished_.store(0, std::memory_order_relaxed);

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace seqrisk {
 
 class ThreadPool final : public Workers {
  public:
-  explicit ThreadPool(int threads);  // the calling thread counts as one
+  // The calling thread counts as one. Throws Error with code NO_THREADS.
+  explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -26,6 +28,7 @@ class ThreadPool final : public Workers {
 
  private:
   void run_tasks(int64_t tasks, Call call, void* body) override;
+  void stop();
   void help(int worker);
   void claim_tasks(uint32_t job, int worker);
 
@@ -41,6 +44,9 @@ class ThreadPool final : public Workers {
   void* body_ = nullptr;
   std::vector<std::thread> helpers_;
 };
+
+// Starts a thread, or throws Error with code NO_THREADS.
+std::thread start_thread(std::function<void()> body);
 
 // Tells the processor that this is a waiting loop.
 void spin_pause();

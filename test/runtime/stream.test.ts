@@ -1,0 +1,196 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, it } from 'vitest'
+import { binding } from '../../lib/native.js'
+import { linear } from '../../lib/ops/linear.js'
+import { softmaxCrossEntropy } from '../../lib/ops/softmax_cross_entropy.js'
+import { Device, variants } from '../../lib/runtime/device.js'
+import { Offsets, scope, Tensor } from '../../lib/runtime/tensor.js'
+import { openDevice } from '../support/devices.js'
+import { smallModel } from '../support/model.js'
+
+// Bounds on time hold for this process; another one may keep it from the cores, hence the further tries.
+const timing = { retry: 4 }
+
+/** Queues seconds of work: products of (4000 × 1000) and (1000 × 1000), 8 GFLOP each. */
+function queueLongWork(device: Device, ops = 40): Tensor<'float32'> {
+  return scope(() => {
+    const x = Tensor.zeros(device, 'float32', [4000, 1000])
+    const weight = Tensor.zeros(device, 'float32', [1000, 1000])
+    let out = x
+    for (let i = 0; i < ops; i++) out = linear(x, weight)
+    return out
+  })
+}
+
+/** A loss whose target does not exist: a fault of the stream. */
+const fault = (device: Device, target: number) =>
+  scope(
+    () => softmaxCrossEntropy(Tensor.zeros(device, 'float32', [1, 3]), Tensor.from(device, Int32Array.of(target))).loss,
+  )
+
+describe('errors on a stream', () => {
+  it('keeps the first, throws it at the next read, and works on', async () => {
+    const device = openDevice()
+    const kept = Tensor.from(device, Float32Array.of(1))
+    fault(device, 7)
+    fault(device, 8)
+    kept.fill(2)
+    await expect(kept.read()).rejects.toThrow(/expected targets in \[-1, classes\) but received 7 at index 0/)
+    // What was submitted behind the error was skipped.
+    expect([...(await kept.read())]).toEqual([1])
+    kept.fill(3)
+    expect([...(await kept.read())]).toEqual([3])
+  })
+
+  it('goes to the first of several reads only, and to sync alike', async () => {
+    const device = openDevice()
+    fault(device, 7)
+    const results = await Promise.allSettled([device.sync(), device.sync()])
+    expect(results.map(result => result.status)).toEqual(['rejected', 'fulfilled'])
+  })
+
+  it('stays on its own stream', async () => {
+    const [one, two] = [openDevice(), openDevice()]
+    fault(one, 7)
+    await two.sync()
+    await expect(one.sync()).rejects.toThrow(RangeError)
+  })
+})
+
+describe('cancel', () => {
+  it('rejects pending reads with ABORTED within 100 ms, and works on', timing, async () => {
+    const device = openDevice({ guard: false })
+    const pending = queueLongWork(device).read()
+    await sleep(50)
+    const start = performance.now()
+    device.cancel()
+    await expect(pending).rejects.toMatchObject({ code: 'ABORTED' })
+    expect(performance.now() - start).toBeLessThan(100)
+    const after = Tensor.zeros(device, 'float32', [3])
+    expect([...(await after.read())]).toEqual([0, 0, 0])
+  })
+
+  it('does nothing on an idle stream', async () => {
+    const device = openDevice()
+    device.cancel()
+    const tensor = Tensor.from(device, Float32Array.of(4))
+    await device.sync()
+    device.cancel()
+    expect([...(await tensor.read())]).toEqual([4])
+  })
+
+  it('leaves the bits of later work as they are without it', async () => {
+    const device = openDevice({ guard: false })
+    const losses = async () => {
+      const model = smallModel(device, 200, 64, 50)
+      const loss = model.step()
+      const values = await loss.read()
+      loss.dispose()
+      model.dispose()
+      return values
+    }
+    const want = await losses()
+    for (let i = 0; i < 12; i++) {
+      const pending = queueLongWork(device, 2).read()
+      if (i % 3 > 0) await sleep(i % 7)
+      device.cancel()
+      await expect(pending).rejects.toMatchObject({ code: 'ABORTED' })
+      expect(await losses()).toEqual(want)
+    }
+  })
+})
+
+describe('close', () => {
+  it('rejects pending reads, and ends within 100 ms while work is queued', timing, async () => {
+    const device = new Device({ threads: 2 })
+    const pending = queueLongWork(device).read()
+    const settled = pending.catch((error: unknown) => error)
+    await sleep(30)
+    const start = performance.now()
+    device.close()
+    expect(performance.now() - start).toBeLessThan(100)
+    expect(await settled).toMatchObject({ code: 'ABORTED' })
+  })
+
+  it('may be called twice, and refuses all use afterwards with CLOSED', async () => {
+    const device = new Device({ threads: 2 })
+    const tensor = Tensor.zeros(device, 'float32', [2])
+    const offsets = new Offsets(device, Int32Array.of(0, 2))
+    device.close()
+    device.close()
+    device.cancel()
+    const closed = { code: 'CLOSED' }
+    const attempts: (() => unknown)[] = [
+      () => Tensor.zeros(device, 'float32', [2]),
+      () => new Offsets(device, Int32Array.of(0, 2)),
+      () => device.sync(),
+      () => tensor.read(),
+      () => tensor.fill(1),
+      () => tensor.write(Float32Array.of(1, 2)),
+      () => tensor.view(0, [1]),
+      () => tensor.copyFrom(tensor),
+      () => binding.add_forward(device.handle, tensor.handle, tensor.handle, tensor.handle),
+    ]
+    for (const attempt of attempts) expect(attempt, String(attempt)).toThrow(expect.objectContaining(closed))
+    expect(device.info().device).toBe('cpu')
+    tensor.dispose()
+    offsets.dispose()
+  })
+})
+
+describe('event loop', () => {
+  it('turns while a long op runs', timing, async () => {
+    const device = openDevice({ guard: false, threads: 1 })
+    await queueLongWork(device, 1).read()
+    const delay = monitorEventLoopDelay({ resolution: 2 })
+    delay.enable()
+    const start = performance.now()
+    const out = queueLongWork(device, 12)
+    const submitted = performance.now() - start
+    await device.sync()
+    const took = performance.now() - start
+    delay.disable()
+    out.dispose()
+    expect(took).toBeGreaterThan(200)
+    expect(submitted).toBeLessThan(20)
+    expect(delay.percentile(99) / 1e6).toBeLessThan(20)
+  })
+})
+
+describe('variants and threads', () => {
+  afterEach(() => {
+    delete process.env.SEQRISK_VARIANT
+  })
+
+  it('takes every variant of this processor by name, from the option before the environment', () => {
+    process.env.SEQRISK_VARIANT = 'scalar'
+    expect(openDevice().variant).toBe('scalar')
+    for (const variant of variants()) expect(openDevice({ variant }).variant).toBe(variant)
+    expect(variants()).toContain('scalar')
+  })
+
+  it('refuses an unknown variant, and names those there are', () => {
+    const names = variants().join(', ')
+    const message = (name: string) =>
+      `[variant] expected one of ${names}`.concat(
+        ' (what this binary and this processor have)',
+        ` but received '${name}'`,
+      )
+    expect(() => new Device({ variant: 'avx9' })).toThrow(RangeError)
+    expect(() => new Device({ variant: 'avx9' })).toThrow(message('avx9'))
+    process.env.SEQRISK_VARIANT = 'turbo'
+    expect(() => new Device()).toThrow(message('turbo'))
+    expect(() => new Device({ variant: 'AVX2' })).toThrow(message('AVX2'))
+  })
+
+  it.each([0, -1, 1.5, 1025, Number.NaN, Number.POSITIVE_INFINITY])('refuses %f threads', threads => {
+    expect(() => new Device({ threads })).toThrow(RangeError)
+  })
+
+  it('refuses unknown options and devices', () => {
+    expect(() => new Device({ thread: 2 } as never)).toThrow(/did you mean 'threads'/)
+    expect(() => new Device({ kind: 'gpu' as never })).toThrow(RangeError)
+    expect(() => new Device({ kind: 'cuda' })).toThrow(expect.objectContaining({ code: 'NO_CUDA' }))
+  })
+})
