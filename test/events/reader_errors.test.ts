@@ -48,7 +48,7 @@ const cases: [string, () => string | Promise<string>, string, RegExp][] = [
     /existing file but received '.*absent\.csv'/,
   ],
   ['a glob without match', () => join(files.folder, 'absent*.csv'), 'FILE_MISSING', /glob that matches/],
-  ['an empty folder', () => new EventFiles().folder, 'FILE_MISSING', /folder with/],
+  ['an empty folder', () => files.emptyFolder(), 'FILE_MISSING', /folder with/],
   ['an empty file', () => files.write('.csv', ''), 'FILE_EMPTY', /0 bytes/],
   ['an empty gzip', () => files.write('.csv.gz', gzipSync('')), 'FILE_EMPTY', /header line/],
   ['a header alone', () => files.write('.csv', head), 'FILE_EMPTY', /at least one event/],

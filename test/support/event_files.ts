@@ -1,6 +1,6 @@
 // Event files for tests, and the events of a source as plain rows to compare.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
@@ -13,6 +13,12 @@ export class EventFiles {
   /** A new path with this ending. */
   path(ending: string): string {
     return join(this.folder, `file${this.#count++}${ending}`)
+  }
+
+  emptyFolder(): string {
+    const path = this.path('')
+    mkdirSync(path)
+    return path
   }
 
   write(ending: string, content: string | Buffer): string {
