@@ -176,6 +176,35 @@ export interface Binding {
     dgateWeight: TensorHandle,
     dgateBias: TensorHandle,
   ): void
+  glu_forward(stream: StreamHandle, out: TensorHandle, x: TensorHandle): void
+  glu_backward(
+    stream: StreamHandle,
+    dout: TensorHandle,
+    x: TensorHandle,
+    dx: TensorHandle,
+    accumulateDx: boolean,
+  ): void
+
+  unfold_forward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    offsets: OffsetsHandle,
+    width: number,
+    dilation: number,
+    causal: boolean,
+    out: TensorHandle,
+  ): void
+  unfold_backward(
+    stream: StreamHandle,
+    dx: TensorHandle,
+    offsets: OffsetsHandle,
+    width: number,
+    dilation: number,
+    causal: boolean,
+    dout: TensorHandle,
+    accumulateDx: boolean,
+  ): void
+
   machine_peak(stream: StreamHandle, tasks: number, rounds: number, sums: TensorHandle, lanes: TensorHandle): void
   machine_copy(stream: StreamHandle, x: TensorHandle, out: TensorHandle): void
 

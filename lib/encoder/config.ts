@@ -3,7 +3,7 @@
 import { expectOptions, expectRange } from '../util/errors.js'
 
 export type AttentionKind = 'block' | 'fixed' | 'full' | 'none'
-export type ConvolutionKind = 'depthwise' | 'none'
+export type ConvolutionKind = 'depthwise' | 'dense' | 'none'
 export type PoolingKind = 'mean' | 'max' | 'last'
 
 export interface EncoderConfig {
@@ -15,7 +15,7 @@ export interface EncoderConfig {
   readonly dilation: number
   /** Causal convolutions see no later event. */
   readonly causal: boolean
-  /** Gated depthwise convolution, then a linear map; or `none`. */
+  /** Gated depthwise convolution and a linear map; a dense gated convolution, the baseline; or `none`. */
   readonly convolution: ConvolutionKind
   readonly attention: AttentionKind
   /** Block length of block attention, memory slots of fixed attention. */
@@ -80,7 +80,7 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   whole('attentionSize', 1, 65_536)
   whole('heads', 1, 256)
   whole('feedForward', 0, 65_536)
-  oneOf('convolution', ['depthwise', 'none'])
+  oneOf('convolution', ['depthwise', 'dense', 'none'])
   oneOf('attention', ['block', 'fixed', 'full', 'none'])
   oneOf('merge', ['add', 'concat'])
   oneOf('pooling', ['mean', 'max', 'last'])

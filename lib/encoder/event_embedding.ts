@@ -2,6 +2,8 @@
 
 import type { EventEncoding, InputSpec } from '../events/encoding.js'
 import { type EmbeddingField, fieldEmbedding } from '../ops/field_embedding.js'
+import { pool } from '../ops/pool.js'
+import { unfold } from '../ops/unfold.js'
 import type { Parameter } from '../runtime/tape.js'
 import type { Tensor } from '../runtime/tensor.js'
 import type { DeviceBatch, DeviceInput } from './batch.js'
@@ -11,9 +13,14 @@ import type { ParameterStore } from './parameters.js'
 
 type Float = Tensor<'float32'>
 
+/** Words seen together by the convolution over a text. */
+const WORD_WINDOW = 3
+
 interface InputLayer {
   readonly spec: InputSpec
   readonly table: Parameter
+  /** For text aggregated by convolution: words side by side to one vector. */
+  readonly convolution: Linear | null
 }
 
 export class EventEmbedding {
@@ -31,7 +38,8 @@ export class EventEmbedding {
       const rows = spec.kind === 'numeric' ? spec.size + 1 : spec.size
       const deviation = spec.kind === 'numeric' ? 1 / Math.sqrt(spec.size) : 1
       const table = store.create(`${name}.table`, [rows, dim], { deviation: 0.5 * deviation }, { decay: false })
-      return { spec, table }
+      const isConv = spec.kind === 'text' && spec.aggregate === 'conv'
+      return { spec, table, convolution: isConv ? new Linear(store, `${name}.conv`, WORD_WINDOW * dim, dim) : null }
     })
     this.#merge = merge === 'concat' ? new Linear(store, 'embedding.merge', dim * encoding.inputs.length, width) : null
   }
@@ -45,8 +53,12 @@ export class EventEmbedding {
   }
 }
 
-function field({ table }: InputLayer, input: DeviceInput): EmbeddingField {
+function field({ table, convolution }: InputLayer, input: DeviceInput): EmbeddingField {
   if (input.fraction) return { codes: input.codes, fraction: input.fraction, table: table.value }
   if (!input.wordOffsets) return { codes: input.codes, table: table.value }
-  return { codes: input.codes, wordOffsets: input.wordOffsets, table: table.value }
+  const { codes, wordOffsets } = input
+  if (!convolution) return { codes, wordOffsets, table: table.value }
+  const words = fieldEmbedding([{ codes, table: table.value }], { width: table.value.shape[1], merge: 'add' })
+  const windows = unfold(words, wordOffsets, { width: WORD_WINDOW })
+  return { values: pool(convolution.apply(windows, { activation: 'relu' }), wordOffsets, { mode: 'max' }) }
 }

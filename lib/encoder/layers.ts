@@ -6,8 +6,10 @@ import { dropout } from '../ops/dropout.js'
 import { fixedAttentionRead, fixedAttentionWrite } from '../ops/fixed_attention.js'
 import { fullAttention } from '../ops/full_attention.js'
 import { gatedDwconv } from '../ops/gated_dwconv.js'
+import { glu } from '../ops/glu.js'
 import { layerNorm } from '../ops/layer_norm.js'
 import { linear } from '../ops/linear.js'
+import { unfold } from '../ops/unfold.js'
 import type { Parameter } from '../runtime/tape.js'
 import type { Offsets, Tensor } from '../runtime/tensor.js'
 import type { EncoderConfig } from './config.js'
@@ -66,7 +68,7 @@ export interface SubLayer {
 }
 
 /** Gated depthwise separable convolution. */
-export class Convolution implements SubLayer {
+export class SeparableConvolution implements SubLayer {
   readonly #config: EncoderConfig
   readonly #norm: LayerNorm
   readonly #taps: Parameter[] = []
@@ -91,6 +93,30 @@ export class Convolution implements SubLayer {
     const h = this.#norm.apply(x)
     const g = gatedDwconv(h, weight, bias, gateWeight, gateBias, offsets, { dilation, causal })
     return this.#out.applyResidual(g, x, pass)
+  }
+}
+
+/** Dense gated convolution: the baseline that the separable one starts from. */
+export class DenseConvolution implements SubLayer {
+  readonly #config: EncoderConfig
+  readonly #norm: LayerNorm
+  readonly #dense: Linear
+
+  constructor(store: ParameterStore, name: string, config: EncoderConfig) {
+    const { width, kernel } = config
+    this.#config = config
+    this.#norm = new LayerNorm(store, `${name}.norm`, width)
+    this.#dense = new Linear(store, `${name}.dense`, kernel * width, 2 * width, residualGain(config))
+  }
+
+  apply(x: Float, offsets: Offsets, pass: Pass): Float {
+    const { kernel, dilation, causal } = this.#config
+    const windows = unfold(this.#norm.apply(x), offsets, { width: kernel, dilation, causal })
+    const y = glu(this.#dense.apply(windows))
+    if (!pass.dropout || pass.dropout.rate === 0) return add(x, y)
+    const { rate, seed, nextElement } = pass.dropout
+    pass.dropout.nextElement += y.size
+    return add(x, dropout(y, { rate, seed, offset: nextElement }))
   }
 }
 
@@ -178,7 +204,8 @@ export class FeedForward implements SubLayer {
 export function blockLayers(store: ParameterStore, index: number, config: EncoderConfig): SubLayer[] {
   const name = `blocks.${index}`
   const layers: SubLayer[] = []
-  if (config.convolution !== 'none') layers.push(new Convolution(store, `${name}.convolution`, config))
+  if (config.convolution === 'depthwise') layers.push(new SeparableConvolution(store, `${name}.convolution`, config))
+  if (config.convolution === 'dense') layers.push(new DenseConvolution(store, `${name}.convolution`, config))
   if (config.attention === 'fixed') layers.push(new FixedAttention(store, `${name}.attention`, config))
   else if (config.attention !== 'none') {
     layers.push(new SelfAttention(store, `${name}.attention`, config, index))

@@ -16,6 +16,8 @@ void register_gated_dwconv(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);
 void register_l2_normalize(Napi::Object& exports);
 void register_layer_norm(Napi::Object& exports);
+void register_glu(Napi::Object& exports);
+void register_unfold(Napi::Object& exports);
 void register_machine(Napi::Object& exports);
 void register_random_uniform(Napi::Object& exports);
 void register_linear(Napi::Object& exports);

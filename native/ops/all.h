@@ -19,6 +19,8 @@
 #include "ops/pool.h"
 #include "ops/scale.h"
 #include "ops/softmax_cross_entropy.h"
+#include "ops/glu.h"
 #include "ops/machine.h"
 #include "ops/random_uniform.h"
+#include "ops/unfold.h"
 #include "ops/workers.h"

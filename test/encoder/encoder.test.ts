@@ -18,6 +18,7 @@ const kinds: [string, Partial<EncoderConfig>][] = [
   ['fixed', { attention: 'fixed', attentionSize: 8 }],
   ['full', { attention: 'full' }],
   ['transformer', transformerConfig(16)],
+  ['dense', { convolution: 'dense' }],
   ['concat', { merge: 'concat', pooling: 'max', attention: 'none' }],
   ['last', { pooling: 'last' }],
 ]

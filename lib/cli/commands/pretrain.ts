@@ -22,7 +22,7 @@ export const pretrainCommand = defineCommand({
     heads: { kind: 'number', value: 'N', about: 'attention heads (default 4)' },
     convolution: {
       kind: 'text',
-      oneOf: ['depthwise', 'none'],
+      oneOf: ['depthwise', 'dense', 'none'],
       about: 'convolution (default depthwise)',
     },
     'feed-forward': { kind: 'number', value: 'N', about: 'inner width of a feed-forward layer (default 0: none)' },

@@ -1,0 +1,25 @@
+// glu: out = a ⊙ σ(z), where a is the first half of each row of x and z the second (Dauphin et al. 2017).
+// Bytes: forward 3·rows·width·4, backward 5·rows·width·4. Memory bound.
+#pragma once
+
+#include <cstdint>
+
+namespace seqrisk {
+
+struct GluForward {
+  const float* x;  // (rows, 2 · width)
+  float* out;      // (rows, width)
+  int64_t rows;
+  int64_t width;
+};
+
+struct GluBackward {
+  const float* x;     // (rows, 2 · width)
+  const float* dout;  // (rows, width)
+  float* dx;          // (rows, 2 · width) assigned, or added to when accumulate_dx
+  int64_t rows;
+  int64_t width;
+  bool accumulate_dx;
+};
+
+}  // namespace seqrisk
