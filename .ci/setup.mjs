@@ -65,8 +65,9 @@ function npmPackages() {
     writeStamp(stamp, lock)
     return
   }
-  say('installing npm packages (npm ci)')
-  run(['npm', 'ci', '--no-audit', '--no-fund', '--loglevel=error'])
+  say('installing npm packages (npm install)')
+  // Not `npm ci`: it refuses a lock file in which a registry could not name the optional packages of other platforms.
+  run(['npm', 'install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'])
   writeStamp(stamp, lock)
 }
 

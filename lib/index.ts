@@ -1,9 +1,10 @@
 // The public surface of the package.
 
 export { type EncoderConfig, transformerConfig } from './encoder/config.js'
-export { concatVectors, type EncodeOptions as EncodeCallOptions, Encoder } from './encoder/encoder.js'
+export { concatVectors, type EncodeOptions as EncoderCallOptions, Encoder } from './encoder/encoder.js'
 export { loadEncoder, saveEncoder } from './encoder/model_files.js'
 export * from './events/index.js'
+export { exportEncoder } from './export/onnx.js'
 export type { EpochRow, TermSummary } from './pretrain/log.js'
 export type { PretrainOptions, ProxyTask, TrainProgress } from './pretrain/options.js'
 export { type Pretrained, pretrain } from './pretrain/pretrain.js'
@@ -11,4 +12,7 @@ export { Device, type DeviceKind, type DeviceOptions, variants } from './runtime
 export { AdamW } from './runtime/optimizer.js'
 export { Parameter, Tape } from './runtime/tape.js'
 export { keep, Offsets, scope, Tensor, unscoped } from './runtime/tensor.js'
+export { aggregate } from './transfer/aggregate.js'
+export { type ProbeOptions, type ProbeResult, probe } from './transfer/probe.js'
+export { type LabelTable, pickLabel } from './transfer/tables.js'
 export { SeqriskError } from './util/errors.js'

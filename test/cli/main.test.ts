@@ -1,0 +1,103 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { writeDemo } from '../../lib/demo/write.js'
+
+const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+const folder = await mkdtemp(join(tmpdir(), 'seqrisk-cli-'))
+const files = await writeDemo(folder, { users: 120 })
+
+function seqrisk(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise(resolve => {
+    execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {
+      resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
+    })
+  })
+}
+
+describe('seqrisk', () => {
+  it('goes from a CSV of events to an AUC, in JSON on stdout alone', async () => {
+    const at = (name: string) => join(folder, name)
+    const small = ['--width', '16', '--blocks', '1', '--heads', '2', '--epochs', '2', '--batch-events', '1024']
+    const events = ['--events', files.events]
+    const trained = await seqrisk(
+      'pretrain',
+      ...events,
+      '--schema',
+      files.schema,
+      '--out',
+      at('model'),
+      ...small,
+      '--json',
+    )
+    expect(trained.stderr).toBe('')
+    expect(JSON.parse(trained.stdout)).toMatchObject({ out: at('model'), entities: 120, epochs: 2 })
+    const encoded = await seqrisk('encode', '--model', at('model'), ...events, '--out', at('vectors.parquet'), '--json')
+    expect(JSON.parse(encoded.stdout)).toMatchObject({ entities: 120, width: 16 })
+    const made = await seqrisk('aggregate', ...events, '--schema', files.schema, '--out', at('features.csv'), '--json')
+    expect(JSON.parse(made.stdout).entities).toBe(120)
+    expect((await readFile(at('features.csv'), 'utf8')).split('\n')[0].startsWith('user_id,')).toBe(true)
+    const probed = await seqrisk(
+      'probe',
+      ...['--vectors', at('vectors.parquet'), '--features', at('features.csv'), '--labels', files.labels],
+      ...['--id', 'user_id', '--label', 'order', '--fold-column', 'fold', '--json'],
+    )
+    const result = JSON.parse(probed.stdout)
+    expect(result).toMatchObject({ label: 'order', metric: 'auc', learner: 'linear', folds: 5 })
+    // Users with a short history have no order label.
+    expect(result.rows).toBeGreaterThan(30)
+    expect(result.rows).toBeLessThan(120)
+    for (const set of ['vectors', 'features', 'both']) expect(result.results[set].mean).toBeGreaterThan(0)
+  })
+
+  it('ends with 2 on wrong usage, and says what is right', async () => {
+    const wrong: [string[], RegExp][] = [
+      [['fly'], /expected a command but received 'fly'/],
+      [['encode', '--modle', 'x'], /did you mean '--model'/],
+      [['encode', '--model'], /--model/],
+      [['encode', '--model', 'x'], /expected --events/],
+      [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--epochs', 'many'], /--epochs to be a number/],
+      [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--attention', 'blocks'], /one of block/],
+    ]
+    for (const [args, message] of wrong) {
+      const { code, stderr, stdout } = await seqrisk(...args)
+      expect({ args, code, lines: stderr.trim().split('\n').length, stdout }).toEqual({
+        args,
+        code: 2,
+        lines: 1,
+        stdout: '',
+      })
+      expect(stderr).toMatch(message)
+    }
+  })
+
+  it('ends with 1 on a failure, with one clear line and nothing written', async () => {
+    const out = join(folder, 'none.csv')
+    const { code, stderr } = await seqrisk(
+      'encode',
+      '--model',
+      join(folder, 'nowhere'),
+      '--events',
+      files.events,
+      '--out',
+      out,
+    )
+    expect(code).toBe(1)
+    expect(stderr.trim().split('\n').length).toBe(1)
+    expect(stderr).toMatch(/expected a readable config.json/)
+    expect(existsSync(out)).toBe(false)
+  })
+
+  it('explains itself', async () => {
+    expect((await seqrisk('--help')).stdout).toMatch(/pretrain[\s\S]*encode[\s\S]*probe[\s\S]*aggregate/)
+    for (const name of ['pretrain', 'encode', 'probe', 'aggregate']) {
+      const { code, stdout } = await seqrisk(name, '--help')
+      expect(code).toBe(0)
+      expect(stdout).toMatch(/--json/)
+    }
+  })
+})
