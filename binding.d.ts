@@ -177,13 +177,7 @@ export interface Binding {
     dgateBias: TensorHandle,
   ): void
   glu_forward(stream: StreamHandle, out: TensorHandle, x: TensorHandle): void
-  glu_backward(
-    stream: StreamHandle,
-    dout: TensorHandle,
-    x: TensorHandle,
-    dx: TensorHandle,
-    accumulateDx: boolean,
-  ): void
+  glu_backward(stream: StreamHandle, dout: TensorHandle, x: TensorHandle, dx: TensorHandle, accumulateDx: boolean): void
 
   unfold_forward(
     stream: StreamHandle,
