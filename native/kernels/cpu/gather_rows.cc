@@ -9,10 +9,11 @@ namespace seqrisk::SEQRISK_VARIANT {
 namespace {
 
 constexpr int64_t kRowsPerTask = 256;
-constexpr int64_t kColumnsPerTask = 64;
-// Every range of rows reads the whole index, so there are only so many.
+// Every range of rows reads the whole index, so there are only so many; few ranges are cut by columns as well.
 constexpr int64_t kMinRowsPerRange = 1024;
 constexpr int64_t kMaxRanges = 16;
+constexpr int64_t kFewRanges = 8;
+constexpr int64_t kColumnsPerTask = 64;
 
 constexpr const char* kExpected = "an index of a row of x";
 
@@ -36,15 +37,16 @@ void gather_rows_forward(const GatherRowsForward& a, Workers& workers) {
 }
 
 void gather_rows_backward(const GatherRowsBackward& a, Workers& workers) {
-  const int64_t slices = (a.width + kColumnsPerTask - 1) / kColumnsPerTask;
   int64_t per_range = (a.rows + kMaxRanges - 1) / kMaxRanges;
   if (per_range < kMinRowsPerRange) per_range = kMinRowsPerRange;
   const int64_t ranges = (a.rows + per_range - 1) / per_range;
+  const int64_t per_slice = ranges > kFewRanges || a.width < kColumnsPerTask ? a.width : kColumnsPerTask;
+  const int64_t slices = per_slice == 0 ? 0 : (a.width + per_slice - 1) / per_slice;
   workers.run(ranges * slices, [&](int64_t task, int) {
     const int64_t first = task / slices * per_range;
     const int64_t last = first + per_range < a.rows ? first + per_range : a.rows;
-    const int64_t column = task % slices * kColumnsPerTask;
-    const int64_t columns = column + kColumnsPerTask < a.width ? kColumnsPerTask : a.width - column;
+    const int64_t column = task % slices * per_slice;
+    const int64_t columns = column + per_slice < a.width ? per_slice : a.width - column;
     if (!a.accumulate_dx) {
       for (int64_t row = first; row < last; ++row) {
         float* dx = a.dx + row * a.width + column;
