@@ -10,7 +10,7 @@ import { Device } from '../../lib/runtime/device.js'
 import { INSTALL, loadOnnxruntime, type Onnxruntime, type OnnxSession, type OnnxTensor } from '../peers/onnxruntime.js'
 import { benchEncoder, CONFIG, evenEvents, expectSame, inTurns, THREADS } from './contenders.js'
 import { realEvents } from './real_events.js'
-import { compared, type Row, toLines } from './rows.js'
+import { compared, type Row, type Skip, toLines } from './rows.js'
 
 const BENCH = 'encoder/inference'
 /** users, length, runs in a turn, turns, target */
@@ -23,18 +23,13 @@ const REAL = [
   { task: 'physionet', events: 100_000, turns: 3, target: 3 },
   { task: 'bpic2012', events: 100_000, turns: 3, target: 3 },
 ]
-/** Padded events of one of the rival's batches on real data: the fastest of 1024 … 16 384. */
+/** Padded events of one of the rival's batches on real data. */
 const PADDED_EVENTS = 4096
 const TOLERANCE = 1e-4
 
 export default () => toLines(inferenceBench())
 
-export interface Skip {
-  readonly bench: string
-  readonly reason: string
-}
-
-export async function* inferenceBench(): AsyncGenerator<Row | Skip> {
+async function* inferenceBench(): AsyncGenerator<Row | Skip> {
   const ort = loadOnnxruntime({ install: true })
   if (!ort) yield { bench: BENCH, reason: `onnxruntime-node is not installed; ${INSTALL}` }
   const device = new Device({ threads: THREADS })

@@ -14,13 +14,19 @@ export interface Row {
   readonly target?: number
 }
 
+/** A comparison that could not be made. */
+export interface Skip {
+  readonly bench: string
+  readonly reason: string
+}
+
 export function compared(row: Omit<Row, 'ratio'>): Row {
   const { ours, theirs, unit } = row
   if (theirs === undefined) return row
   return { ...row, ratio: unit === 'ms' ? theirs / ours : ours / theirs }
 }
 
-export function formatRow({ bench, shape, unit, ours, spread, peer, theirs, ratio, target }: Row): string {
+function formatRow({ bench, shape, unit, ours, spread, peer, theirs, ratio, target }: Row): string {
   const number = (value: number) =>
     unit === 'ms' ? `${value.toFixed(2)} ms` : `${(value / 1000).toFixed(1)} k events/s`
   const parts = [bench.padEnd(20), shape.padEnd(24), number(ours).padStart(17)]
@@ -31,7 +37,12 @@ export function formatRow({ bench, shape, unit, ours, spread, peer, theirs, rati
   return parts.join('  ')
 }
 
-/** Rows as the lines of a report; a bench that could not run says why. */
-export async function* toLines(rows: AsyncIterable<Row | { bench: string; reason: string }>): AsyncGenerator<string> {
-  for await (const row of rows) yield 'reason' in row ? `${row.bench}  SKIPPED: ${row.reason}` : formatRow(row)
+/** Rows as the lines of a report; what could not be compared says why, and is counted at the end. */
+export async function* toLines(rows: AsyncIterable<Row | Skip>): AsyncGenerator<string> {
+  let skipped = 0
+  for await (const row of rows) {
+    if ('reason' in row) skipped++
+    yield 'reason' in row ? `${row.bench}  SKIPPED: ${row.reason}` : formatRow(row)
+  }
+  if (skipped > 0) yield `${skipped} comparisons skipped`
 }

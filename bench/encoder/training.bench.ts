@@ -5,8 +5,7 @@ import type { EncodedEvents } from '../../lib/events/encode.js'
 import { Device } from '../../lib/runtime/device.js'
 import { hasTorch, INSTALL_TORCH, Torch } from '../peers/torch.js'
 import { benchEncoder, CLASSES, CONFIG, evenEvents, expectSame, inTurns, THREADS } from './contenders.js'
-import type { Skip } from './inference.bench.js'
-import { compared, type Row, toLines } from './rows.js'
+import { compared, type Row, type Skip, toLines } from './rows.js'
 import { TrainingStep } from './training_step.js'
 
 const BENCH = 'encoder/training'
@@ -23,7 +22,7 @@ const STEPS = 2
 
 export default () => toLines(trainingBench())
 
-export async function* trainingBench(): AsyncGenerator<Row | Skip> {
+async function* trainingBench(): AsyncGenerator<Row | Skip> {
   const device = new Device({ threads: THREADS })
   const torch = hasTorch() ? new Torch(THREADS) : null
   if (!torch) yield { bench: BENCH, reason: `PyTorch is not installed; ${INSTALL_TORCH}` }

@@ -106,7 +106,7 @@ function encoderBlock(c: layers.LayerContext, index: number, x: Value): Value {
   const name = `blocks.${index}`
   let y = x
   if (convolution !== 'none') y = layers.convolution(c, `${name}.convolution`, y)
-  if ((attention as string) === 'fixed') y = layers.fixedAttention(c, `${name}.attention`, y)
+  if (attention === 'fixed') y = layers.fixedAttention(c, `${name}.attention`, y)
   else if (attention !== 'none') y = layers.selfAttention(c, `${name}.attention`, y, index)
   if (feedForward > 0) y = layers.feedForward(c, `${name}.feed_forward`, y)
   return y

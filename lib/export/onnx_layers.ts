@@ -151,8 +151,7 @@ export function selfAttention(c: LayerContext, name: string, x: Value, index: nu
   const { graph, config, sizes } = c
   const { width, attention, attentionSize, shift } = config
   const h = layerNorm(c, `${name}.norm`, x)
-  if ((attention as string) === 'full')
-    return graph.node('Add', [x, linear(c, `${name}.out`, heads(c, name, h, c.real))])
+  if (attention === 'full') return graph.node('Add', [x, linear(c, `${name}.out`, heads(c, name, h, c.real))])
   const inBlocks = (value: Value, block: Size) => graph.node('Reshape', [value, sizes.list([-1, block, width])])
   const asBatch = (value: Value, length: Size) => graph.node('Reshape', [value, sizes.list([c.users, length, width])])
   const maskOf = (real: Value, block: Size) => graph.node('Reshape', [real, sizes.list([-1, block])])

@@ -97,6 +97,9 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
     'blocks longer than the sequences': { attentionSize: 64 },
     'half a block shorter than the sequences': { attentionSize: 20 },
     'causal, dilated': { causal: true, dilation: 2, kernel: 5 },
+    'fixed attention': { attention: 'fixed' },
+    'full attention': { attention: 'full' },
+    'a Transformer': { attention: 'full', convolution: 'none', feedForward: 64 },
     'convolution alone': { attention: 'none' },
     'concatenated fields': { merge: 'concat' },
     maximum: { pooling: 'max' },
@@ -113,6 +116,7 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
     const options = { users: 3, length: 10, padded: false }
     await compare({ pooling }, { ...options, operators: 'onnxruntime' }, { lengths: [10, 10, 10] })
     await compare({ pooling, attentionSize: 5 }, options, { lengths: [10, 10, 10] })
+    await compare({ pooling, attention: 'full' }, options, { lengths: [10, 10, 10] })
   })
 
   test('any sizes, without padding: equals ours', () => compare({}, { padded: false }, { lengths: [10, 10, 10] }))
