@@ -10,6 +10,7 @@ struct Environment::Pending {
   Napi::Promise::Deferred deferred;
   Napi::Reference<Napi::Value> value;
   std::optional<Error> error;
+  std::shared_ptr<Stream> stream;  // let go on the JavaScript thread: a stream cannot end on its own
 };
 
 void Environment::attach(Napi::Env env) {
@@ -58,8 +59,8 @@ Napi::Error Environment::coded_error(Napi::Env env, const Error& error) {
   return plain;
 }
 
-Environment::Settle Environment::promise(Napi::Env env, Napi::Value value) {
-  auto* pending = new Pending{Napi::Promise::Deferred::New(env), {}, std::nullopt};
+Environment::Settle Environment::promise(Napi::Env env, Napi::Value value, std::shared_ptr<Stream> stream) {
+  auto* pending = new Pending{Napi::Promise::Deferred::New(env), {}, std::nullopt, std::move(stream)};
   // Undefined needs no reference: it is what an empty one resolves to.
   if (value.IsObject()) pending->value = Napi::Reference<Napi::Value>::New(value, 1);
   if (unsettled_++ == 0) channel_.Ref(env);

@@ -28,7 +28,8 @@ class Environment {
     Napi::Promise promise;
     Completion done;
   };
-  Settle promise(Napi::Env env, Napi::Value value);
+  // The stream stays open until then, also when nobody else holds it any more.
+  Settle promise(Napi::Env env, Napi::Value value, std::shared_ptr<Stream> stream);
 
  private:
   struct Pending;

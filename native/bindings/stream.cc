@@ -70,7 +70,8 @@ Napi::Value stream_sync(const Info& info) {
   if (stream.closed()) {
     throw Error::coded("CLOSED", "[stream_sync] expected an open stream but received a closed one; open a new device");
   }
-  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info.Env().Undefined());
+  auto [promise, done] =
+      Environment::of(info.Env()).promise(info.Env(), info.Env().Undefined(), *unwrap_stream(info[0]));
   stream.fence(std::move(done));
   return promise;
 }

@@ -195,7 +195,7 @@ Napi::Value tensor_read(const Info& info) {
                                 ? Napi::Value(Napi::Float32Array::New(env, elements, buffer, 0))
                                 : Napi::Value(Napi::Int32Array::New(env, elements, buffer, 0));
   // The promise holds the array, so the memory that the stream writes to stays.
-  auto [promise, done] = Environment::of(env).promise(env, array);
+  auto [promise, done] = Environment::of(env).promise(env, array, tensor.buffer->shared_stream());
   Napi::ArrayBuffer target = buffer;
   tensor.buffer->stream().download(target.Data(), tensor.data(), elements * 4, std::move(done));
   return promise;
