@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { EventEncoding } from '../events/encoding.js'
+import type { CellGroup, EventEncoding } from '../events/encoding.js'
 import type { Schema } from '../events/schema.js'
 import { parseSchema } from '../events/schema.js'
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'
@@ -93,18 +93,29 @@ function checkEncoding(encoding: EventEncoding | undefined): EventEncoding {
   }
   for (const input of encoding.inputs) {
     const isSized = Number.isInteger(input.size) && input.size >= 2 && input.size <= 1 << 24
-    const isKnown = ['categorical', 'numeric', 'text'].includes(input.kind) && typeof input.name === 'string'
+    const isKnown = ['categorical', 'numeric', 'cells', 'text'].includes(input.kind) && typeof input.name === 'string'
     if (!isKnown || !isSized) throw invalid('inputs with a name, a kind and a size', JSON.stringify(input).slice(0, 80))
     if (input.kind === 'categorical' && (!Array.isArray(input.values) || input.values.length + 2 > input.size)) {
       throw invalid(`at most ${input.size - 2} values of '${input.name}'`, String(input.values?.length))
     }
+    if (input.kind === 'cells') {
+      const groups: readonly (CellGroup | null)[] = Array.isArray(input.groups) ? input.groups : []
+      const isCut = groups.every(group => isRisingList(group?.starts) && group!.starts.length > 0)
+      const cells = groups.reduce((sum, group) => sum + (group?.starts?.length ?? 0), 0)
+      const isWhole = typeof input.by === 'string' && isCut && cells === input.size - 2
+      if (!isWhole) throw invalid(`groups of '${input.name}' with ${input.size - 2} cells`, 'others')
+    }
     if (input.kind === 'numeric') {
       const { edges } = input
-      const isRising = Array.isArray(edges) && edges.every((edge, i) => i === 0 || edge > edges[i - 1])
-      if (!isRising || edges.length !== input.size - 1) throw invalid(`rising edges of '${input.name}'`, 'others')
+      if (!isRisingList(edges) || edges.length !== input.size - 1)
+        throw invalid(`rising edges of '${input.name}'`, 'others')
     }
   }
   return encoding
+}
+
+function isRisingList(list: unknown): list is number[] {
+  return Array.isArray(list) && list.every((one, i) => typeof one === 'number' && (i === 0 || one > list[i - 1]))
 }
 
 function invalid(expected: string, received: string): SeqriskError {

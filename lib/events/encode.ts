@@ -4,6 +4,7 @@ import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { calendarPart } from './calendar.js'
 import {
   type CategoricalInput,
+  type CellInput,
   type EventEncoding,
   FIRST_VALUE,
   gapOfCalendar,
@@ -13,6 +14,8 @@ import {
   type TextInput,
   UNKNOWN,
 } from './encoding.js'
+import type { FieldKind } from './schema.js'
+import { SlotMap } from './slots.js'
 import type { EventChunk, TextColumn } from './source.js'
 import { hashText, words } from './text.js'
 
@@ -46,6 +49,8 @@ interface Known {
 }
 interface Compiled {
   readonly maps: readonly (Map<string | null, number> | null)[]
+  /** Per input of cells: the group of a value. */
+  readonly groups: readonly (SlotMap | null)[]
   readonly known: readonly WeakMap<readonly string[], Known>[]
 }
 const compiled = new WeakMap<EventEncoding, Compiled>()
@@ -85,7 +90,7 @@ export function* encodeSteps(
 }
 
 function encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number): InputColumn {
-  const { maps, known } = compile(encoding)
+  const { maps, groups, known } = compile(encoding)
   const input = encoding.inputs[i]
   const { name, field } = input
   if (input.part !== 'field') {
@@ -93,12 +98,13 @@ function encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number): Inp
       ? encodeGap(chunk, input, encoding.time)
       : encodePart(chunk, name, field, input.part)
   }
-  const column = chunk.columns[field]
-  const isNumber = column instanceof Float64Array
-  const isRight = column !== undefined && isNumber === (input.kind === 'numeric')
-  expectType(isRight, WHERE, `a ${input.kind} column '${field}'`, column && (isNumber ? 'numbers' : 'texts'))
-  if (input.kind === 'numeric') return { name, field, kind: 'numeric', ...encodeNumbers(column as Float64Array, input) }
-  const text = column as TextColumn
+  const numbers = () => columnOf(chunk, field, 'numeric') as Float64Array
+  if (input.kind === 'numeric') return { name, field, kind: 'numeric', ...encodeNumbers(numbers(), input) }
+  if (input.kind === 'cells') {
+    const by = columnOf(chunk, input.by, 'categorical') as TextColumn
+    return { name, field, kind: 'categorical', codes: encodeCells(numbers(), groups[i]!.of(by), input) }
+  }
+  const text = columnOf(chunk, field, input.kind) as TextColumn
   let cache = known[i].get(text.dictionary)
   if (!cache) {
     cache = { ids: new Int32Array(text.dictionary.length).fill(-1), words: [] }
@@ -108,6 +114,14 @@ function encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number): Inp
   return { name, field, kind: 'categorical', codes: encodeValues(text, input, maps[i], cache) }
 }
 
+function columnOf(chunk: EventChunk, field: string, kind: FieldKind): Float64Array | TextColumn {
+  const column = chunk.columns[field]
+  const isNumber = column instanceof Float64Array
+  const isRight = column !== undefined && isNumber === (kind === 'numeric')
+  expectType(isRight, WHERE, `a ${kind} column '${field}'`, column && (isNumber ? 'numbers' : 'texts'))
+  return column
+}
+
 function compile(encoding: EventEncoding): Compiled {
   let found = compiled.get(encoding)
   if (!found) {
@@ -115,7 +129,10 @@ function compile(encoding: EventEncoding): Compiled {
       if (input.kind !== 'categorical' || input.hash !== null || input.part !== 'field') return null
       return new Map(input.values.map((value, i) => [value, FIRST_VALUE + i]))
     })
-    found = { maps, known: encoding.inputs.map(() => new WeakMap()) }
+    const groups = encoding.inputs.map(input =>
+      input.kind === 'cells' ? new SlotMap(input.groups.map(({ value }) => value)) : null,
+    )
+    found = { maps, groups, known: encoding.inputs.map(() => new WeakMap()) }
     compiled.set(encoding, found)
   }
   return found
@@ -155,19 +172,37 @@ function encodeNumbers(values: Float64Array, input: NumericInput): { codes: Int3
   for (let t = 0; t < values.length; t++) {
     const value = values[t]
     if (Number.isNaN(value)) continue
-    // The last edge ≤ value among the starts of bins; below all of them, the first bin.
-    let low = 0
-    let high = lastBin + 1
-    while (high - low > 1) {
-      const middle = (low + high) >> 1
-      if (edges[middle] <= value) low = middle
-      else high = middle
-    }
+    const low = binOf(edges, lastBin + 1, value)
     const part = (value - edges[low]) / (edges[low + 1] - edges[low])
     codes[t] = FIRST_VALUE + low
     fraction[t] = part > 0 ? Math.min(part, 1) : 0
   }
   return { codes, fraction }
+}
+
+/** The last of the first `bins` edges that is ≤ value; below all of them, the first bin. */
+function binOf(edges: ArrayLike<number>, bins: number, value: number): number {
+  let low = 0
+  let high = bins
+  while (high - low > 1) {
+    const middle = (low + high) >> 1
+    if (edges[middle] <= value) low = middle
+    else high = middle
+  }
+  return low
+}
+
+function encodeCells(values: Float64Array, group: Int32Array, { groups }: CellInput): Int32Array {
+  const first = new Int32Array(groups.length)
+  for (let g = 0, code = FIRST_VALUE; g < groups.length; code += groups[g++].starts.length) first[g] = code
+  const codes = new Int32Array(values.length)
+  for (let t = 0; t < values.length; t++) {
+    const g = group[t]
+    if (g === groups.length || Number.isNaN(values[t])) continue
+    const { starts } = groups[g]
+    codes[t] = first[g] + binOf(starts, starts.length, values[t])
+  }
+  return codes
 }
 
 /** The first event of an entity has no gap: it is missing. */

@@ -2,7 +2,9 @@
 // is plain data that survives JSON; `encode.ts` applies it.
 
 import { expectOptions, expectRange } from '../util/errors.js'
+import { fitCells } from './cells.js'
 import { type CategoricalField, type Fields, type NumericField, type TextField, timeColumn } from './schema.js'
+import type { Value } from './slots.js'
 import type { EventSource, LongCall, NumberProfile, TimeKind } from './source.js'
 
 /** Ids that every input shares. Numeric inputs use id 0 for a missing number. */
@@ -11,7 +13,7 @@ export const MASK = 1
 /** The first id that stands for a value, a bin or a word. */
 export const FIRST_VALUE = 2
 
-/** Where an input comes from: a field, or a part of the time. */
+/** Where an input comes from: a field (cells: two fields), or a part of the time. */
 export type InputPart = 'field' | 'gap' | 'hour' | 'weekday' | 'day'
 
 interface InputBase {
@@ -42,6 +44,24 @@ export interface NumericInput extends InputBase {
   readonly edges: readonly number[]
 }
 
+/**
+ * A number seen beside a category: codes 0 where there is no cell, 1 mask, then group by group one for each of its bins,
+ * [starts[b], starts[b + 1]). A payment of 500 is large for groceries and small for rent: this input can tell.
+ */
+export interface CellInput extends InputBase {
+  readonly kind: 'cells'
+  /** The categorical field beside `field`. */
+  readonly by: string
+  readonly groups: readonly CellGroup[]
+}
+
+/** The bins of a number among the events that have one value of the category. */
+export interface CellGroup {
+  readonly value: Value
+  /** Strictly ascending; what lies below the first belongs to the first bin. */
+  readonly starts: readonly number[]
+}
+
 /** Codes 1 mask, 2 … hash + 1 hashed words; an event has any number of them. */
 export interface TextInput extends InputBase {
   readonly kind: 'text'
@@ -50,7 +70,7 @@ export interface TextInput extends InputBase {
   readonly aggregate: 'mean' | 'conv'
 }
 
-export type InputSpec = CategoricalInput | NumericInput | TextInput
+export type InputSpec = CategoricalInput | NumericInput | CellInput | TextInput
 
 export interface EventEncoding {
   readonly version: 1
@@ -110,6 +130,7 @@ export async function fitEncoding<F extends Fields>(
     else if (spec.kind === 'numeric') inputs.push(await fitNumeric(source, field, spec, options))
     else inputs.push(textInput(field, spec, options))
   }
+  inputs.push(...(await fitCells(source, inputs, options)))
   report(fields.length)
   const gaps = await source.numbers(null, options.buckets ?? 32, options)
   const scale = summary.time === 'calendar' ? gapOfCalendar : gapOfNumber

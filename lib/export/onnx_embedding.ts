@@ -48,7 +48,7 @@ function embedding(c: LayerContext, { spec, codes, fraction }: Input): Value {
   const { graph } = c
   const table = c.weights(`embedding.${spec.name}.table`)
   if (spec.kind === 'text') return textEmbedding(c, spec, codes)
-  if (spec.kind === 'categorical') {
+  if (spec.kind === 'categorical' || spec.kind === 'cells') {
     return graph.node('Gather', [graph.floats(`embedding.${spec.name}.table`, table.shape, table.values), codes])
   }
   const { base, slope } = numericTables(spec, table)

@@ -2,19 +2,13 @@
 // Every group writes its columns entity by entity, while the chunks stream by.
 
 import type { Fields } from '../events/schema.js'
+import { SlotMap, type Value } from '../events/slots.js'
 import type { EventChunk, EventSource, LongCall, TextColumn } from '../events/source.js'
 import type { FeatureTable } from '../events/table.js'
 import { words } from '../events/text.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
-import {
-  type AggregatePlan,
-  PART_GROUPS,
-  type PlanOptions,
-  planAggregates,
-  SlotMap,
-  type Value,
-} from './aggregate_plan.js'
+import { type AggregatePlan, PART_GROUPS, type PlanOptions, planAggregates } from './aggregate_plan.js'
 
 export interface AggregateOptions extends PlanOptions {
   /** A plan fitted on other events; default: one fitted on this source. */

@@ -2,13 +2,11 @@
 
 import { calendarPart } from '../events/calendar.js'
 import type { Fields } from '../events/schema.js'
+import { SlotMap, type Value } from '../events/slots.js'
 import type { EventSource, LongCall, TextColumn, TimeKind } from '../events/source.js'
 import { words } from '../events/text.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
-
-/** The value of a categorical field that a feature is about; null is the missing value. */
-export type Value = string | null
 
 export interface AggregatePlan {
   readonly version: 1
@@ -179,31 +177,6 @@ async function countPairs<F extends Fields>(
     ),
   )
   return { newest, pairs }
-}
-
-/** Places of events' values in a list: `values.length` for a value that is not in it. */
-export class SlotMap {
-  readonly #places: ReadonlyMap<Value, number>
-  readonly #known = new WeakMap<readonly string[], Int32Array>()
-  readonly #other: number
-
-  constructor(values: readonly Value[]) {
-    this.#places = new Map(values.map((value, i) => [value, i]))
-    this.#other = values.length
-  }
-
-  /** One place per event. */
-  of({ dictionary, codes }: TextColumn): Int32Array {
-    let places = this.#known.get(dictionary)
-    if (!places) {
-      places = Int32Array.from(dictionary, value => this.#places.get(value) ?? this.#other)
-      this.#known.set(dictionary, places)
-    }
-    const missing = this.#places.get(null) ?? this.#other
-    const out = new Int32Array(codes.length)
-    for (let t = 0; t < codes.length; t++) out[t] = codes[t] < 0 ? missing : places[codes[t]]
-    return out
-  }
 }
 
 /** Groups of hours, the weekdays, and thirds of the month. */

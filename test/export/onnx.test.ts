@@ -36,7 +36,9 @@ function events(encoding: EventEncoding, lengths: readonly number[], seed = 1): 
   const draw = (count: number, from: number, to: number) =>
     Int32Array.from({ length: count }, () => from + random.below(to - from))
   const inputs = encoding.inputs.map(({ name, field, kind, size }): InputColumn => {
-    if (kind === 'categorical') return { name, field, kind, codes: draw(total, 0, size) }
+    if (kind === 'categorical' || kind === 'cells') {
+      return { name, field, kind: 'categorical', codes: draw(total, 0, size) }
+    }
     if (kind === 'numeric') {
       const codes = draw(total, 0, size)
       const fraction = Float32Array.from(codes, code => (code < FIRST_VALUE ? 0 : random.uniform()))
