@@ -6,7 +6,7 @@ import { expectOptions, expectRange, SeqriskError, sentence } from '../util/erro
 import { Philox } from '../util/philox.js'
 import { DesignMatrix } from './design.js'
 import { innerParts, stratifiedParts, stratifiedSample } from './folds.js'
-import { allDone, type FitTask, fitLogistic } from './logistic.js'
+import { allDone, type FitTask, type FittedTask, fitLogistic } from './logistic.js'
 import type { Bend, Block } from './scaling.js'
 import { columnsOf, join, type LabelTable, type Table } from './tables.js'
 
@@ -74,6 +74,11 @@ const where = 'probe'
 const mostClasses = 100
 /** The best of those compared by cross-validated AUC on hand-made aggregates of ten data sets; see docs/probe.md. */
 const bend: Bend = 'auto'
+/**
+ * Vectors beside features: on the same scale, and with weights that cost sixteen times as much, for what few labels can
+ * learn from vectors is less than from features that somebody thought of. The validation loss inside the training part decides.
+ */
+const emphases = [1, 1 / 4]
 /** Philox streams of one seed. */
 const streams = { folds: 0, inner: 1, draws: 2 ** 16 }
 
@@ -97,28 +102,32 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const joined = join(where, labels, features ? [vectors, features] : [vectors])
   const problem = pose(joined.labelRows, options)
   const [own, made] = columns.map((columns, t): Block => ({ columns, rows: joined.rows[t] }))
-  const sets: { set: FeatureSet; blocks: Block[] }[] = [{ set: 'vectors', blocks: [own] }]
+  const sets: { set: FeatureSet; choices: Block[][] }[] = [{ set: 'vectors', choices: [[own]] }]
   if (features) {
-    sets.push({ set: 'features', blocks: [made] })
-    sets.push({ set: 'both', blocks: [made, own] })
+    sets.push({ set: 'features', choices: [[made]] })
+    sets.push({ set: 'both', choices: emphases.map(emphasis => [made, { ...own, emphasis }]) })
   }
   const budgets = options.budgets ?? []
   const draws = budgets.map((size, b) => drawBudget(problem, size, options.draws ?? 5, seed, b))
   const device = options.device ?? new Device()
-  const report = progressOf(options, sets.length, budgets.length)
-  const qualities: Record<string, Quality[][]> = {}
+  const runs = sets.reduce((sum, { choices }) => sum + choices.length, 0)
+  const report = progressOf(options, runs, budgets.length)
+  const qualities: Record<string, Judged[][]> = {}
   try {
-    for (const { set, blocks } of sets) {
-      const matrix = await DesignMatrix.build(device, blocks, { bend, signal })
-      try {
-        const whole = await fitFolds(matrix, problem, seed, { signal, onProgress: report(set) })
-        qualities[set] = [whole]
-        for (let b = 0; b < budgets.length; b++) {
-          const onProgress = report(set, b)
-          qualities[set].push(await fitDraws(matrix, problem, draws[b], seed, { signal, onProgress }))
+    for (const { set, choices } of sets) {
+      for (const blocks of choices) {
+        const matrix = await DesignMatrix.build(device, blocks, { bend, signal })
+        try {
+          const found = [await fitFolds(matrix, problem, seed, { signal, onProgress: report(set) })]
+          for (let b = 0; b < budgets.length; b++) {
+            const onProgress = report(set, b)
+            found.push(await fitDraws(matrix, problem, draws[b], seed, { signal, onProgress }))
+          }
+          const before = qualities[set]
+          qualities[set] = before ? before.map((own, b) => own.map((one, i) => better(one, found[b][i]))) : found
+        } finally {
+          matrix.dispose()
         }
-      } finally {
-        matrix.dispose()
       }
     }
   } finally {
@@ -223,6 +232,16 @@ interface Quality {
   readonly macroAuc?: number
 }
 
+/** `loss`: validation loss inside the training part, by which choices are made; null where nothing was validated. */
+interface Judged extends Quality {
+  readonly loss: number | null
+}
+
+/** The first unless the second was seen to be better. */
+function better(first: Judged, second: Judged): Judged {
+  return first.loss !== null && second.loss !== null && second.loss < first.loss ? second : first
+}
+
 interface FitControl {
   readonly signal?: AbortSignal
   readonly onProgress: (done: number) => void
@@ -233,13 +252,17 @@ function innerTask(train: Int32Array, classes: Int32Array, seed: number): FitTas
 }
 
 /** All folds at once: they share each pass over the matrix. */
-async function fitFolds(matrix: DesignMatrix, problem: Problem, seed: number, control: FitControl): Promise<Quality[]> {
+async function fitFolds(matrix: DesignMatrix, problem: Problem, seed: number, control: FitControl): Promise<Judged[]> {
   const { classes, count, folds } = problem
   const tasks = folds.map(({ train }) => innerTask(train, classes, seed))
   const fitted = await fitLogistic(matrix, classes, count, tasks, control)
   const weights = fitted.map(task => task.weights)
   const scores = await matrix.scores(weights, count === 2 ? 1 : count)
-  return scores.map((own, f) => judge(own, problem, folds[f].test))
+  return scores.map((own, f) => ({ ...judge(own, problem, folds[f].test), loss: lossOf(fitted[f]) }))
+}
+
+function lossOf({ path }: FittedTask): number | null {
+  return path.length > 0 ? Math.min(...path.map(({ loss }) => loss)) : null
 }
 
 /** Few labels: each draw on a small matrix of its own rows, then one pass to score the test part. */
@@ -249,13 +272,16 @@ async function fitDraws(
   draws: readonly Int32Array[][],
   seed: number,
   control: FitControl,
-): Promise<Quality[]> {
+): Promise<Judged[]> {
   const { count, folds } = problem
-  const qualities: Quality[] = []
+  const qualities: Judged[] = []
   for (let f = 0; f < folds.length; f++) {
-    const weights = await allDone(draws[f].map(rows => fitDraw(matrix, problem, rows, seed, control.signal)))
+    const fitted = await allDone(draws[f].map(rows => fitDraw(matrix, problem, rows, seed, control.signal)))
+    const weights = fitted.map(task => task.weights)
     const scores = await matrix.scores(weights, count === 2 ? 1 : count)
-    for (const own of scores) qualities.push(judge(own, problem, folds[f].test))
+    scores.forEach((own, d) => {
+      qualities.push({ ...judge(own, problem, folds[f].test), loss: lossOf(fitted[d]) })
+    })
     control.onProgress((f + 1) / folds.length)
   }
   return qualities
@@ -267,7 +293,7 @@ async function fitDraw(matrix: DesignMatrix, problem: Problem, rows: Int32Array,
     const classes = rows.map(row => problem.classes[row])
     const train = rows.map((_, row) => row)
     const [fitted] = await fitLogistic(small, classes, problem.count, [innerTask(train, classes, seed)], { signal })
-    return fitted.weights
+    return fitted
   } finally {
     small.dispose()
   }

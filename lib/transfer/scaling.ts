@@ -13,6 +13,8 @@ export type Bend = 'plain' | 'log' | 'rank' | 'auto'
 export interface Block {
   readonly columns: readonly TableColumn[]
   readonly rows: Int32Array
+  /** What standardised columns are multiplied by: below 1 they cost more of the penalty. Default 1. */
+  readonly emphasis?: number
 }
 
 /** Row r of the table holds values[start + r·stride]. */
@@ -91,7 +93,7 @@ export class Scaler {
 
   /** Writes rows [begin, end): row r, column c to out[(r − begin)·rowStride + c·columnStride]. */
   write(
-    { columns, rows }: Block,
+    { columns, rows, emphasis = 1 }: Block,
     begin: number,
     end: number,
     out: Float32Array,
@@ -99,14 +101,15 @@ export class Scaler {
     columnStride: number,
   ) {
     this.#columns.forEach((column, c) => {
-      const { mean, inverseSd } = column
+      const { mean } = column
+      const factor = column.inverseSd * emphasis
       const { values, start, stride } = columns[column.source]
       const bent = bender(column)
       for (let r = begin; r < end; r++) {
         const value = values[start + rows[r] * stride]
         const to = (r - begin) * rowStride + c * columnStride
-        if (column.bend === 'missing') out[to] = ((Number.isNaN(value) ? 1 : 0) - mean) * inverseSd
-        else out[to] = Number.isNaN(value) ? 0 : (bent(value) - mean) * inverseSd
+        if (column.bend === 'missing') out[to] = ((Number.isNaN(value) ? 1 : 0) - mean) * factor
+        else out[to] = Number.isNaN(value) ? 0 : (bent(value) - mean) * factor
       }
     })
   }
