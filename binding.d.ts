@@ -199,7 +199,13 @@ export interface Binding {
     accumulateDx: boolean,
   ): void
 
-  machine_peak(stream: StreamHandle, tasks: number, rounds: number, sums: TensorHandle, lanes: TensorHandle): void
+  machine_peak(
+    stream: StreamHandle,
+    tasks: number,
+    rounds: number,
+    sums: TensorHandle,
+    multiplyAdds: TensorHandle,
+  ): void
   machine_copy(stream: StreamHandle, x: TensorHandle, out: TensorHandle): void
 
   random_uniform(stream: StreamHandle, out: TensorHandle, bound: number, seed: number, philoxStream: number): void

@@ -1,6 +1,6 @@
 // What a bench of an op declares, and the timing that makes a line of it.
 
-import { machineLimits } from '../../lib/ops/machine.js'
+import { MachineProbe } from '../../lib/ops/machine.js'
 import { Device } from '../../lib/runtime/device.js'
 
 export interface OpCase {
@@ -25,44 +25,55 @@ export interface OpBench {
   cases(device: Device): AsyncIterable<OpCase> | Iterable<OpCase>
 }
 
-/** One line per case: median and deviation, rate, share of the machine's limit measured just before and after. */
+/**
+ * One line per case: median and deviation, rate, share of the machine's limit. The limit is measured before and after
+ * every sample and a share is taken per sample: the clock of a busy processor wanders by 10 % within seconds.
+ */
 export async function* runOpBench({ op, cases }: OpBench): AsyncGenerator<string> {
   const device = new Device()
+  const probe = new MachineProbe(device)
   try {
     for await (const one of cases(device)) {
       await one.check()
-      const before = await machineLimits(device, 2)
-      const times = await time(device, one)
-      const after = await machineLimits(device, 2)
-      const median = times[times.length >> 1]
-      const deviation = times.map(value => Math.abs(value - median)).sort((a, b) => a - b)[times.length >> 1]
       const isCopy = one.bound === 'copy'
-      const limit = isCopy
-        ? Math.max(before.copyGigabytes, after.copyGigabytes)
-        : Math.max(before.gigaflops, after.gigaflops)
-      const rate = (isCopy ? one.bytes : one.operations) / median / 1e6
-      const share = rate / limit
+      const work = (isCopy ? one.bytes : one.operations) / 1e6
+      const samples = await sample(device, one, () => (isCopy ? probe.copyGigabytes() : probe.gigaflops()))
+      const ms = median(samples.map(({ ms }) => ms))
+      const deviation = median(samples.map(sample => Math.abs(sample.ms - ms)))
+      const share = median(samples.map(({ ms, limit }) => work / ms / limit))
+      const limit = median(samples.map(({ limit }) => limit))
       const target = one.target === undefined ? '' : `  (aim ${(100 * one.target).toFixed(0)} %)`
-      yield `${op}  ${one.shape}  median ${median.toFixed(3)} ms  mad ${((100 * deviation) / median).toFixed(0)} %  ` +
-        `${rate.toFixed(1)} ${isCopy ? 'GB/s' : 'GFLOP/s'} = ${(100 * share).toFixed(0)} % of ${isCopy ? 'copy' : 'multiply-add'} ${limit.toFixed(0)}${target}`
+      yield `${op}  ${one.shape}  median ${ms.toFixed(3)} ms  mad ${((100 * deviation) / ms).toFixed(0)} %  ` +
+        `${(work / ms).toFixed(1)} ${isCopy ? 'GB/s' : 'GFLOP/s'} = ${(100 * share).toFixed(0)} % of ${isCopy ? 'copy' : 'multiply-add'} ${limit.toFixed(0)}${target}`
       one.dispose()
     }
   } finally {
+    probe.dispose()
     device.close()
   }
 }
 
-/** Milliseconds of one run, sorted; each sample is long enough to be measured. */
-async function time(device: Device, one: OpCase, samples = 15): Promise<number[]> {
-  const sample = async (runs: number) => {
+/** Milliseconds of one run and the limit around it; each sample is long enough to be measured. */
+async function sample(device: Device, one: OpCase, measureLimit: () => Promise<number>, samples = 15) {
+  const time = async (runs: number) => {
     const begun = performance.now()
     for (let i = 0; i < runs; i++) one.run()
     await device.sync()
     return (performance.now() - begun) / runs
   }
-  await sample(1)
-  const runs = Math.max(1, Math.ceil(20 / (await sample(1))))
-  const times: number[] = []
-  for (let i = 0; i < samples; i++) times.push(await sample(runs))
-  return times.sort((a, b) => a - b)
+  await time(1)
+  const runs = Math.max(1, Math.ceil(20 / (await time(1))))
+  const taken: { ms: number; limit: number }[] = []
+  let before = await measureLimit()
+  for (let i = 0; i < samples; i++) {
+    const ms = await time(runs)
+    const after = await measureLimit()
+    taken.push({ ms, limit: (before + after) / 2 })
+    before = after
+  }
+  return taken
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1]
 }

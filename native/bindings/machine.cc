@@ -13,7 +13,7 @@ void machine_peak(Args& args) {
   call.tasks = args.integer("tasks", 1, 4096);
   call.rounds = args.integer("rounds", 1, int64_t{1} << 32);
   call.sums = args.output("sums", {call.tasks * kMachineFloatsMax});
-  call.lanes = args.output("lanes", {1});
+  call.multiply_adds = args.output("multiplyAdds", {1});
   args.finish();
   args.stream().submit(Kernel::machine_peak, call);
 }

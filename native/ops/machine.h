@@ -6,13 +6,12 @@
 
 namespace seqrisk {
 
-constexpr int64_t kMachineChains = 16;     // independent chains of multiply-adds: more than latency × ports needs
 constexpr int64_t kMachineFloatsMax = 16;  // floats of the widest vector
 
-// Multiply-adds without memory. Operations: 2 · tasks · rounds · kMachineChains · floats of this variant's vectors.
+// Multiply-adds without memory. Operations: 2 · tasks · rounds · multiply_adds.
 struct MachinePeak {
-  float* sums;   // (tasks · kMachineFloatsMax) written so that the work cannot be left out
-  float* lanes;  // (1) receives the floats of a vector
+  float* sums;           // (tasks · kMachineFloatsMax) written so that the work cannot be left out
+  float* multiply_adds;  // (1) receives how many one round of a task does
   int64_t tasks;
   int64_t rounds;
 };

@@ -15,6 +15,18 @@ describe('machine', () => {
     expectSameBits(await to.read(), values)
   })
 
+  it.each(everyVariant())('%s starts every chain of multiply-adds elsewhere', async (_, device) => {
+    const sums = Tensor.zeros(device, 'float32', [16])
+    const multiplyAdds = Tensor.zeros(device, 'float32', [1])
+    binding.machine_peak(device.handle, 1, 1, sums.handle, multiplyAdds.handle)
+    // After one round, lane j of chain i holds 0.999·(i + j) + 0.001. Chains that are alike could be left out.
+    const [first, second] = await sums.read()
+    const [perRound] = await multiplyAdds.read()
+    const chains = second === 0 ? perRound : Math.round((second - first) / 0.999)
+    expect(perRound % chains).toBe(0)
+    expect(first).toBeCloseTo((0.999 * chains * (chains - 1)) / 2 + 0.001 * chains, 3)
+  })
+
   it('measures something between a slow and a fantastic machine', async () => {
     const { gigaflops, copyGigabytes } = await machineLimits(openDevice({ guard: false }), 1)
     expect(gigaflops).toBeGreaterThan(1)

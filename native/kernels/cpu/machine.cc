@@ -1,35 +1,32 @@
 // machine on the CPU: register-only multiply-adds, and a copy with stores past the cache.
 #include "ops/machine.h"
 
-#include "kernels/cpu/variant.h"
+#include "kernels/cpu/gemm-inl.h"
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
 
 void machine_peak(const MachinePeak& a, Workers& workers) {
-  const hn::ScalableTag<float> d;
-  using V = hn::Vec<decltype(d)>;
-  a.lanes[0] = static_cast<float>(hn::Lanes(d));
+  // AVX2 has 16 registers, and the loop needs two for its constants. Two ports × 4 cycles of latency want 8 chains.
+  constexpr int kChains = HWY_TARGET == HWY_AVX2 ? 14 : 16;
+  const GemmTag d;
+  a.multiply_adds[0] = static_cast<float>(kChains * kGemmLanes);
   workers.run(a.tasks, [&](int64_t task, int) {
-    const V factor = hn::Set(d, 0.999f);
-    const V term = hn::Set(d, 0.001f);
-    // Named one by one: g++ 12 keeps an indexed array of vectors in memory.
-    V c0 = hn::Iota(d, 0.0f), c1 = hn::Iota(d, 1.0f), c2 = hn::Iota(d, 2.0f), c3 = hn::Iota(d, 3.0f);
-    V c4 = hn::Iota(d, 4.0f), c5 = hn::Iota(d, 5.0f), c6 = hn::Iota(d, 6.0f), c7 = hn::Iota(d, 7.0f);
-    V c8 = c0, c9 = c1, ca = c2, cb = c3, cc = c4, cd = c5, ce = c6, cf = c7;
+    const GemmVec factor = hn::Set(d, 0.999f);
+    const GemmVec term = hn::Set(d, 0.001f);
+    // Each starts elsewhere: compilers compute chains that start alike only once, and the peak would come out too high.
+    GemmVec chains[kChains];
+    gemm_unroll<kChains>([&](auto i) __attribute__((always_inline)) {
+      chains[i] = hn::Iota(d, static_cast<float>(i));
+    });
     for (int64_t round = 0; round < a.rounds; ++round) {
-      c0 = hn::MulAdd(c0, factor, term), c1 = hn::MulAdd(c1, factor, term);
-      c2 = hn::MulAdd(c2, factor, term), c3 = hn::MulAdd(c3, factor, term);
-      c4 = hn::MulAdd(c4, factor, term), c5 = hn::MulAdd(c5, factor, term);
-      c6 = hn::MulAdd(c6, factor, term), c7 = hn::MulAdd(c7, factor, term);
-      c8 = hn::MulAdd(c8, factor, term), c9 = hn::MulAdd(c9, factor, term);
-      ca = hn::MulAdd(ca, factor, term), cb = hn::MulAdd(cb, factor, term);
-      cc = hn::MulAdd(cc, factor, term), cd = hn::MulAdd(cd, factor, term);
-      ce = hn::MulAdd(ce, factor, term), cf = hn::MulAdd(cf, factor, term);
+      gemm_unroll<kChains>([&](auto i) __attribute__((always_inline)) {
+        chains[i] = hn::MulAdd(chains[i], factor, term);
+      });
     }
-    const V low = hn::Add(hn::Add(hn::Add(c0, c1), hn::Add(c2, c3)), hn::Add(hn::Add(c4, c5), hn::Add(c6, c7)));
-    const V high = hn::Add(hn::Add(hn::Add(c8, c9), hn::Add(ca, cb)), hn::Add(hn::Add(cc, cd), hn::Add(ce, cf)));
-    hn::StoreU(hn::Sub(low, high), d, a.sums + task * kMachineFloatsMax);
+    GemmVec sum = hn::Zero(d);
+    gemm_unroll<kChains>([&](auto i) __attribute__((always_inline)) { sum = hn::Add(sum, chains[i]); });
+    hn::StoreU(sum, d, a.sums + task * kMachineFloatsMax);
   });
 }
 
