@@ -44,8 +44,13 @@ using GemmTag = hn::ScalableTag<float>;
 using GemmVec = hn::Vec<GemmTag>;
 constexpr int64_t kGemmLanes = static_cast<int64_t>(hn::MaxLanes(GemmTag()));
 constexpr int64_t kGemmCols = kGemmVectors * kGemmLanes;
-// 256 rows of a panel (32 KB with AVX-512) and a slab (15 KB) share L1 or stream from L2 at 10 bytes a cycle.
+// 256 rows of a panel (32 KB with AVX-512) and a slab (15 KB) fill L1; the next panel streams in from L2 meanwhile, at
+// 10 bytes a cycle.
 constexpr int64_t kGemmDepth = 256;
+// A tile fetches the panel so many rows ahead of where it reads. The processor alone looks no further than the 100
+// multiply-adds that wait for their turn: it gets 81 % of the peak from panels in L2, 88 % with 8 rows, 90 % with 32.
+constexpr int64_t kGemmAhead = 32;
+constexpr int64_t kGemmLine = 16;  // floats of a cache line
 // One cache line more than the depth, so that the rows of a slab do not fall into the same cache set.
 constexpr int64_t kGemmSlabStride = kGemmDepth + 16;
 constexpr int64_t kGemmSlab = kGemmRows * kGemmSlabStride;
@@ -73,6 +78,10 @@ struct GemmTile {
   const float* row;  // (cols) where the start is kRow
   int64_t cols;      // 1 … kGemmCols; nothing beyond is read from row and C or written
   GemmStart start;
+  // Rows that are fetched meanwhile: what the next slab is made of.
+  const float* next = nullptr;
+  int64_t next_stride = 0;
+  int64_t next_rows = 0;
 };
 
 // Calls f with 0 … kCount − 1 as compile-time constants: an accumulator array that a loop indexes would live in memory.
@@ -130,9 +139,13 @@ HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
   }
   const float* a = t.slab;
   const float* b = t.b;
+  const int64_t ahead = kGemmAhead * t.b_step;
   const auto step = [&](const float* ak) __attribute__((always_inline)) {
     GemmVec bk[kVectors];
-    gemm_unroll<kVectors>([&](auto v) __attribute__((always_inline)) { bk[v] = hn::LoadU(d, b + v * kGemmLanes); });
+    gemm_unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+      bk[v] = hn::LoadU(d, b + v * kGemmLanes);
+      if constexpr (v * kGemmLanes % kGemmLine == 0) hwy::Prefetch(b + ahead + v * kGemmLanes);
+    });
     gemm_unroll<kRows>([&](auto r) __attribute__((always_inline)) {
       const GemmVec ar = hn::Set(d, ak[r * Slab::kRowStep]);
       gemm_unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
@@ -141,13 +154,25 @@ HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
     });
     b += t.b_step;
   };
-  int64_t k = 0;
-  for (; k + 2 <= t.depth; k += 2) {
-    step(a);
-    step(a + Slab::kDepthStep);
-    a += 2 * Slab::kDepthStep;
+  // Per cache line of depth, one of every next row and a share of C are fetched: all at once they would take the few
+  // places for lines under way, and the panel would wait.
+  const int64_t share = (kRows * kGemmLine + t.depth - 1) / t.depth;
+  int64_t row = 0;
+  for (int64_t k = 0; k < t.depth; k += kGemmLine) {
+    for (int64_t end = row + share < kRows ? row + share : kRows; row < end; ++row) {
+      gemm_unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+        if constexpr (v * kGemmLanes % kGemmLine == 0) hwy::Prefetch(t.c + row * t.c_stride + v * kGemmLanes);
+      });
+    }
+    for (int64_t i = 0; i < t.next_rows; ++i) hwy::Prefetch(t.next + i * t.next_stride + k);
+    int64_t left = t.depth - k < kGemmLine ? t.depth - k : kGemmLine;
+    for (; left >= 2; left -= 2) {
+      step(a);
+      step(a + Slab::kDepthStep);
+      a += 2 * Slab::kDepthStep;
+    }
+    if (left > 0) step(a);
   }
-  if (k < t.depth) step(a);
   if (t.start == GemmStart::kAdd) {
     gemm_unroll<kRows * kVectors>([&](auto i) __attribute__((always_inline)) {
       constexpr int kRow = i / kVectors;
@@ -297,14 +322,6 @@ HWY_INLINE void gemm_slab_transposed(const float* a, int64_t a_stride, int64_t r
     // What a store writes beyond its row is overwritten by the next one; the slab has room for the last.
     for (; row + kGemmLanes <= rows; row += kGemmLanes) hn::StoreU(hn::LoadU(d, a + row), d, slab + row);
     if (row < rows) hn::StoreU(gemm_load_n(a + row, rows - row), d, slab + row);
-  }
-}
-
-// Fetches what the next slab will read: rows [row0, row1) of (rows, depth).
-HWY_INLINE void gemm_prefetch_rows(const float* a, int64_t a_stride, int64_t row0, int64_t row1, int64_t depth) {
-  constexpr int64_t kLine = 16;
-  for (int64_t row = row0; row < row1; ++row) {
-    for (int64_t k = 0; k < depth; k += kLine) hwy::Prefetch(a + row * a_stride + k);
   }
 }
 

@@ -12,8 +12,8 @@ namespace {
 static_assert(kLinearPanelCols % kGemmCols == 0 && kLinearDepth == kGemmDepth);
 
 constexpr int64_t kRowsPerTask = kGemmRows * (kGemmRows > 6 ? 8 : 16);
-// So that a group of panels, kGemmDepth deep, takes 256 KB: it stays in L2 for all strips of a task.
-constexpr int64_t kGroupPanels = 256 / kGemmCols;
+// So that a group of panels, kGemmDepth deep, takes 512 KB (AVX-512) or 256 KB: it stays in L2 for all strips of a task.
+constexpr int64_t kGroupPanels = (kGemmRows > 6 ? 512 : 256) / kGemmCols;
 // Up to here a task packs the panels that it uses itself, which saves a round of the workers.
 constexpr int64_t kFewRows = 256;
 
@@ -67,9 +67,7 @@ void multiply(const Product& p, int64_t row0, int64_t row1, int64_t panel0, int6
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         const int64_t col = panel * kGemmCols;
         const int64_t cols = at_most(p.cols - col, kGemmCols);
-        const int64_t ahead = end + (panel - panel0) * rows_per_panel;
-        gemm_prefetch_rows(p.a + k, p.a_stride, ahead, at_most(ahead + rows_per_panel, next), depth);
-        gemm_prefetch_rows(p.c + col, p.c_stride, row, end, cols);
+        const int64_t ahead = at_most(end + (panel - panel0) * rows_per_panel, next);
         gemm_tile<RowSlab>(end - row, {.slab = slab,
                                        .b = p.packed + col * p.depth + k * kGemmCols,
                                        .b_step = kGemmCols,
@@ -80,7 +78,10 @@ void multiply(const Product& p, int64_t row0, int64_t row1, int64_t panel0, int6
                                        .cols = cols,
                                        .start = k > 0 || p.accumulate ? GemmStart::kLoad
                                                 : p.bias              ? GemmStart::kRow
-                                                                      : GemmStart::kZero});
+                                                                      : GemmStart::kZero,
+                                       .next = p.a + ahead * p.a_stride + k,
+                                       .next_stride = p.a_stride,
+                                       .next_rows = at_most(next - ahead, rows_per_panel)});
         if (is_last) done(row, end - row, col, cols);
       }
     }
