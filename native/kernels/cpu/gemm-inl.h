@@ -47,10 +47,13 @@ constexpr int64_t kGemmCols = kGemmVectors * kGemmLanes;
 // 256 rows of a panel (32 KB with AVX-512) and a slab (15 KB) fill L1; the next panel streams in from L2 meanwhile, at
 // 10 bytes a cycle.
 constexpr int64_t kGemmDepth = 256;
-// A tile fetches the panel so many rows ahead of where it reads. The processor alone looks no further than the 100
+// Panels are fetched so many rows ahead of where a tile reads. The processor alone looks no further than the 100
 // multiply-adds that wait for their turn: it gets 81 % of the peak from panels in L2, 88 % with 8 rows, 90 % with 32.
 constexpr int64_t kGemmAhead = 32;
 constexpr int64_t kGemmLine = 16;  // floats of a cache line
+// Steps of depth per round of fetching C and the next slab. All at once they would take the few places for lines under
+// way, and the panel would wait: 2 to 5 % with AVX-512. Smaller tiles lose more to the rounds.
+constexpr int64_t kGemmFetchStep = HWY_TARGET == HWY_AVX3 ? kGemmLine : kGemmDepth;
 // One cache line more than the depth, so that the rows of a slab do not fall into the same cache set.
 constexpr int64_t kGemmSlabStride = kGemmDepth + 16;
 constexpr int64_t kGemmSlab = kGemmRows * kGemmSlabStride;
@@ -78,6 +81,7 @@ struct GemmTile {
   const float* row;  // (cols) where the start is kRow
   int64_t cols;      // 1 … kGemmCols; nothing beyond is read from row and C or written
   GemmStart start;
+  int64_t ahead = 0;  // kGemmAhead unless b lies in L1
   // Rows that are fetched meanwhile: what the next slab is made of.
   const float* next = nullptr;
   int64_t next_stride = 0;
@@ -139,7 +143,7 @@ HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
   }
   const float* a = t.slab;
   const float* b = t.b;
-  const int64_t ahead = kGemmAhead * t.b_step;
+  const int64_t ahead = t.ahead * t.b_step;
   const auto step = [&](const float* ak) __attribute__((always_inline)) {
     GemmVec bk[kVectors];
     gemm_unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
@@ -154,18 +158,19 @@ HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
     });
     b += t.b_step;
   };
-  // Per cache line of depth, one of every next row and a share of C are fetched: all at once they would take the few
-  // places for lines under way, and the panel would wait.
-  const int64_t share = (kRows * kGemmLine + t.depth - 1) / t.depth;
+  const int64_t share = (kRows * kGemmFetchStep + t.depth - 1) / t.depth;  // rows of C per round
   int64_t row = 0;
-  for (int64_t k = 0; k < t.depth; k += kGemmLine) {
+  for (int64_t k = 0; k < t.depth; k += kGemmFetchStep) {
+    int64_t left = t.depth - k < kGemmFetchStep ? t.depth - k : kGemmFetchStep;
     for (int64_t end = row + share < kRows ? row + share : kRows; row < end; ++row) {
       gemm_unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
         if constexpr (v * kGemmLanes % kGemmLine == 0) hwy::Prefetch(t.c + row * t.c_stride + v * kGemmLanes);
       });
     }
-    for (int64_t i = 0; i < t.next_rows; ++i) hwy::Prefetch(t.next + i * t.next_stride + k);
-    int64_t left = t.depth - k < kGemmLine ? t.depth - k : kGemmLine;
+    for (int64_t i = 0; i < t.next_rows; ++i) {
+      const float* line = t.next + i * t.next_stride + k;
+      for (int64_t j = 0; j < left; j += kGemmLine) hwy::Prefetch(line + j);
+    }
     for (; left >= 2; left -= 2) {
       step(a);
       step(a + Slab::kDepthStep);

@@ -79,6 +79,7 @@ void multiply(const Product& p, int64_t row0, int64_t row1, int64_t panel0, int6
                                        .start = k > 0 || p.accumulate ? GemmStart::kLoad
                                                 : p.bias              ? GemmStart::kRow
                                                                       : GemmStart::kZero,
+                                       .ahead = panel1 - panel0 > 1 ? kGemmAhead : 0,
                                        .next = p.a + ahead * p.a_stride + k,
                                        .next_stride = p.a_stride,
                                        .next_rows = at_most(next - ahead, rows_per_panel)});
@@ -275,7 +276,8 @@ void dweight_task(const LinearBackward& a, const BackwardBlock& block, int64_t t
                                      .c_stride = a.in_features,
                                      .row = nullptr,
                                      .cols = at_most(a.in_features - col, kGemmCols),
-                                     .start = is_new && index == depth0 ? GemmStart::kZero : GemmStart::kAdd});
+                                     .start = is_new && index == depth0 ? GemmStart::kZero : GemmStart::kAdd,
+                                     .ahead = kGemmAhead});
       }
     }
   }
