@@ -82,10 +82,12 @@ struct GemmTile {
   int64_t cols;      // 1 … kGemmCols; nothing beyond is read from row and C or written
   GemmStart start;
   int64_t ahead = 0;  // kGemmAhead unless b lies in L1
-  // Rows that are fetched meanwhile: what the next slab is made of.
+  // Cache lines that are fetched meanwhile, of what the next slab is made of: after every kGemmLine steps of depth,
+  // next_lines of them, next_stride apart, each time next_step further on.
   const float* next = nullptr;
+  int64_t next_step = 0;
   int64_t next_stride = 0;
-  int64_t next_rows = 0;
+  int64_t next_lines = 0;
 };
 
 // Calls f with 0 … kCount − 1 as compile-time constants: an accumulator array that a loop indexes would live in memory.
@@ -160,6 +162,7 @@ HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
   };
   const int64_t share = (kRows * kGemmFetchStep + t.depth - 1) / t.depth;  // rows of C per round
   int64_t row = 0;
+  const float* next = t.next;
   for (int64_t k = 0; k < t.depth; k += kGemmFetchStep) {
     int64_t left = t.depth - k < kGemmFetchStep ? t.depth - k : kGemmFetchStep;
     for (int64_t end = row + share < kRows ? row + share : kRows; row < end; ++row) {
@@ -167,9 +170,8 @@ HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
         if constexpr (v * kGemmLanes % kGemmLine == 0) hwy::Prefetch(t.c + row * t.c_stride + v * kGemmLanes);
       });
     }
-    for (int64_t i = 0; i < t.next_rows; ++i) {
-      const float* line = t.next + i * t.next_stride + k;
-      for (int64_t j = 0; j < left; j += kGemmLine) hwy::Prefetch(line + j);
+    for (int64_t j = 0; j < left; j += kGemmLine, next += t.next_step) {
+      for (int64_t i = 0; i < t.next_lines; ++i) hwy::Prefetch(next + i * t.next_stride);
     }
     for (; left >= 2; left -= 2) {
       step(a);

@@ -81,8 +81,9 @@ void multiply(const Product& p, int64_t row0, int64_t row1, int64_t panel0, int6
                                                                       : GemmStart::kZero,
                                        .ahead = panel1 - panel0 > 1 ? kGemmAhead : 0,
                                        .next = p.a + ahead * p.a_stride + k,
+                                       .next_step = kGemmLine,
                                        .next_stride = p.a_stride,
-                                       .next_rows = at_most(next - ahead, rows_per_panel)});
+                                       .next_lines = at_most(next - ahead, rows_per_panel)});
         if (is_last) done(row, end - row, col, cols);
       }
     }
@@ -256,6 +257,7 @@ void dweight_task(const LinearBackward& a, const BackwardBlock& block, int64_t t
   }
   HWY_ALIGN float slab[kGemmSlab];
   const int64_t strips = gemm_strips(out1 - out0);
+  const int64_t lines = ceil_div(kGemmLine, panel1 - panel0);
   for (int64_t index = depth0; index < depth1; ++index) {
     const int64_t row = index * kLinearDepth;
     const int64_t depth = at_most(block.rows - row, kLinearDepth);
@@ -266,6 +268,11 @@ void dweight_task(const LinearBackward& a, const BackwardBlock& block, int64_t t
       gemm_slab_transposed(block.g + row * block.g_stride + start, block.g_stride, count, depth, slab);
       if (dbias) add_slab_rows(slab, count, depth, dbias + start);
       if (!a.dweight) continue;
+      // The next strip begins in the cache lines of this one: the lines of its last column are the new ones.
+      const bool is_last = strip + 1 == strips;
+      const int64_t next_end = out0 + gemm_strip_start(out1 - out0, is_last ? 1 : strip + 2);
+      const float* next = block.g + (is_last ? row + depth : row) * block.g_stride + next_end - 1;
+      const int64_t rounds = ceil_div(depth, kGemmLine);
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         const int64_t col = panel * kGemmCols;
         gemm_tile<DepthSlab>(count, {.slab = slab,
@@ -277,7 +284,11 @@ void dweight_task(const LinearBackward& a, const BackwardBlock& block, int64_t t
                                      .row = nullptr,
                                      .cols = at_most(a.in_features - col, kGemmCols),
                                      .start = is_new && index == depth0 ? GemmStart::kZero : GemmStart::kAdd,
-                                     .ahead = kGemmAhead});
+                                     .ahead = kGemmAhead,
+                                     .next = next + (panel - panel0) * lines * rounds * block.g_stride,
+                                     .next_step = block.g_stride,
+                                     .next_stride = rounds * block.g_stride,
+                                     .next_lines = lines});
       }
     }
   }
