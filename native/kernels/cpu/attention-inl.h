@@ -50,6 +50,22 @@ struct AttentionTile {
   int64_t keys;  // ≥ 1
   int64_t dim;
   float scale;
+  // Where the next call's q and k begin, as far apart as these; null where unknown.
+  const float* next_q = nullptr;
+  const float* next_k = nullptr;
+};
+
+// Fetches row after row of what is soon needed: rows of one head lie too far apart for the processor to foresee them.
+struct RowFetch {
+  HeadRows<const float> first;  // data may be null
+  HeadRows<const float> second;
+  int64_t dim;
+  HWY_INLINE void operator()(int64_t row) const {
+    for (int64_t i = 0; i < dim; i += kGemmLine) {
+      if (first.data) hwy::Prefetch(first.row(row) + i);
+      if (second.data) hwy::Prefetch(second.row(row) + i);
+    }
+  }
 };
 
 // The parts of a worker's scratch; attention_scratch() is their size. A forward needs the first three alone.
@@ -90,9 +106,9 @@ inline void pack_rows(HeadRows<const float> rows, int64_t n, int64_t dim, float*
   gemm_pack_b(rows.data, rows.stride, n, dim, packed, n * kGemmCols);
 }
 
-// scores[i][j] = rows[i] · columns[j]. Lanes beyond the columns become 0.
+// scores[i][j] = rows[i] · columns[j]. Lanes beyond the columns become 0. Meanwhile n rows of `next` are fetched.
 inline void score_tile(HeadRows<const float> rows, int64_t n, const float* columns, int64_t count, int64_t dim,
-                       float* scores) {
+                       float* scores, HeadRows<const float> next) {
   HWY_ALIGN float slab[kGemmSlab];
   const int64_t strips = gemm_strips(n);
   for (int64_t strip = 0; strip < strips; ++strip) {
@@ -108,7 +124,11 @@ inline void score_tile(HeadRows<const float> rows, int64_t n, const float* colum
                                 .c_stride = kAttentionTile,
                                 .row = nullptr,
                                 .cols = at_most(whole_lanes(count - col), kGemmCols),
-                                .start = GemmStart::kZero});
+                                .start = GemmStart::kZero,
+                                .next = next.data ? next.row(row) : nullptr,
+                                .next_step = kGemmLine,
+                                .next_stride = next.stride,
+                                .next_lines = next.data && col == 0 ? size : 0});
     }
   }
 }
@@ -144,7 +164,7 @@ struct RunningSoftmax {
 // scores (n, queries) become weights, for kVectors vectors of queries.
 template <int kVectors>
 HWY_INLINE void softmax_columns(float* scores, int64_t n, float unit, bool is_first, float* top, float* sum,
-                                float* fade) {
+                                float* fade, const RowFetch& fetch) {
   const GemmTag d;
   const GemmVec unit_v = hn::Set(d, unit);
   const GemmVec least = hn::Set(d, -FLT_MAX);
@@ -168,6 +188,7 @@ HWY_INLINE void softmax_columns(float* scores, int64_t n, float unit, bool is_fi
     sums[i] = hn::Zero(d);
   });
   for (int64_t row = 0; row < n; ++row) {
+    fetch(row);
     gemm_unroll<kVectors>([&](auto i) __attribute__((always_inline)) {
       float* score = scores + row * kAttentionTile + i * kGemmLanes;
       const GemmVec p = exp2_scaled(hn::Sub(hn::Load(d, score), tops[i]), unit_v);
@@ -203,6 +224,13 @@ inline void scale_rows(HeadRows<float> rows, int64_t n, int64_t dim, const float
   }
 }
 
+// What is read after the keys from `key` on: the next keys, or what the next call begins with.
+inline RowFetch fetch_after(const AttentionTile& t, int64_t key) {
+  const int64_t next = key + kAttentionTile;
+  if (next < t.keys) return {{nullptr, 0}, {t.k.row(next), t.k.stride}, t.dim};
+  return {{t.next_q, t.q.stride}, {t.next_k, t.k.stride}, t.dim};
+}
+
 // out = softmax(scale · q kᵀ) v; lse(i) = ln Σ_j exp(scale · q_i·k_j), skipped when its data is null.
 inline void attention_forward(const AttentionTile& t, HeadRows<float> out, HeadRows<float> lse, float* memory) {
   const GemmTag d;
@@ -212,10 +240,12 @@ inline void attention_forward(const AttentionTile& t, HeadRows<float> out, HeadR
   for (int64_t key = 0; key < t.keys; key += kAttentionTile) {
     const int64_t n = at_most(t.keys - key, kAttentionTile);
     const bool is_first = key == 0;
-    score_tile({t.k.row(key), t.k.stride}, n, scratch.packed0, t.queries, t.dim, scratch.scores);
+    score_tile({t.k.row(key), t.k.stride}, n, scratch.packed0, t.queries, t.dim, scratch.scores,
+               {t.v.row(key), t.v.stride});
+    const RowFetch fetch = fetch_after(t, key);
     for_columns(t.queries, [&](auto vectors, int64_t col) __attribute__((always_inline)) {
       softmax_columns<vectors>(scratch.scores + col, n, t.scale * kLog2E, is_first, softmax.top + col,
-                               softmax.sum + col, softmax.fade + col);
+                               softmax.sum + col, softmax.fade + col, col == 0 ? fetch : RowFetch{});
     });
     pack_rows({t.v.row(key), t.v.stride}, n, t.dim, scratch.packed1);
     if (!is_first) scale_rows(out, t.queries, t.dim, softmax.fade);
@@ -266,7 +296,7 @@ inline float dot_row(const float* a, const float* b, int64_t dim) {
 // for kVectors vectors of queries.
 template <int kVectors>
 HWY_INLINE void softmax_backward_columns(float* scores, float* dscores, int64_t n, float unit, float scale,
-                                         const float* lse, const float* delta) {
+                                         const float* lse, const float* delta, const RowFetch& fetch) {
   const GemmTag d;
   const GemmVec unit_v = hn::Set(d, unit);
   const GemmVec scale_v = hn::Set(d, scale);
@@ -277,6 +307,7 @@ HWY_INLINE void softmax_backward_columns(float* scores, float* dscores, int64_t 
     deltas[i] = hn::Load(d, delta + i * kGemmLanes);
   });
   for (int64_t row = 0; row < n; ++row) {
+    fetch(row);
     gemm_unroll<kVectors>([&](auto i) __attribute__((always_inline)) {
       const int64_t at = row * kAttentionTile + i * kGemmLanes;
       const GemmVec p = exp2_scaled(hn::Sub(hn::Load(d, scores + at), lses[i]), unit_v);
@@ -304,11 +335,15 @@ inline void attention_backward(const AttentionTile& t, const AttentionResult& re
   if (to.dv.data) pack_rows(result.dout, t.queries, t.dim, scratch.packed3);
   for (int64_t key = 0; key < t.keys; key += kAttentionTile) {
     const int64_t n = at_most(t.keys - key, kAttentionTile);
-    score_tile({t.k.row(key), t.k.stride}, n, scratch.packed0, t.queries, t.dim, scratch.scores);
-    score_tile({t.v.row(key), t.v.stride}, n, scratch.packed1, t.queries, t.dim, scratch.dscores);
+    score_tile({t.k.row(key), t.k.stride}, n, scratch.packed0, t.queries, t.dim, scratch.scores,
+               {t.v.row(key), t.v.stride});
+    // Gradients of heads lie side by side: the next call most likely reads those of the next head.
+    score_tile({t.v.row(key), t.v.stride}, n, scratch.packed1, t.queries, t.dim, scratch.dscores,
+               {key == 0 ? result.dout.data + t.dim : nullptr, result.dout.stride});
+    const RowFetch fetch = fetch_after(t, key);
     for_columns(t.queries, [&](auto vectors, int64_t col) __attribute__((always_inline)) {
       softmax_backward_columns<vectors>(scratch.scores + col, scratch.dscores + col, n, t.scale * kLog2E, t.scale,
-                                        lse + col, delta + col);
+                                        lse + col, delta + col, col == 0 ? fetch : RowFetch{});
     });
     if (to.dv.data) {
       apply_scores<ScoreRows>(scratch.scores, n, scratch.packed3, t.queries, t.dim, {to.dv.row(key), to.dv.stride},

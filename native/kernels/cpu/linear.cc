@@ -12,7 +12,8 @@ namespace {
 static_assert(kLinearPanelCols % kGemmCols == 0 && kLinearDepth == kGemmDepth);
 
 constexpr int64_t kRowsPerTask = kGemmRows * (kGemmRows > 6 ? 8 : 16);
-// So that a group of panels, kGemmDepth deep, takes 512 KB (AVX-512) or 256 KB: it stays in L2 for all strips of a task.
+// So that a group of panels, kGemmDepth deep, takes 512 KB (AVX-512) or 256 KB: it stays in L2 for all strips of a
+// task.
 constexpr int64_t kGroupPanels = (kGemmRows > 6 ? 512 : 256) / kGemmCols;
 // Up to here a task packs the panels that it uses itself, which saves a round of the workers.
 constexpr int64_t kFewRows = 256;

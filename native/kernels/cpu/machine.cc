@@ -16,13 +16,11 @@ void machine_peak(const MachinePeak& a, Workers& workers) {
     const GemmVec term = hn::Set(d, 0.001f);
     // Each starts elsewhere: compilers compute chains that start alike only once, and the peak would come out too high.
     GemmVec chains[kChains];
-    gemm_unroll<kChains>([&](auto i) __attribute__((always_inline)) {
-      chains[i] = hn::Iota(d, static_cast<float>(i));
-    });
+    gemm_unroll<kChains>([&](auto i)
+                             __attribute__((always_inline)) { chains[i] = hn::Iota(d, static_cast<float>(i)); });
     for (int64_t round = 0; round < a.rounds; ++round) {
-      gemm_unroll<kChains>([&](auto i) __attribute__((always_inline)) {
-        chains[i] = hn::MulAdd(chains[i], factor, term);
-      });
+      gemm_unroll<kChains>([&](auto i)
+                               __attribute__((always_inline)) { chains[i] = hn::MulAdd(chains[i], factor, term); });
     }
     GemmVec sum = hn::Zero(d);
     gemm_unroll<kChains>([&](auto i) __attribute__((always_inline)) { sum = hn::Add(sum, chains[i]); });

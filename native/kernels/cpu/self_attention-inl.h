@@ -19,13 +19,17 @@ struct SelfAttention {
   AttentionTile tile(int64_t head, EventRange queries, EventRange keys) const {
     const int64_t stride = 3 * width;
     const float* at = qkv + head * dim();
+    // Heads take turns, then the events behind.
+    const int64_t next = head + 1 < heads ? dim() : queries.size() * stride - head * dim();
     return {.q = {at + queries.begin * stride, stride},
             .queries = queries.size(),
             .k = {at + width + keys.begin * stride, stride},
             .v = {at + 2 * width + keys.begin * stride, stride},
             .keys = keys.size(),
             .dim = dim(),
-            .scale = attention_scale(dim())};
+            .scale = attention_scale(dim()),
+            .next_q = at + queries.begin * stride + next,
+            .next_k = at + width + keys.begin * stride + next};
   }
 };
 
