@@ -27,6 +27,7 @@ export const ENCODING: EventEncoding = {
   inputs: [
     { name: 'type', field: 'type', part: 'field', kind: 'categorical', size: CLASSES, values: [], hash: CLASSES - 3 },
   ],
+  newest: 0,
   lastEvents: 64_000,
   entities: 1,
   events: 1,

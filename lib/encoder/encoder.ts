@@ -23,6 +23,11 @@ type Float = Tensor<'float32'>
 export interface EncodeOptions extends LongCall {
   /** Events encoded together. Small enough to stay in the cache, large enough to keep all threads busy. Default 2048. */
   readonly batchEvents?: number
+  /**
+   * The present, as a time of the events (milliseconds since 1970, or a plain number): how old an event is counts back
+   * from here. Default: the newest event that the model was trained on. A service that encodes daily names the day.
+   */
+  readonly asOf?: number | Date
 }
 
 export interface EncoderOptions {
@@ -93,10 +98,13 @@ export class Encoder<F extends Fields = Fields> {
    * grow with the number of users. A vector depends on its own entity's events alone, bit for bit.
    */
   async *encodeStream(source: EventSource<F>, options: EncodeOptions = {}): AsyncGenerator<VectorTable> {
-    expectOptions('encode', options, ['batchEvents', 'signal', 'onProgress'])
+    expectOptions('encode', options, ['batchEvents', 'asOf', 'signal', 'onProgress'])
+    const newest = options.asOf === undefined ? this.encoding.newest : Number(options.asOf)
+    expectRange(Number.isFinite(newest), 'encode', 'asOf to be a time', options.asOf)
+    const encoding = newest === this.encoding.newest ? this.encoding : { ...this.encoding, newest }
     const { events: total } = await source.summary({ signal: options.signal })
     let done = 0
-    for await (const encoded of encodedChunks(source, this.encoding, { signal: options.signal })) {
+    for await (const encoded of encodedChunks(source, encoding, { signal: options.signal })) {
       yield await this.encodeBlock(encoded, options)
       done += encoded.time.length
       options.onProgress?.({ phase: 'encode', done, total })

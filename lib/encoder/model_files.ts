@@ -91,6 +91,7 @@ function checkEncoding(encoding: EventEncoding | undefined): EventEncoding {
   if (encoding?.version !== 1 || !Array.isArray(encoding.inputs) || encoding.inputs.length === 0) {
     throw invalid('an encoding of version 1 with inputs', String(encoding?.version))
   }
+  if (typeof encoding.newest !== 'number') throw invalid('the newest time of an encoding', String(encoding.newest))
   for (const input of encoding.inputs) {
     const isSized = Number.isInteger(input.size) && input.size >= 2 && input.size <= 1 << 24
     const isKnown = ['categorical', 'numeric', 'cells', 'text'].includes(input.kind) && typeof input.name === 'string'

@@ -3,6 +3,7 @@
 import { Pace } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { type CategoricalInput, type CellGroup, type CellInput, FIRST_VALUE, type InputSpec } from './encoding.js'
+import { Sample } from './sample.js'
 import type { Fields } from './schema.js'
 import { SlotMap } from './slots.js'
 import type { EventSource, LongCall, TextColumn } from './source.js'
@@ -20,18 +21,13 @@ const LEAST_EXPLAINED = 0.02
 /** The Philox key of the sample. */
 const SAMPLE_KEY = 0xce11
 
-/** Numbers of one field seen beside one value of a category: how many, and a random sample of them. */
-interface Group {
-  readonly sample: Float64Array
-  count: number
-}
-
 /** One numeric field beside one category. */
 interface Pair {
   readonly field: string
   readonly by: CategoricalInput
   readonly slots: SlotMap
-  readonly groups: readonly Group[]
+  /** Numbers beside each value of the category. */
+  readonly groups: readonly Sample[]
 }
 
 /**
@@ -55,7 +51,7 @@ export async function fitCells<F extends Fields>(
       const slot = pair.slots.of(chunk.columns[pair.by.field] as TextColumn)
       for (let t = 0; t < values.length; t++) {
         const group = pair.groups[slot[t]]
-        if (group && Number.isFinite(values[t])) keep(group, values[t], random)
+        if (group && Number.isFinite(values[t])) group.add(values[t], random)
       }
       await pace.turn()
     }
@@ -69,20 +65,8 @@ export async function fitCells<F extends Fields>(
 
 function emptyPair(field: string, by: CategoricalInput): Pair {
   const values = by.values.slice(0, MOST_GROUPS)
-  const groups = values.map(() => ({ sample: new Float64Array(SAMPLES), count: 0 }))
+  const groups = values.map(() => new Sample(SAMPLES))
   return { field, by, slots: new SlotMap(values), groups }
-}
-
-/** Reservoir sampling (Vitter 1985, algorithm R): every value has the same chance to be kept. */
-function keep(group: Group, value: number, random: Philox): void {
-  const { sample } = group
-  const place = group.count < sample.length ? group.count : random.below(group.count + 1)
-  group.count++
-  if (place < sample.length) sample[place] = value
-}
-
-function sampleOf({ sample, count }: Group): Float64Array {
-  return sample.slice(0, Math.min(count, sample.length))
 }
 
 /** η² of the ranks: the share of their variance that lies between the groups. */
@@ -91,7 +75,7 @@ function explainedBy({ groups }: Pair): number {
   const total = kept.reduce((sum, { count }) => sum + count, 0)
   if (kept.length < 2) return 0
   const entries = kept.flatMap((group, g) => {
-    const sample = sampleOf(group)
+    const sample = group.values
     return Array.from(sample, value => ({ value, g, weight: group.count / sample.length / total }))
   })
   entries.sort((a, b) => a.value - b.value)
@@ -115,7 +99,7 @@ function explainedBy({ groups }: Pair): number {
   kept.forEach((group, g) => {
     const share = group.count / total
     between += (means[g] * means[g]) / share
-    chance += share / sampleOf(group).length
+    chance += share / group.values.length
   })
   return between / variance - chance
 }
@@ -124,7 +108,7 @@ function cut({ field, by, groups }: Pair): CellInput {
   const cells: CellGroup[] = []
   groups.forEach((group, g) => {
     if (group.count < RAREST) return
-    const sample = sampleOf(group).sort()
+    const sample = group.values.sort()
     const distinct = [...new Set(sample)]
     const quantiles = Array.from({ length: BINS }, (_, b) => sample[Math.floor((b * sample.length) / BINS)])
     const starts = distinct.length <= BINS ? distinct : [...new Set(quantiles)]

@@ -7,8 +7,6 @@ import {
   type CellInput,
   type EventEncoding,
   FIRST_VALUE,
-  gapOfCalendar,
-  gapOfNumber,
   type InputPart,
   type NumericInput,
   type TextInput,
@@ -17,6 +15,7 @@ import {
 import type { FieldKind } from './schema.js'
 import { SlotMap } from './slots.js'
 import type { EventChunk, TextColumn } from './source.js'
+import { logSpan } from './spans.js'
 import { hashText, words } from './text.js'
 
 /** One model input of many events. The kind says which arrays there are. */
@@ -95,7 +94,7 @@ function encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number): Inp
   const { name, field } = input
   if (input.part !== 'field') {
     return input.kind === 'numeric'
-      ? encodeGap(chunk, input, encoding.time)
+      ? { name, field, kind: 'numeric', ...encodeNumbers(spansOf(chunk, input.part, encoding), input) }
       : encodePart(chunk, name, field, input.part)
   }
   const numbers = () => columnOf(chunk, field, 'numeric') as Float64Array
@@ -205,13 +204,18 @@ function encodeCells(values: Float64Array, group: Int32Array, { groups }: CellIn
   return codes
 }
 
-/** The first event of an entity has no gap: it is missing. */
-function encodeGap(chunk: EventChunk, input: NumericInput, time: EventEncoding['time']): InputColumn {
-  const scale = time === 'calendar' ? gapOfCalendar : gapOfNumber
-  const gaps = new Float64Array(chunk.time.length)
-  for (let t = 1; t < gaps.length; t++) gaps[t] = scale(chunk.time[t] - chunk.time[t - 1])
-  for (const start of chunk.offsets) if (start < gaps.length) gaps[start] = Number.NaN
-  return { name: input.name, field: input.field, kind: 'numeric', ...encodeNumbers(gaps, input) }
+/** Log spans of every event. The first event of an entity has no gap: it is missing. */
+function spansOf({ time, offsets }: EventChunk, part: InputPart, encoding: EventEncoding): Float64Array {
+  const spans = new Float64Array(time.length)
+  for (let i = 0; i + 1 < offsets.length; i++) {
+    const end = part === 'age' ? encoding.newest : time[offsets[i + 1] - 1]
+    for (let t = offsets[i]; t < offsets[i + 1]; t++) {
+      const isFirst = t === offsets[i]
+      const span = part !== 'gap' ? end - time[t] : isFirst ? Number.NaN : time[t] - time[t - 1]
+      spans[t] = Number.isNaN(span) ? span : logSpan(span, encoding.time)
+    }
+  }
+  return spans
 }
 
 function encodePart(chunk: EventChunk, name: string, field: string, part: InputPart): InputColumn {

@@ -6,6 +6,7 @@ import { fitCells } from './cells.js'
 import { type CategoricalField, type Fields, type NumericField, type TextField, timeColumn } from './schema.js'
 import type { Value } from './slots.js'
 import type { EventSource, LongCall, NumberProfile, TimeKind } from './source.js'
+import { fitSpans, logSpan } from './spans.js'
 
 /** Ids that every input shares. Numeric inputs use id 0 for a missing number. */
 export const UNKNOWN = 0
@@ -14,10 +15,10 @@ export const MASK = 1
 export const FIRST_VALUE = 2
 
 /** Where an input comes from: a field (cells: two fields), or a part of the time. */
-export type InputPart = 'field' | 'gap' | 'hour' | 'weekday' | 'day'
+export type InputPart = 'field' | 'gap' | 'age' | 'rest' | 'hour' | 'weekday' | 'day'
 
 interface InputBase {
-  /** The field's name, or time.gap, time.hour, time.weekday, time.day. */
+  /** The field's name, or time. and the part. */
   readonly name: string
   /** The column behind it. */
   readonly field: string
@@ -76,6 +77,8 @@ export interface EventEncoding {
   readonly version: 1
   readonly time: TimeKind
   readonly inputs: readonly InputSpec[]
+  /** `time.age` counts back from here: the newest event that it was fitted on. */
+  readonly newest: number
   /** Only the newest events of an entity are kept. */
   readonly lastEvents: number
   /** What it was fitted on. */
@@ -132,10 +135,15 @@ export async function fitEncoding<F extends Fields>(
   }
   inputs.push(...(await fitCells(source, inputs, options)))
   report(fields.length)
-  const gaps = await source.numbers(null, options.buckets ?? 32, options)
-  const scale = summary.time === 'calendar' ? gapOfCalendar : gapOfNumber
-  const edges = edgesOf({ distinct: gaps.distinct?.map(scale) ?? null, quantiles: gaps.quantiles.map(scale) })
-  inputs.push({ name: 'time.gap', field: column, part: 'gap', kind: 'numeric', size: edges.length + 1, edges })
+  const buckets = options.buckets ?? 32
+  const gaps = await source.numbers(null, buckets, options)
+  const scale = (gap: number) => logSpan(gap, summary.time)
+  const gap = { distinct: gaps.distinct?.map(scale) ?? null, quantiles: gaps.quantiles.map(scale) }
+  const { newest, age, rest } = await fitSpans(source, buckets, options)
+  for (const [part, profile] of Object.entries({ gap, age, rest }) as ['gap' | 'age' | 'rest', NumberProfile][]) {
+    const edges = edgesOf(profile)
+    inputs.push({ name: `time.${part}`, field: column, part, kind: 'numeric', size: edges.length + 1, edges })
+  }
   for (const [part, values] of PARTS) {
     if (!summary.varies[part]) continue
     const name = `time.${part}`
@@ -148,20 +156,11 @@ export async function fitEncoding<F extends Fields>(
     version: 1,
     time: summary.time,
     inputs,
+    newest,
     lastEvents,
     entities: summary.entities,
     events: summary.events,
   }
-}
-
-/** Log gap of milliseconds, in log(1 + seconds). */
-export function gapOfCalendar(gap: number): number {
-  return Math.log1p(gap / 1000)
-}
-
-/** Log gap of plain numbers. */
-export function gapOfNumber(gap: number): number {
-  return Math.log1p(gap)
 }
 
 async function fitCategorical<F extends Fields>(

@@ -25,7 +25,7 @@ const LENGTHS = [13, 1, 0, 8, 5, 2, 7]
 const SMALL: Partial<EncoderConfig> = { width: 16, blocks: 2, kernel: 3, heads: 2, attentionSize: 4 }
 
 function encodingOf(inputs: readonly InputSpec[] = SPECS): EventEncoding {
-  return { version: 1, time: 'number', inputs, lastEvents: 64_000, entities: 1, events: 1 }
+  return { version: 1, time: 'number', inputs, newest: 0, lastEvents: 64_000, entities: 1, events: 1 }
 }
 
 function events(encoding: EventEncoding, lengths: readonly number[], seed = 1): EncodedEvents {
