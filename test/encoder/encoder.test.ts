@@ -47,6 +47,16 @@ describe('Encoder', () => {
     expect((await a.encode(source)).vectors).not.toEqual((await b.encode(source)).vectors)
   })
 
+  it('counts ages back from asOf; without it from the newest event of training', async () => {
+    const encoder = new Encoder(encoding, small({}), { device: openDevice(), seed: 3 })
+    const { vectors } = await encoder.encode(source)
+    expectSameBits((await encoder.encode(source, { asOf: encoding.newest })).vectors, vectors)
+    const later = await encoder.encode(source, { asOf: new Date(encoding.newest + 1e10) })
+    expect(later.vectors).not.toEqual(vectors)
+    await expect(encoder.encode(source, { asOf: Number.NaN })).rejects.toThrow(/\[encode\] expected asOf to be a time/)
+    encoder.dispose()
+  })
+
   it('refuses sizes that cannot be, and names the right spelling', () => {
     expect(() => new Encoder(encoding, { widht: 8 } as never)).toThrow(/did you mean 'width'/)
     expect(() => new Encoder(encoding, { kernel: 4 })).toThrow(/kernel to be odd/)

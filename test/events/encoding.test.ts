@@ -202,7 +202,28 @@ describe('time', () => {
     const edges = input(encoding, 'time.gap', 'numeric').edges
     expect(edges.slice(0, 3)).toEqual([0, Math.log1p(1), Math.log1p(3)])
     expect([...column('time.gap').codes]).toEqual([0, 3, 2, 4, 0])
-    expect(encoding.inputs.map(one => one.name)).toEqual(['type', 'open', 'amount', 'note', 'time.gap'])
+    expect(encoding.inputs.map(one => one.name)).toEqual([
+      ...['type', 'open', 'amount', 'note'],
+      ...['time.gap', 'time.age', 'time.rest'],
+    ])
+  })
+
+  it('is the log age, and the log rest up to the last event of the entity', async () => {
+    const rows = [row({ t: 0 }), row({ t: 97 }), row({ t: 99 }), row({ u: 'v', t: 100 })]
+    const { encoding, column } = await encodeRows(schema, rows)
+    expect(encoding.newest).toBe(100)
+    expect(input(encoding, 'time.age', 'numeric').edges.slice(0, 4)).toEqual([0, 1, 3, 100].map(Math.log1p))
+    expect([...column('time.age').codes]).toEqual([5, 4, 3, 2])
+    expect(input(encoding, 'time.rest', 'numeric').edges.slice(0, 3)).toEqual([0, 2, 99].map(Math.log1p))
+    expect([...column('time.rest').codes]).toEqual([4, 3, 2, 2])
+  })
+
+  it('counts ages back from another present, and what lies after it as now', async () => {
+    const rows = [row({ t: 0 }), row({ t: 97 }), row({ t: 99 }), row({ u: 'v', t: 100 })]
+    const { encoding } = await encodeRows(schema, rows)
+    const { column } = await encodeRows(schema, rows, { ...encoding, newest: 98 })
+    expect([...column('time.age').codes]).toEqual([4, 3, 2, 2])
+    expect([...column('time.rest').codes]).toEqual([4, 3, 2, 2])
   })
 
   it('has calendar parts where they vary, in UTC, also before 1970', async () => {
@@ -215,7 +236,10 @@ describe('time', () => {
     expect([...column('time.weekday').codes]).toEqual([4, 5, 3, 2])
     expect([...column('time.day').codes]).toEqual([32, 2, 30, 2])
     const dates = await encodeRows(schema, [row({ t: '2020-01-01' }), row({ t: '2020-01-02' })])
-    expect(dates.encoding.inputs.map(one => one.name).slice(4)).toEqual(['time.gap', 'time.weekday', 'time.day'])
+    expect(dates.encoding.inputs.map(one => one.name).slice(4)).toEqual([
+      ...['time.gap', 'time.age', 'time.rest'],
+      ...['time.weekday', 'time.day'],
+    ])
   })
 
   it('agrees with Date on every part of random times', async () => {
