@@ -32,7 +32,7 @@ Block* CpuStream::allocate(size_t bytes, const char* where) {
   block->used = bytes;
   block->offset = guard_ ? kGuardBytes : 0;
   if (guard_) {
-    enqueue({[block] { std::memset(block->data, static_cast<int>(kPoison), block->bytes); }, nullptr});
+    enqueue({[block] { std::memset(block->data, static_cast<int>(kPoison), block->bytes); }, nullptr, true});
   }
   return block;
 }
@@ -47,13 +47,14 @@ void CpuStream::release(Block* block) {
                  }
                  return true;
                };
+               if (error_) return;
                if (!intact(0, kGuardBytes) || !intact(kGuardBytes + used, bytes)) {
                  error_ =
                      Error::coded("GUARD", "[guard] expected the bytes around a buffer of " + std::to_string(used) +
                                                " bytes to be untouched but received a write; a kernel overruns");
                }
              },
-             nullptr});
+             nullptr, true});
   }
   allocator_.release(block, clock());
 }
@@ -85,7 +86,7 @@ void CpuStream::work() {
       running_ = !skip;
     }
     pending_.fetch_sub(1, std::memory_order_relaxed);
-    if (!skip && !error_ && command.work) command.work();
+    if (command.work && (command.always || (!skip && !error_))) command.work();
     {
       const std::lock_guard lock(mutex_);
       running_ = false;
@@ -134,12 +135,14 @@ void CpuStream::run_kernel(Kernel kernel, const void* arguments) {
   }
 }
 
+// Always: kernels trust offsets, which were checked when they were handed in. Skipped, they would be what the memory
+// held before, and work after the error or the cancel would follow them anywhere.
 void CpuStream::upload(std::byte* device, const void* host, size_t bytes) {
   const auto* begin = static_cast<const std::byte*>(host);
   enqueue({[device, staged = std::vector<std::byte>(begin, begin + bytes)] {
              if (!staged.empty()) std::memcpy(device, staged.data(), staged.size());
            },
-           nullptr});
+           nullptr, true});
 }
 
 void CpuStream::download(void* host, const std::byte* device, size_t bytes, Completion done) {

@@ -41,6 +41,7 @@ class CpuStream final : public Stream {
   struct Command {
     std::function<void()> work;  // runs unless an error or a cancel came before
     Completion done;             // runs always
+    bool always = false;         // `work` runs in any case: what later commands rely on
   };
 
   void enqueue(Command command);

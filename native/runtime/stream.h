@@ -44,7 +44,7 @@ class Stream {
     submit_bytes(kernel, &arguments, sizeof(Arguments), std::move(keep));
   }
 
-  // The host bytes are copied before the call returns.
+  // The host bytes are copied before the call returns. Neither an error before it nor a cancel skips it.
   virtual void upload(std::byte* device, const void* host, size_t bytes) = 0;
   // `host` must stay valid until the completion is called.
   virtual void download(void* host, const std::byte* device, size_t bytes, Completion done) = 0;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { binding } from '../../lib/native.js'
 import { linear } from '../../lib/ops/linear.js'
+import { pool } from '../../lib/ops/pool.js'
 import { softmaxCrossEntropy } from '../../lib/ops/softmax_cross_entropy.js'
 import { Device, variants } from '../../lib/runtime/device.js'
 import { Offsets, scope, Tensor } from '../../lib/runtime/tensor.js'
@@ -55,6 +56,33 @@ describe('errors on a stream', () => {
     fault(one, 7)
     await two.sync()
     await expect(one.sync()).rejects.toThrow(RangeError)
+  })
+
+  const stops: [string, (device: Device) => void][] = [
+    ['an error', device => void fault(device, 7)],
+    ['a cancel', device => void queueLongWork(device, 2)],
+  ]
+  it.each(stops)('leaves offsets and values whole that were handed over behind %s', async (what, stop) => {
+    const device = openDevice({ guard: false })
+    // What the memory of the offsets holds beforehand would lead far outside.
+    for (let i = 0; i < 4; i++) Tensor.from(device, new Int32Array(3).fill(2 ** 30)).dispose()
+    await device.sync()
+    stop(device)
+    const offsets = new Offsets(device, Int32Array.of(0, 1, 3))
+    const x = Tensor.from(device, Float32Array.of(1, 2, 4), [3, 1])
+    if (what === 'a cancel') device.cancel()
+    await device.sync().catch(() => {})
+    expect([...(await pool(x, offsets).read())]).toEqual([1, 3])
+  })
+
+  it.each(stops)('is not taken for an overrun by the guard of memory that was made behind %s', async (what, stop) => {
+    const device = openDevice({ guard: true })
+    stop(device)
+    const tensor = Tensor.zeros(device, 'float32', [5])
+    if (what === 'a cancel') device.cancel()
+    await device.sync().catch(() => {})
+    tensor.dispose()
+    await device.sync()
   })
 })
 
