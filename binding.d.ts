@@ -6,6 +6,9 @@
 declare const streamBrand: unique symbol
 declare const tensorBrand: unique symbol
 declare const offsetsBrand: unique symbol
+declare const binnedBrand: unique symbol
+declare const trainerBrand: unique symbol
+declare const forestBrand: unique symbol
 
 export interface StreamHandle {
   readonly [streamBrand]: true
@@ -15,6 +18,62 @@ export interface TensorHandle {
 }
 export interface OffsetsHandle {
   readonly [offsetsBrand]: true
+}
+
+export interface BinnedHandle {
+  readonly [binnedBrand]: true
+}
+export interface TrainerHandle {
+  readonly [trainerBrand]: true
+}
+export interface ForestHandle {
+  readonly [forestBrand]: true
+}
+
+export type NumberArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Uint16Array
+  | Uint32Array
+
+/** How the values of a column become bins. */
+export interface BinnedColumn {
+  readonly isCategorical: boolean
+  /** NaN has the bin behind the last one. */
+  readonly hasNaN: boolean
+  /** Without the one for NaN; of categories, bin 0 is the unknown. */
+  readonly bins: number
+  /** Upper bounds of the bins; of categories, their codes. */
+  readonly bounds: Float64Array
+  /** Of categories: the bin of each code. */
+  readonly binOf: Uint8Array
+}
+
+/** Trees one after the other; numbers of nodes and leaves start at 0 in each tree, leaf l stands as −1 − l. */
+export interface TrainedTrees {
+  bestRound: number
+  losses: Float64Array
+  numLeaves: Int32Array
+  splitFeature: Int32Array
+  /** The bin, or which eight words of `categoryBins`. */
+  thresholdBin: Int32Array
+  /** 1 categorical, 2 missing values go left. */
+  decision: Uint8Array
+  leftChild: Int32Array
+  rightChild: Int32Array
+  splitGain: Float64Array
+  internalValue: Float64Array
+  internalWeight: Float64Array
+  internalCount: Float64Array
+  leafValue: Float64Array
+  leafWeight: Float64Array
+  leafCount: Float64Array
+  categoryBins: Uint32Array
 }
 
 export type DType = 'float32' | 'int32'
@@ -56,6 +115,107 @@ export interface Binding {
 
   offsets_create(stream: StreamHandle, offsets: Int32Array): OffsetsHandle
   offsets_dispose(offsets: OffsetsHandle): void
+
+  binned_create(
+    stream: StreamHandle,
+    features: number,
+    maxBin: number,
+    minDataInBin: number,
+    categorical: Uint8Array,
+  ): BinnedHandle
+  /** Adds values[first + rows[i]·stride] to the sample of a column, or those of rows 0 … count − 1. */
+  binned_sample(
+    matrix: BinnedHandle,
+    column: number,
+    values: NumberArray,
+    first: number,
+    stride: number,
+    count: number,
+    rows: Int32Array | null,
+  ): void
+  /** Learns bins from the samples and frees them. */
+  binned_learn(matrix: BinnedHandle): Promise<unknown>
+  /** An empty matrix with the same bins. */
+  binned_like(matrix: BinnedHandle): BinnedHandle
+  binned_reserve(matrix: BinnedHandle, rows: number): void
+  /** Copies rows [start, start + count) of a row-major array or of columns, and bins them as rows from `row` on. */
+  binned_append(
+    matrix: BinnedHandle,
+    row: number,
+    values: NumberArray | readonly NumberArray[],
+    start: number,
+    count: number,
+  ): Promise<unknown>
+  binned_columns(matrix: BinnedHandle): BinnedColumn[]
+  binned_read(matrix: BinnedHandle): Promise<Uint8Array<ArrayBuffer>>
+  binned_dispose(matrix: BinnedHandle): void
+
+  /** `packed` (rows, 2) and `out` (features, 2, 256, 2): 64-bit integers as int32 halves, low first. */
+  gbrt_histogram(
+    stream: StreamHandle,
+    matrix: BinnedHandle,
+    packed: TensorHandle,
+    rowIndex: TensorHandle | null | undefined,
+    shift: number,
+    mostWeight: number,
+    out: TensorHandle,
+  ): void
+
+  /** `options` as lib/ops/gbrt_trainer.ts lists them. */
+  gbrt_trainer_create(matrix: BinnedHandle, options: readonly number[]): TrainerHandle
+  /** `roles`: 0 unused, 1 trains, 2 validates. `scores`: (classes, rows) to start from. */
+  gbrt_trainer_begin(
+    trainer: TrainerHandle,
+    targets: NumberArray | null,
+    weights: NumberArray | null,
+    roles: Uint8Array | null,
+    scores: Float64Array | null,
+  ): Promise<unknown>
+  gbrt_trainer_boost(
+    trainer: TrainerHandle,
+    rounds: number,
+    patience: number,
+    gradients: Float32Array | null,
+    hessians: Float32Array | null,
+  ): Promise<unknown>
+  gbrt_trainer_stop(trainer: TrainerHandle): void
+  gbrt_trainer_rounds(trainer: TrainerHandle): number
+  gbrt_trainer_model(trainer: TrainerHandle): TrainedTrees
+  gbrt_trainer_scores(trainer: TrainerHandle): Promise<Float64Array<ArrayBuffer>>
+  gbrt_trainer_dispose(trainer: TrainerHandle): void
+
+  /** Checks the trees: children come after their parent, features and category lists exist. */
+  forest_create(
+    features: number,
+    classes: number,
+    sigmoid: number,
+    numLeaves: Int32Array,
+    splitFeature: Int32Array,
+    threshold: Float64Array,
+    decision: Uint8Array,
+    leftChild: Int32Array,
+    rightChild: Int32Array,
+    leafValue: Float64Array,
+    categoryStart: Int32Array,
+    categoryWords: Int32Array,
+  ): ForestHandle
+  /** `transform`: 0 none, 1 sigmoid, 2 softmax, 3 average. Copies the rows before it returns. */
+  forest_predict(
+    stream: StreamHandle,
+    forest: ForestHandle,
+    values: NumberArray | readonly NumberArray[],
+    start: number,
+    count: number,
+    transform: number,
+    trees: number,
+  ): Promise<Float64Array<ArrayBuffer>>
+  forest_predict_row(
+    forest: ForestHandle,
+    values: Float32Array | Float64Array,
+    out: Float64Array,
+    transform: number,
+    trees: number,
+  ): void
 
   block_attention_forward(
     stream: StreamHandle,

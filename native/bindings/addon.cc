@@ -10,13 +10,17 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::Environment::attach(env);
   seqrisk::register_adamw(exports);
   seqrisk::register_add(exports);
+  seqrisk::register_binned_matrix(exports);
   seqrisk::register_block_attention(exports);
   seqrisk::register_dropout(exports);
   seqrisk::register_field_embedding(exports);
   seqrisk::register_fixed_attention(exports);
+  seqrisk::register_forest_predict(exports);
   seqrisk::register_full_attention(exports);
   seqrisk::register_gated_dwconv(exports);
   seqrisk::register_gather_rows(exports);
+  seqrisk::register_gbrt_histogram(exports);
+  seqrisk::register_gbrt_trainer(exports);
   seqrisk::register_l2_normalize(exports);
   seqrisk::register_layer_norm(exports);
   seqrisk::register_glu(exports);

@@ -101,6 +101,8 @@ class Args {
   uint64_t seed(const char* name);  // an integer in [0, 2^53)
   float number(const char* name, double low, double high);
   bool flag(const char* name);
+  Napi::Value value() { return next(); }  // the next argument, unchecked
+  const char* op() const { return op_; }
 
   // Between these two, arguments come from the elements of an array argument. Returns how many it has.
   int64_t list_begin(const char* name);

@@ -7,13 +7,17 @@ namespace seqrisk {
 
 void register_adamw(Napi::Object& exports);
 void register_add(Napi::Object& exports);
+void register_binned_matrix(Napi::Object& exports);
 void register_block_attention(Napi::Object& exports);
 void register_dropout(Napi::Object& exports);
 void register_field_embedding(Napi::Object& exports);
 void register_fixed_attention(Napi::Object& exports);
+void register_forest_predict(Napi::Object& exports);
 void register_full_attention(Napi::Object& exports);
 void register_gated_dwconv(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);
+void register_gbrt_histogram(Napi::Object& exports);
+void register_gbrt_trainer(Napi::Object& exports);
 void register_l2_normalize(Napi::Object& exports);
 void register_layer_norm(Napi::Object& exports);
 void register_glu(Napi::Object& exports);

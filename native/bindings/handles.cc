@@ -1,27 +1,13 @@
 #include "bindings/handles.h"
 
+#include "bindings/wrap.h"
+
 namespace seqrisk {
 namespace {
 
 constexpr napi_type_tag kStreamTag = {0x5e9715c0a51de2f1, 0x9d3b7c2e64f80a11};
 constexpr napi_type_tag kTensorTag = {0x5e9715c0a51de2f2, 0x1f7a90c3b5d2e846};
 constexpr napi_type_tag kOffsetsTag = {0x5e9715c0a51de2f3, 0xc4618e5d0b97f32a};
-
-template <class T>
-Napi::Value wrap(Napi::Env env, T value, const napi_type_tag& tag) {
-  auto held = std::make_unique<T>(std::move(value));
-  auto external = Napi::External<T>::New(env, held.get(), [](Napi::Env, T* data) { delete data; });
-  held.release();
-  external.TypeTag(&tag);
-  return external;
-}
-
-template <class T>
-T* unwrap(const Napi::Value& value, const napi_type_tag& tag) {
-  if (!value.IsExternal()) return nullptr;
-  const auto external = value.As<Napi::External<T>>();
-  return external.CheckTypeTag(&tag) ? external.Data() : nullptr;
-}
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #include "runtime/cpu_stream.h"
 
 #include <cstring>
+#include <new>
 
 namespace seqrisk {
 namespace {
@@ -169,6 +170,22 @@ void CpuStream::fill(std::byte* device, uint32_t pattern, size_t words) {
 
 void CpuStream::fence(Completion done) {
   enqueue({nullptr, std::move(done)});
+}
+
+void CpuStream::run(HostTask task, Completion done) {
+  enqueue({[this, task = std::move(task)] {
+             try {
+               HostContext context{table_, pool_};
+               error_ = task(context);
+             } catch (const Error& error) {
+               error_ = error;
+             } catch (const std::bad_alloc&) {
+               error_ = Error::coded("OUT_OF_MEMORY", "[native] expected memory but received none; use less data");
+             } catch (const std::exception& error) {
+               error_ = Error::coded("INTERNAL", std::string("[native] ") + error.what());
+             }
+           },
+           std::move(done)});
 }
 
 void CpuStream::cancel() {

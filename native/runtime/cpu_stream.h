@@ -27,6 +27,7 @@ class CpuStream final : public Stream {
   void copy(std::byte* to, const std::byte* from, size_t bytes) override;
   void fill(std::byte* device, uint32_t pattern, size_t words) override;
   void fence(Completion done) override;
+  void run(HostTask task, Completion done) override;
   Fault* fault() override { return &fault_; }
   void cancel() override;
   void close() override;

@@ -19,6 +19,16 @@ namespace seqrisk {
 // Called on the stream's own thread when the queue has reached it, with the first error since the last completion.
 using Completion = std::function<void(const std::optional<Error>& error)>;
 
+class ThreadPool;
+
+// Host code that orders kernels by itself, such as a training loop. It polls workers.cancelled() between kernels: after
+// a cancel they leave their work undone. What it returns is reported as a kernel's fault would be.
+struct HostContext {
+  const KernelTable& kernels;
+  ThreadPool& workers;
+};
+using HostTask = std::function<std::optional<Error>(HostContext& context)>;
+
 struct StreamOptions {
   int threads = 1;
   std::string variant;             // empty: $SEQRISK_VARIANT or the best supported
@@ -51,6 +61,7 @@ class Stream {
   virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
   virtual void fill(std::byte* device, uint32_t pattern, size_t words) = 0;
   virtual void fence(Completion done) = 0;
+  virtual void run(HostTask task, Completion done) = 0;
 
   // Where kernels report values that they cannot use.
   virtual Fault* fault() = 0;

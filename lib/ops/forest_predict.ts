@@ -1,0 +1,96 @@
+import type { ForestHandle, NumberArray } from '../../binding.js'
+import { binding } from '../native.js'
+import type { Device } from '../runtime/device.js'
+
+export const TRANSFORMS = ['raw', 'sigmoid', 'softmax', 'average'] as const
+export type ForestTransform = (typeof TRANSFORMS)[number]
+
+/** Trees one after the other, as LightGBM's files number them: leaf l of a tree stands as child −1 − l. */
+export interface ForestArrays {
+  readonly numLeaves: Int32Array
+  readonly splitFeature: Int32Array
+  /** Categorical: which list of categories. */
+  readonly threshold: Float64Array
+  /** Bit 0 categorical, bit 1 missing values go left, bits 2 and 3: missing is nothing, 0, or NaN. */
+  readonly decision: Uint8Array
+  readonly leftChild: Int32Array
+  readonly rightChild: Int32Array
+  readonly leafValue: Float64Array
+  /** List i has the words from categoryStart[i] to categoryStart[i + 1]; bit c says that category c goes left. */
+  readonly categoryStart: Int32Array
+  readonly categoryWords: Int32Array
+}
+
+const CHUNK_VALUES = 1 << 19
+
+/** Trees ready for prediction: checked once, here. */
+export class Forest {
+  readonly features: number
+  readonly classes: number
+  readonly trees: number
+  readonly #handle: ForestHandle
+
+  /** @throws {RangeError} for children that do not come after their parent, features and lists that do not exist */
+  constructor(features: number, classes: number, sigmoid: number, arrays: ForestArrays) {
+    this.features = features
+    this.classes = classes
+    this.trees = arrays.numLeaves.length
+    this.#handle = binding.forest_create(
+      features,
+      classes,
+      sigmoid,
+      arrays.numLeaves,
+      arrays.splitFeature,
+      arrays.threshold,
+      arrays.decision,
+      arrays.leftChild,
+      arrays.rightChild,
+      arrays.leafValue,
+      arrays.categoryStart,
+      arrays.categoryWords,
+    )
+  }
+
+  /**
+   * Predictions of rows, (rows, classes), on the device's threads. The rows are copied in chunks, while others are
+   * worked on.
+   * @param values  row-major, or a list of columns
+   */
+  async predict(
+    device: Device,
+    values: NumberArray | readonly NumberArray[],
+    rows: number,
+    transform: ForestTransform,
+    trees = this.trees,
+  ): Promise<Float64Array<ArrayBuffer>> {
+    const out = new Float64Array(rows * this.classes)
+    const chunk = Math.max(64, Math.floor(CHUNK_VALUES / this.features / 64) * 64)
+    const kind = TRANSFORMS.indexOf(transform)
+    const put = async (row: number) => {
+      const count = Math.min(chunk, rows - row)
+      out.set(
+        await binding.forest_predict(device.handle, this.#handle, values, row, count, kind, trees),
+        row * this.classes,
+      )
+    }
+    let before = Promise.resolve()
+    for (let row = 0; row < rows; row += chunk) {
+      const next = put(row)
+      next.catch(() => {})
+      await before
+      before = next
+    }
+    await before
+    return out
+  }
+
+  /** Prediction of one row, at once: microseconds. `out` has a place for each class. */
+  predictRow(
+    values: Float32Array | Float64Array,
+    out: Float64Array,
+    transform: ForestTransform,
+    trees = this.trees,
+  ): void {
+    binding.forest_predict_row(this.#handle, values, out, TRANSFORMS.indexOf(transform), trees)
+  }
+}

@@ -1,0 +1,198 @@
+// Binned matrices: every value as the number of its bin, in native memory. Binned once, trained on often.
+
+import type { BinnedColumn, BinnedHandle, NumberArray } from '../../binding.js'
+import { binding } from '../native.js'
+import { expectOptions, expectRange, expectType, sentence } from '../util/errors.js'
+import { Philox } from '../util/philox.js'
+import type { Device } from './device.js'
+
+export type { BinnedColumn, NumberArray } from '../../binding.js'
+
+/** Columns of equal length, by name or in order; or one row-major array of that many features a row. */
+export type TableData =
+  | { readonly columns: readonly NumberArray[] | Readonly<Record<string, NumberArray>> }
+  | { readonly values: NumberArray; readonly features: number }
+
+export interface BinnedMatrixOptions {
+  /** Names of the columns. Default: those of `data`, or Column_0, Column_1, … as LightGBM calls them. */
+  readonly names?: readonly string[]
+  /** Columns whose values are category codes from 0 to 1048575: numbers or names of columns. */
+  readonly categorical?: readonly (number | string)[]
+  /** Most bins of a column, with the one for NaN or for unknown categories. Default 255. */
+  readonly maxBin?: number
+  /** Fewest sampled values in a bin. Default 3. */
+  readonly minDataInBin?: number
+  /** Rows that the bins are learned from; all when there are fewer. Default 200 000. */
+  readonly sampleRows?: number
+  /** Of the sample. Default 0. */
+  readonly seed?: number
+  readonly signal?: AbortSignal
+}
+
+// A chunk's copy and its bins stay in L2, and copying one holds the JavaScript thread for about a millisecond.
+const CHUNK_VALUES = 1 << 19
+const SAMPLE_STREAM = 0x62
+
+/** Rows as bins of at most 255 per column, in a device's memory. */
+export class BinnedMatrix {
+  readonly device: Device
+  readonly handle: BinnedHandle
+  readonly rows: number
+  readonly names: readonly string[]
+  readonly columns: readonly BinnedColumn[]
+
+  private constructor(device: Device, handle: BinnedHandle, rows: number, names: readonly string[]) {
+    this.device = device
+    this.handle = handle
+    this.rows = rows
+    this.names = names
+    this.columns = binding.binned_columns(handle)
+  }
+
+  /** Number of columns. */
+  get features(): number {
+    return this.names.length
+  }
+
+  /**
+   * Learns bins from `data` and bins it. Bounds lie midway between values; a column of few distinct values keeps them
+   * apart; NaN has a bin of its own; infinities are values; −0 is 0.
+   * @throws {RangeError} for columns of different lengths, no rows, or category codes beyond 1048575
+   */
+  static async from(device: Device, data: TableData, options: BinnedMatrixOptions = {}): Promise<BinnedMatrix> {
+    expectOptions('BinnedMatrix', options, [
+      'names',
+      'categorical',
+      'maxBin',
+      'minDataInBin',
+      'sampleRows',
+      'seed',
+      'signal',
+    ])
+    const { maxBin = 255, minDataInBin = 3, sampleRows = 200_000, seed = 0, signal } = options
+    const table = tableOf(data, options.names)
+    expectRange(Number.isInteger(sampleRows) && sampleRows > 0, 'BinnedMatrix', 'sampleRows from 1', sampleRows)
+    const categorical = new Uint8Array(table.names.length)
+    for (const column of options.categorical ?? []) {
+      const index = typeof column === 'number' ? column : table.names.indexOf(column)
+      expectRange(table.names[index] !== undefined, 'BinnedMatrix', 'categorical to name columns', column)
+      categorical[index] = 1
+    }
+    const handle = binding.binned_create(device.handle, table.names.length, maxBin, minDataInBin, categorical)
+    const sample = sampleOf(table.rows, sampleRows, seed)
+    for (let f = 0; f < table.names.length; f++) {
+      const { values, first, stride } = table.column(f)
+      binding.binned_sample(handle, f, values, first, stride, sample?.length ?? table.rows, sample)
+      if (f % 8 === 7) await turn(signal)
+    }
+    await binding.binned_learn(handle)
+    return BinnedMatrix.#fill(device, handle, table, signal)
+  }
+
+  /** Bins other rows as this matrix's were; columns in the same order. */
+  async like(data: TableData, options: Pick<BinnedMatrixOptions, 'signal'> = {}): Promise<BinnedMatrix> {
+    const table = tableOf(data, undefined)
+    expectRange(table.names.length === this.features, 'BinnedMatrix', `${this.features} columns`, table.names.length)
+    table.names = this.names
+    return BinnedMatrix.#fill(this.device, binding.binned_like(this.handle), table, options.signal)
+  }
+
+  static async #fill(
+    device: Device,
+    handle: BinnedHandle,
+    table: Table,
+    signal: AbortSignal | undefined,
+  ): Promise<BinnedMatrix> {
+    const matrix = new BinnedMatrix(device, handle, table.rows, table.names)
+    binding.binned_reserve(handle, table.rows)
+    const chunk = Math.max(512, Math.floor(CHUNK_VALUES / table.names.length / 512) * 512)
+    // Two chunks on their way: one is binned while the next one is copied.
+    let before: Promise<unknown> = Promise.resolve()
+    try {
+      for (let row = 0; row < table.rows; row += chunk) {
+        const next = binding.binned_append(handle, row, table.source, row, Math.min(chunk, table.rows - row))
+        await before
+        before = next
+        signal?.throwIfAborted()
+      }
+      await before
+    } catch (error) {
+      before.catch(() => {})
+      matrix.dispose()
+      throw error
+    }
+    return matrix
+  }
+
+  /** The bins, row by row. */
+  read(): Promise<Uint8Array<ArrayBuffer>> {
+    return binding.binned_read(this.handle)
+  }
+
+  /** Frees the bins; trainers that were made before keep them. */
+  dispose(): void {
+    binding.binned_dispose(this.handle)
+  }
+}
+
+interface Table {
+  rows: number
+  names: readonly string[]
+  source: NumberArray | readonly NumberArray[]
+  column(f: number): { values: NumberArray; first: number; stride: number }
+}
+
+function tableOf(data: TableData, names: readonly string[] | undefined): Table {
+  let table: Table
+  if ('values' in data) {
+    const { values, features } = data
+    expectRange(Number.isInteger(features) && features > 0, 'BinnedMatrix', 'features from 1', features)
+    expectRange(values.length % features === 0, 'BinnedMatrix', `rows of ${features} values`, values.length)
+    table = {
+      rows: values.length / features,
+      names: names ?? columnNames(features),
+      source: values,
+      column: f => ({ values, first: f, stride: features }),
+    }
+    expectRange(table.names.length === features, 'BinnedMatrix', `${features} names`, table.names.length)
+  } else {
+    expectType(data.columns !== null && typeof data.columns === 'object', 'BinnedMatrix', 'columns', data.columns)
+    const columns: readonly NumberArray[] = Array.isArray(data.columns) ? data.columns : Object.values(data.columns)
+    const own = Array.isArray(data.columns) ? columnNames(columns.length) : Object.keys(data.columns)
+    const length = columns[0]?.length ?? 0
+    for (const [f, column] of columns.entries()) {
+      const expected = `columns of ${length} rows`
+      if (column.length !== length) {
+        throw new RangeError(sentence('BinnedMatrix', expected, column.length, `column ${own[f]} differs`))
+      }
+    }
+    table = {
+      rows: length,
+      names: names ?? own,
+      source: columns,
+      column: f => ({ values: columns[f], first: 0, stride: 1 }),
+    }
+    expectRange(table.names.length === columns.length, 'BinnedMatrix', `${columns.length} names`, table.names.length)
+  }
+  expectRange(table.names.length > 0 && table.rows > 0, 'BinnedMatrix', 'at least one row and one column', table.rows)
+  return table
+}
+
+const columnNames = (count: number) => Array.from({ length: count }, (_, f) => `Column_${f}`)
+
+/** Every row equally likely, in order; null when all are taken. */
+function sampleOf(rows: number, wanted: number, seed: number): Int32Array | null {
+  if (rows <= wanted) return null
+  const random = new Philox(seed, SAMPLE_STREAM)
+  const sample = new Int32Array(wanted)
+  // Knuth, TAOCP 2, 3.4.2, algorithm S.
+  for (let row = 0, taken = 0; taken < wanted; row++) {
+    if ((rows - row) * (random.uint32() / 0x100000000) < wanted - taken) sample[taken++] = row
+  }
+  return sample
+}
+
+async function turn(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise<void>(resolve => setImmediate(resolve))
+  signal?.throwIfAborted()
+}

@@ -1,0 +1,144 @@
+// A trained forest: LightGBM's arrays, prediction, importance.
+
+import type { NumberArray } from '../../binding.js'
+import { Forest, type ForestArrays, type ForestTransform } from '../ops/forest_predict.js'
+import type { BinnedMatrix, TableData } from '../runtime/binned_matrix.js'
+import type { Device } from '../runtime/device.js'
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
+
+/** What predictions mean; it decides how scores become predictions. */
+export type ModelObjective = 'squared' | 'logistic' | 'softmax' | 'custom'
+
+/** Trees one after the other, numbered as in LightGBM's files. */
+export interface Trees extends ForestArrays {
+  readonly splitGain: Float64Array
+  readonly internalValue: Float64Array
+  readonly internalWeight: Float64Array
+  readonly internalCount: Float64Array
+  readonly leafWeight: Float64Array
+  readonly leafCount: Float64Array
+}
+
+export interface ModelInfo {
+  readonly objective: ModelObjective
+  readonly numClass: number
+  readonly names: readonly string[]
+  /** One word for each feature, as LightGBM writes them: [low:high], codes joined by ':', or none. */
+  readonly featureInfos: readonly string[]
+  /** Factor of the score before the sigmoid. Default 1. */
+  readonly sigmoid?: number
+  /** Predictions are means over the trees instead of sums (random forests). */
+  readonly isAverage?: boolean
+  /** Learning rate that is written into files. */
+  readonly shrinkage?: number
+}
+
+export interface PredictOptions {
+  /** Scores before the sigmoid or softmax. Default false. */
+  readonly raw?: boolean
+  /** Use the first iterations alone. Default all. */
+  readonly iterations?: number
+}
+
+const TRANSFORM: Record<ModelObjective, ForestTransform> = {
+  squared: 'raw',
+  logistic: 'sigmoid',
+  softmax: 'softmax',
+  custom: 'raw',
+}
+
+/** Boosted trees, or a random forest's. */
+export class GbrtModel {
+  readonly info: ModelInfo
+  readonly trees: Trees
+  #forest: Forest | null = null
+  #narrow = new Float64Array(0)
+
+  constructor(info: ModelInfo, trees: Trees) {
+    this.info = info
+    this.trees = trees
+  }
+
+  get features(): number {
+    return this.info.names.length
+  }
+
+  /** Trees of each class. */
+  get iterations(): number {
+    return this.trees.numLeaves.length / this.info.numClass
+  }
+
+  /** The checked trees; made at the first use. */
+  get forest(): Forest {
+    this.#forest ??= new Forest(this.features, this.info.numClass, this.info.sigmoid ?? 1, this.trees)
+    return this.#forest
+  }
+
+  /**
+   * Predictions of all rows of a table, (rows, classes), on the device's threads: probabilities for logistic and
+   * softmax unless `raw`. Missing values are NaN; unknown categories go right.
+   */
+  async predict(device: Device, data: TableData, options: PredictOptions = {}): Promise<Float64Array<ArrayBuffer>> {
+    const { transform, trees } = this.#options(options)
+    let source: NumberArray | readonly NumberArray[]
+    let rows: number
+    if ('values' in data) {
+      const { values, features } = data
+      expectRange(features === this.features, 'GbrtModel', `${this.features} features`, features)
+      expectRange(values.length % features === 0, 'GbrtModel', `rows of ${features} values`, values.length)
+      source = values
+      rows = values.length / features
+    } else {
+      source = this.#columns(data.columns)
+      rows = source[0]?.length ?? 0
+      for (const column of source) expectRange(column.length === rows, 'GbrtModel', `${rows} rows`, column.length)
+    }
+    return this.forest.predict(device, source, rows, transform, trees)
+  }
+
+  /** Prediction of one row, at once; an array of one number for each class. */
+  predictRow(row: ArrayLike<number>, options: PredictOptions = {}): Float64Array {
+    const { transform, trees } = this.#options(options)
+    expectRange(row.length === this.features, 'GbrtModel', `${this.features} values`, row.length)
+    if (this.#narrow.length !== row.length) this.#narrow = new Float64Array(row.length)
+    this.#narrow.set(row)
+    const out = new Float64Array(this.info.numClass)
+    this.forest.predictRow(this.#narrow, out, transform, trees)
+    return out
+  }
+
+  /** For each feature, the number of splits on it or the sum of their gains. */
+  importance(kind: 'split' | 'gain' = 'gain'): Float64Array {
+    expectRange(kind === 'split' || kind === 'gain', 'GbrtModel', "importance 'split' or 'gain'", kind)
+    const out = new Float64Array(this.features)
+    const { splitFeature, splitGain } = this.trees
+    for (let i = 0; i < splitFeature.length; i++) out[splitFeature[i]] += kind === 'gain' ? splitGain[i] : 1
+    return out
+  }
+
+  #options(options: PredictOptions): { transform: ForestTransform; trees: number } {
+    expectOptions('GbrtModel', options, ['raw', 'iterations'])
+    const { raw = false, iterations = this.iterations } = options
+    const whole = Number.isInteger(iterations) && iterations >= 0 && iterations <= this.iterations
+    expectRange(whole, 'GbrtModel', `iterations in [0, ${this.iterations}]`, iterations)
+    const { objective, isAverage, numClass } = this.info
+    return { transform: isAverage ? 'average' : raw ? 'raw' : TRANSFORM[objective], trees: iterations * numClass }
+  }
+
+  #columns(columns: readonly NumberArray[] | Readonly<Record<string, NumberArray>>): readonly NumberArray[] {
+    if (Array.isArray(columns)) return columns as readonly NumberArray[]
+    const named = columns as Readonly<Record<string, NumberArray>>
+    return this.info.names.map(name => {
+      expectType(named[name] !== undefined, 'GbrtModel', `column '${name}'`, undefined)
+      return named[name]
+    })
+  }
+}
+
+/** The words that describe features in a file. */
+export function featureInfos(matrix: BinnedMatrix): string[] {
+  return matrix.columns.map(column => {
+    if (column.isCategorical) return column.bounds.length ? Array.from(column.bounds).join(':') : 'none'
+    return column.bins > 1 ? `[${column.bounds[0]}:${column.bounds[column.bins - 2]}]` : 'none'
+  })
+}

@@ -1,0 +1,260 @@
+// Binned matrices: a sample of each column, bounds learned from it, then rows, chunk by chunk.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "bindings/args.h"
+#include "bindings/bindings.h"
+#include "bindings/environment.h"
+#include "bindings/host_array.h"
+#include "bindings/tree_handles.h"
+#include "bindings/wrap.h"
+#include "runtime/thread_pool.h"
+
+namespace seqrisk {
+namespace {
+
+using Info = Napi::CallbackInfo;
+using Handle = std::shared_ptr<BinnedMatrix>;
+
+constexpr napi_type_tag kBinnedTag = {0x5e9715c0a51de2f4, 0x3a86d5c07f19be42};
+constexpr int64_t kMostRows = int64_t{1} << 31;
+
+Napi::Value argument(const Info& info, size_t i) {
+  return i < info.Length() ? info[i] : info.Env().Undefined();
+}
+
+int64_t integer(const Info& info, size_t i, const char* name, int64_t low, int64_t high, const std::string& where) {
+  const Napi::Value value = argument(info, i);
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+  if (!(number >= static_cast<double>(low) && number <= static_cast<double>(high)) || number != std::trunc(number)) {
+    throw Error::range(where + name + " to be an integer in [" + std::to_string(low) + ", " + std::to_string(high) +
+                       "] but received " + describe(value));
+  }
+  return static_cast<int64_t>(number);
+}
+
+Napi::Value binned_create(const Info& info) {
+  const std::string where = "[BinnedMatrix] expected ";
+  StreamHandle* stream = unwrap_stream(argument(info, 0));
+  if (!stream) throw Error::type(where + "a stream but received " + describe(argument(info, 0)));
+  if ((*stream)->closed()) throw Error::coded("CLOSED", where + "an open stream but received a closed one");
+  auto matrix = std::make_shared<BinnedMatrix>();
+  matrix->stream = *stream;
+  matrix->features = integer(info, 1, "features", 1, kGbrtMostFeatures, where);
+  matrix->options.max_bins = static_cast<int>(integer(info, 2, "maxBin", 2, 255, where));
+  matrix->options.min_data_in_bin = static_cast<int>(integer(info, 3, "minDataInBin", 1, 1 << 30, where));
+  const uint8_t* categories = host_bytes(argument(info, 4), matrix->features, where + "categorical flags as ");
+  matrix->is_category.assign(categories, categories + matrix->features);
+  matrix->columns = std::make_shared<std::vector<BinnedColumn>>();
+  matrix->learned = std::make_shared<std::atomic<bool>>(false);
+  matrix->samples = std::make_shared<std::vector<BinnedMatrix::Sample>>(static_cast<size_t>(matrix->features));
+  return wrap_binned(info.Env(), std::move(matrix));
+}
+
+// Whole numbers from 0, or NaN.
+void to_categories(double* values, int64_t count, int64_t stride) {
+  for (int64_t i = 0; i < count; ++i) {
+    double& value = values[i * stride];
+    value = value >= 0 ? std::floor(value) : std::numeric_limits<double>::quiet_NaN();
+    if (value > kMostCategory) {
+      throw Error::range("[BinnedMatrix] expected categories to be numbers below 1048576 but received " +
+                         std::to_string(value) + "; number them from 0");
+    }
+  }
+}
+
+// Adds values[first + rows[i]·stride] of one column to its sample; all `count` rows from `first` when rows is null.
+Napi::Value binned_sample(const Info& info) {
+  const std::string where = "[BinnedMatrix] expected ";
+  const Handle matrix = binned_of(argument(info, 0), where, false);
+  const int64_t column = integer(info, 1, "column", 0, matrix->features - 1, where);
+  const int64_t first = integer(info, 3, "first", 0, int64_t{1} << 53, where);
+  const int64_t stride = integer(info, 4, "stride", 1, int64_t{1} << 32, where);
+  const int64_t count = integer(info, 5, "count", 0, kMostRows, where);
+  const Napi::Value listed = argument(info, 6);
+  const int32_t* rows = listed.IsNull() || listed.IsUndefined() ? nullptr : host_ints(listed, count, where);
+  const HostNumbers numbers = host_numbers(argument(info, 2), where);
+  int64_t last = count - 1;
+  for (int64_t i = 0; rows && i < count; ++i) {
+    if (rows[i] < 0) throw Error::range(where + "rows from 0 but received " + std::to_string(rows[i]));
+    last = i == 0 ? rows[0] : std::max<int64_t>(last, rows[i]);
+  }
+  if (count > 0 && first + last * stride >= numbers.length) {
+    throw Error::range(where + "at least " + std::to_string(first + last * stride + 1) + " values but received " +
+                       std::to_string(numbers.length));
+  }
+  BinnedMatrix::Sample& sample = (*matrix->samples)[static_cast<size_t>(column)];
+  const bool is_category = matrix->is_category[static_cast<size_t>(column)] != 0;
+  const auto append = [&](auto& to) {
+    const size_t before = to.size();
+    to.resize(before + static_cast<size_t>(count));
+    if (!rows) return copy_numbers(numbers, first, stride, count, to.data() + before);
+    for (int64_t i = 0; i < count; ++i) {
+      copy_numbers(numbers, first + rows[i] * stride, 1, 1, to.data() + before + static_cast<size_t>(i));
+    }
+  };
+  if (!is_category && numbers.fits_float() && sample.wide.empty()) {
+    append(sample.narrow);
+    return info.Env().Undefined();
+  }
+  sample.wide.insert(sample.wide.end(), sample.narrow.begin(), sample.narrow.end());
+  std::vector<float>().swap(sample.narrow);
+  append(sample.wide);
+  if (is_category) {
+    to_categories(sample.wide.data() + sample.wide.size() - static_cast<size_t>(count), count, 1);
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value binned_learn(const Info& info) {
+  const std::string where = "[BinnedMatrix] expected ";
+  const Handle matrix = binned_of(argument(info, 0), where, false);
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
+  matrix->stream->run(
+      [columns = matrix->columns, samples = matrix->samples, learned = matrix->learned, options = matrix->options,
+       is_category = matrix->is_category](HostContext& context) -> std::optional<Error> {
+        std::vector<BinnedColumn> result(is_category.size());
+        std::atomic<bool> failed = false;
+        context.workers.run(static_cast<int64_t>(is_category.size()), [&](int64_t f, int) {
+          const auto i = static_cast<size_t>(f);
+          BinnedMatrix::Sample& sample = (*samples)[i];
+          try {  // an exception must not leave a worker
+            result[i] = is_category[i]            ? learn_categories(sample.wide, options)
+                        : sample.wide.empty()     ? learn_numeric(sample.narrow, options)
+                                                  : learn_numeric(sample.wide, options);
+          } catch (const std::bad_alloc&) {
+            failed = true;
+          }
+        });
+        if (context.workers.cancelled()) return std::nullopt;
+        if (failed) throw std::bad_alloc();
+        *columns = std::move(result);
+        samples->clear();
+        learned->store(true, std::memory_order_release);
+        return std::nullopt;
+      },
+      std::move(done));
+  return promise;
+}
+
+// An empty matrix with the bins of another one.
+Napi::Value binned_like(const Info& info) {
+  const std::string where = "[BinnedMatrix] expected ";
+  const Handle like = binned_of(argument(info, 0), where, false);
+  auto matrix = std::make_shared<BinnedMatrix>(*like);
+  matrix->bins.reset();
+  matrix->rows = 0;
+  return wrap_binned(info.Env(), std::move(matrix));
+}
+
+Napi::Value binned_reserve(const Info& info) {
+  const std::string where = "[BinnedMatrix] expected ";
+  const Handle matrix = binned_of(argument(info, 0), where, false);
+  if (matrix->bins) throw Error::range(where + "to reserve once but received a second call");
+  matrix->rows = integer(info, 1, "rows", 1, kMostRows, where);
+  matrix->bins = std::make_shared<Buffer>(
+      matrix->stream, static_cast<size_t>(matrix->rows) * static_cast<size_t>(matrix->features), "BinnedMatrix");
+  return info.Env().Undefined();
+}
+
+Napi::Value binned_append(const Info& info) {
+  const std::string where = "[BinnedMatrix] expected ";
+  const Handle matrix = binned_of(argument(info, 0), where, true);
+  if (!matrix->learned->load(std::memory_order_acquire)) {
+    throw Error::range(where + "bins to be learned before rows are added but received rows");
+  }
+  const int64_t row = integer(info, 1, "row", 0, matrix->rows, where);
+  const int64_t start = integer(info, 3, "start", 0, kMostRows, where);
+  const int64_t count = integer(info, 4, "count", 0, matrix->rows - row, where);
+  struct Keep {
+    StagedRows rows;
+    std::shared_ptr<std::vector<BinnedColumn>> columns;
+    std::vector<GbrtBinColumn> list;
+  };
+  auto keep = std::make_shared<Keep>(
+      Keep{StagedRows(argument(info, 2), matrix->features, start, count, false, where), matrix->columns, {}});
+  for (int64_t f = 0; f < matrix->features; ++f) {
+    const StagedColumn& staged = keep->rows.columns()[static_cast<size_t>(f)];
+    keep->list.push_back(
+        (*matrix->columns)[static_cast<size_t>(f)].kernel_column(staged.values, staged.stride, staged.is_double));
+  }
+  GbrtBin call{};
+  call.columns = keep->list.data();
+  call.out = reinterpret_cast<uint8_t*>(matrix->bins->data()) + row * matrix->features;
+  call.rows = count;
+  call.features = matrix->features;
+  matrix->stream->submit(Kernel::gbrt_bin, call, std::move(keep));
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
+  matrix->stream->fence(std::move(done));
+  return promise;
+}
+
+Napi::Value binned_columns(const Info& info) {
+  const Napi::Env env = info.Env();
+  const std::string where = "[BinnedMatrix] expected ";
+  const Handle matrix = binned_of(argument(info, 0), where, false);
+  Napi::Array result = Napi::Array::New(env);
+  if (!matrix->learned->load(std::memory_order_acquire)) return result;
+  for (const BinnedColumn& column : *matrix->columns) {
+    const size_t count = column.bounds.size();
+    Napi::Object item = Napi::Object::New(env);
+    Napi::Float64Array bounds = Napi::Float64Array::New(env, count);
+    std::copy(column.bounds.begin(), column.bounds.end(), bounds.Data());
+    item.Set("isCategorical", column.feature.kind == GbrtKind::categorical);
+    item.Set("hasNaN", column.feature.has_nan);
+    item.Set("bins", static_cast<double>(column.feature.bins));
+    item.Set("bounds", bounds);
+    const bool is_category = !column.bin_of.empty();
+    Napi::Uint8Array bin_of = Napi::Uint8Array::New(env, is_category ? count : 0);
+    if (is_category) std::copy_n(column.bin_of.begin(), count, bin_of.Data());
+    item.Set("binOf", bin_of);
+    result.Set(result.Length(), item);
+  }
+  return result;
+}
+
+Napi::Value binned_read(const Info& info) {
+  const std::string where = "[BinnedMatrix] expected ";
+  const Handle matrix = binned_of(argument(info, 0), where, true);
+  const size_t bytes = static_cast<size_t>(matrix->rows) * static_cast<size_t>(matrix->features);
+  Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), bytes);
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, matrix->stream);
+  matrix->stream->download(array.Data(), matrix->bins->data(), bytes, std::move(done));
+  return promise;
+}
+
+Napi::Value binned_dispose(const Info& info) {
+  binned_of(argument(info, 0), "[BinnedMatrix] expected ", false)->bins.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+Napi::Value wrap_binned(Napi::Env env, std::shared_ptr<BinnedMatrix> matrix) {
+  return wrap(env, std::move(matrix), kBinnedTag);
+}
+
+std::shared_ptr<BinnedMatrix> binned_of(const Napi::Value& value, const std::string& where, bool filled) {
+  const Handle* handle = unwrap<Handle>(value, kBinnedTag);
+  if (!handle) throw Error::type(where + "a binned matrix but received " + describe(value));
+  if ((*handle)->stream->closed()) {
+    throw Error::coded("CLOSED", where + "a matrix of an open device but received one of a closed device");
+  }
+  if (filled && !(*handle)->bins) throw Error::type(where + "a matrix with rows but received an empty or freed one");
+  return *handle;
+}
+
+void register_binned_matrix(Napi::Object& exports) {
+  add_function<binned_create>(exports, "binned_create");
+  add_function<binned_sample>(exports, "binned_sample");
+  add_function<binned_learn>(exports, "binned_learn");
+  add_function<binned_like>(exports, "binned_like");
+  add_function<binned_reserve>(exports, "binned_reserve");
+  add_function<binned_append>(exports, "binned_append");
+  add_function<binned_columns>(exports, "binned_columns");
+  add_function<binned_read>(exports, "binned_read");
+  add_function<binned_dispose>(exports, "binned_dispose");
+}
+
+}  // namespace seqrisk

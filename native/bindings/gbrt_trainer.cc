@@ -1,0 +1,393 @@
+// Trainers of boosted trees: memory on a stream, fits as tasks on it.
+#include "trees/gbrt_trainer.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "bindings/args.h"
+#include "bindings/bindings.h"
+#include "bindings/environment.h"
+#include "bindings/host_array.h"
+#include "bindings/tree_handles.h"
+#include "bindings/wrap.h"
+
+namespace seqrisk {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+constexpr napi_type_tag kTrainerTag = {0x5e9715c0a51de2f5, 0xe92c40a7b8d6135f};
+constexpr double kMost = 1e300;
+
+const std::string kWhere = "[GbrtTrainer] expected ";
+
+struct Held {
+  std::shared_ptr<BinnedMatrix> matrix;
+  std::shared_ptr<Buffer> bins;  // stays when the matrix is freed
+  std::shared_ptr<GbrtTrainer> trainer;
+  std::shared_ptr<std::atomic<int>> running = std::make_shared<std::atomic<int>>(0);
+  std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
+  GbrtOptions options;
+  std::shared_ptr<Buffer> rows, nodes, weights, roles, trains, custom;
+
+  Stream& stream() const { return *matrix->stream; }
+};
+using Handle = std::shared_ptr<Held>;
+
+Napi::Value argument(const Info& info, size_t i) {
+  return i < info.Length() ? info[i] : info.Env().Undefined();
+}
+
+bool is_absent(const Napi::Value& value) {
+  return value.IsNull() || value.IsUndefined();
+}
+
+Held& trainer_of(const Napi::Value& value) {
+  const Handle* handle = unwrap<Handle>(value, kTrainerTag);
+  if (!handle) throw Error::type(kWhere + "a trainer but received " + describe(value));
+  if (!(*handle)->trainer) throw Error::type(kWhere + "a live trainer but received a freed one");
+  if ((*handle)->stream().closed()) {
+    throw Error::coded("CLOSED", kWhere + "a trainer of an open device but received one of a closed device");
+  }
+  return **handle;
+}
+
+// Reads the options in the order in which lib/ops/gbrt_trainer.ts lists them.
+class Numbers {
+ public:
+  explicit Numbers(const Napi::Value& value) {
+    if (!value.IsArray()) throw Error::type(kWhere + "a list of options but received " + describe(value));
+    list_ = value.As<Napi::Array>();
+  }
+  double number(const char* name, double low, double high) {
+    const Napi::Value value = list_.Get(next_++);
+    const double given = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+    if (given >= low && given <= high) return given;
+    throw Error::range(kWhere + name + " in [" + bound(low) + ", " + bound(high) + "] but received " + describe(value));
+  }
+  int64_t integer(const char* name, int64_t low, int64_t high) {
+    const double given = number(name, static_cast<double>(low), static_cast<double>(high));
+    if (given == std::trunc(given)) return static_cast<int64_t>(given);
+    throw Error::range(kWhere + name + " to be an integer but received " + std::to_string(given));
+  }
+
+ private:
+  static std::string bound(double value) {
+    if (value >= kMost) return "∞";
+    if (value == std::trunc(value)) return std::to_string(static_cast<int64_t>(value));
+    return std::to_string(value);
+  }
+
+  Napi::Array list_;
+  uint32_t next_ = 0;
+};
+
+GbrtOptions options_of(const Napi::Value& value) {
+  constexpr int64_t kLarge = int64_t{1} << 31;
+  Numbers numbers(value);
+  GbrtOptions o;
+  o.objective = static_cast<GbrtObjective>(numbers.integer("objective", 0, 3));
+  o.classes = numbers.integer("numClass", 1, 4096);
+  o.num_leaves = numbers.integer("numLeaves", 2, 131072);
+  o.max_depth = numbers.integer("maxDepth", -1, kLarge);
+  o.learning_rate = numbers.number("learningRate", 1e-300, kMost);
+  o.min_data_in_leaf = numbers.number("minDataInLeaf", 0, static_cast<double>(kLarge));
+  o.min_hessian = numbers.number("minSumHessianInLeaf", 0, kMost);
+  o.min_gain = numbers.number("minGainToSplit", 0, kMost);
+  o.lambda_l1 = numbers.number("lambdaL1", 0, kMost);
+  o.lambda_l2 = numbers.number("lambdaL2", 0, kMost);
+  o.bagging_fraction = numbers.number("baggingFraction", 1e-9, 1);
+  o.bagging_freq = numbers.integer("baggingFreq", 0, kLarge);
+  o.feature_fraction = numbers.number("featureFraction", 1e-9, 1);
+  o.seed = static_cast<uint64_t>(numbers.integer("seed", 0, (int64_t{1} << 53) - 1));
+  o.max_cat_threshold = numbers.integer("maxCatThreshold", 1, 255);
+  o.max_cat_to_onehot = numbers.integer("maxCatToOnehot", 1, 255);
+  o.cat_l2 = numbers.number("catL2", 0, kMost);
+  o.cat_smooth = numbers.number("catSmooth", 0, kMost);
+  o.min_data_per_group = numbers.integer("minDataPerGroup", 1, kLarge);
+  o.boost_from_average = numbers.integer("boostFromAverage", 0, 1) != 0;
+  if (o.objective == GbrtObjective::softmax ? o.classes < 2 : o.objective != GbrtObjective::custom && o.classes != 1) {
+    throw Error::range(kWhere + "numClass of at least 2 for softmax, 1 for squared and logistic, but received " +
+                       std::to_string(o.classes));
+  }
+  if (o.bagging_fraction == 1) o.bagging_freq = 0;
+  return o;
+}
+
+// Carves arrays out of one buffer, each on a boundary of 64 bytes; with a null base it only measures.
+class Carver {
+ public:
+  explicit Carver(std::byte* base) : base_(base) {}
+  template <class T>
+  void take(T*& to, int64_t count) {
+    if (base_) to = reinterpret_cast<T*>(base_ + bytes_);
+    bytes_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* base_;
+  size_t bytes_ = 0;
+};
+
+size_t carve_rows(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, GbrtMemory& memory) {
+  Carver carver(base);
+  carver.take(memory.scores, options.classes * bins.rows);
+  carver.take(memory.packed, bins.rows);
+  carver.take(memory.targets, bins.rows);
+  carver.take(memory.index, gbrt_blocks(bins.rows) * kGbrtBlockRows);
+  if (options.objective == GbrtObjective::softmax) carver.take(memory.log_sum, bins.rows);
+  return carver.bytes();
+}
+
+size_t carve_nodes(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, int workers,
+                   GbrtMemory& memory) {
+  Carver carver(base);
+  carver.take(memory.histograms, options.num_leaves * bins.features * 2 * kGbrtCells);
+  carver.take(memory.cells, GbrtCellMemory::words(bins.features) * workers);
+  carver.take(memory.scratch, 2 * kGbrtBlockRows * workers);
+  carver.take(memory.segments, options.num_leaves * gbrt_blocks(bins.rows));
+  return carver.bytes();
+}
+
+GbrtMemory memory_of(const Held& held) {
+  GbrtMemory memory;
+  const GbrtBins bins = {nullptr, held.matrix->rows, held.matrix->features};
+  carve_rows(held.rows->data(), bins, held.options, memory);
+  carve_nodes(held.nodes->data(), bins, held.options, held.stream().threads(), memory);
+  return memory;
+}
+
+Napi::Value gbrt_trainer_create(const Info& info) {
+  auto held = std::make_shared<Held>();
+  held->matrix = binned_of(argument(info, 0), kWhere, true);
+  held->bins = held->matrix->bins;
+  held->options = options_of(argument(info, 1));
+  // More leaves than rows could be told apart need no memory.
+  held->options.num_leaves = std::max<int64_t>(2, std::min(held->options.num_leaves, held->matrix->rows));
+  const GbrtBins bins = held->matrix->kernel_bins();
+  std::vector<GbrtFeature> features;
+  for (const BinnedColumn& column : *held->matrix->columns) features.push_back(column.feature);
+  const int workers = held->stream().threads();
+  held->trainer = std::make_shared<GbrtTrainer>(bins, std::move(features), held->options, workers);
+  GbrtMemory measured;
+  held->rows = std::make_shared<Buffer>(held->matrix->stream, carve_rows(nullptr, bins, held->options, measured),
+                                        "GbrtTrainer");
+  held->nodes = std::make_shared<Buffer>(
+      held->matrix->stream, carve_nodes(nullptr, bins, held->options, workers, measured), "GbrtTrainer");
+  return wrap(info.Env(), std::move(held), kTrainerTag);
+}
+
+std::shared_ptr<Buffer> buffer_for(const Held& held, std::shared_ptr<Buffer>& buffer, size_t bytes) {
+  if (!buffer) buffer = std::make_shared<Buffer>(held.matrix->stream, bytes, "GbrtTrainer");
+  return buffer;
+}
+
+template <class T>
+std::vector<T> copy_of(const T* from, int64_t count) {
+  return {from, from + count};
+}
+
+// Marks the trainer as running until the task's completion.
+Completion counted(const Held& held, Completion done) {
+  held.running->fetch_add(1);
+  return [running = held.running, done = std::move(done)](const std::optional<Error>& error) {
+    running->fetch_sub(1);
+    done(error);
+  };
+}
+
+// trainer, targets, weights or null, roles or null, scores or null
+Napi::Value gbrt_trainer_begin(const Info& info) {
+  Held& held = trainer_of(argument(info, 0));
+  const int64_t rows = held.matrix->rows;
+  const auto count = static_cast<size_t>(rows);
+  std::vector<float> targets(count);
+  if (!is_absent(argument(info, 1))) {
+    const HostNumbers given = host_numbers(argument(info, 1), kWhere + "targets as ");
+    if (given.length != rows) {
+      throw Error::range(kWhere + std::to_string(rows) + " targets but received " + std::to_string(given.length));
+    }
+    copy_numbers(given, 0, 1, rows, targets.data());
+  } else if (held.options.objective != GbrtObjective::custom) {
+    throw Error::type(kWhere + "targets but received " + describe(argument(info, 1)));
+  }
+  std::vector<float> weights;
+  if (!is_absent(argument(info, 2))) {
+    const HostNumbers given = host_numbers(argument(info, 2), kWhere + "weights as ");
+    if (given.length != rows) {
+      throw Error::range(kWhere + std::to_string(rows) + " weights but received " + std::to_string(given.length));
+    }
+    weights.resize(count);
+    copy_numbers(given, 0, 1, rows, weights.data());
+  }
+  std::vector<uint8_t> roles;
+  if (!is_absent(argument(info, 3))) {
+    roles = copy_of(host_bytes(argument(info, 3), rows, kWhere + "roles as "), rows);
+    for (const uint8_t role : roles) {
+      if (role > 2) throw Error::range(kWhere + "roles from 0 to 2 but received " + std::to_string(role));
+    }
+  }
+  std::vector<double> scores;
+  if (!is_absent(argument(info, 4))) {
+    const int64_t values = rows * held.options.classes;
+    scores = copy_of(host_doubles(argument(info, 4), values, kWhere + "scores as "), values);
+    for (const double score : scores) {
+      if (!std::isfinite(score)) throw Error::range(kWhere + "finite scores but received " + std::to_string(score));
+    }
+  }
+  GbrtMemory memory = memory_of(held);
+  if (!weights.empty()) {
+    memory.weights = reinterpret_cast<float*>(buffer_for(held, held.weights, count * 4)->data());
+  }
+  if (!roles.empty()) memory.roles = reinterpret_cast<uint8_t*>(buffer_for(held, held.roles, count)->data());
+  if (!weights.empty() || !roles.empty() || held.options.bagging_freq > 0) {
+    memory.trains = reinterpret_cast<uint8_t*>(buffer_for(held, held.trains, count)->data());
+  }
+  if (held.options.objective == GbrtObjective::custom) {
+    const size_t values = count * static_cast<size_t>(held.options.classes);
+    memory.custom_grad = reinterpret_cast<float*>(buffer_for(held, held.custom, values * 8)->data());
+    memory.custom_hess = memory.custom_grad + values;
+  }
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
+  held.stream().run(
+      [trainer = held.trainer, memory, targets = std::move(targets), weights = std::move(weights),
+       roles = std::move(roles), scores = std::move(scores)](HostContext& context) {
+        const auto put = [](auto* to, const auto& from) {
+          if (!from.empty()) std::memcpy(to, from.data(), from.size() * sizeof(from[0]));
+        };
+        put(memory.targets, targets);
+        put(memory.weights, weights);
+        put(memory.roles, roles);
+        put(memory.scores, scores);
+        return trainer->begin(memory, !scores.empty(), context);
+      },
+      counted(held, std::move(done)));
+  return promise;
+}
+
+// trainer, rounds, patience, gradients or null, Hessians or null
+Napi::Value gbrt_trainer_boost(const Info& info) {
+  Held& held = trainer_of(argument(info, 0));
+  const auto whole = [&](size_t i, const char* name, double low, double high) {
+    const Napi::Value value = argument(info, i);
+    const double given = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+    if (given >= low && given <= high && given == std::trunc(given)) return static_cast<int64_t>(given);
+    throw Error::range(kWhere + name + " to be an integer from " + std::to_string(static_cast<int64_t>(low)) +
+                       " but received " + describe(value));
+  };
+  const int64_t rounds = whole(1, "rounds", 0, 1e9);
+  const int64_t patience = whole(2, "earlyStoppingRound", 0, 1e9);
+  const int64_t values = held.matrix->rows * held.options.classes;
+  std::vector<float> grad;
+  std::vector<float> hess;
+  float* to = nullptr;
+  if (held.options.objective == GbrtObjective::custom) {
+    if (rounds != 1) throw Error::range(kWhere + "one round for each set of gradients but received another number");
+    grad = copy_of(host_floats(argument(info, 3), values, kWhere + "gradients as "), values);
+    hess = copy_of(host_floats(argument(info, 4), values, kWhere + "Hessians as "), values);
+    if (!held.custom) throw Error::type(kWhere + "begin before boost but received boost");
+    to = reinterpret_cast<float*>(held.custom->data());
+  }
+  held.stop = std::make_shared<std::atomic<bool>>(false);
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
+  held.stream().run(
+      [trainer = held.trainer, rounds, patience, stop = held.stop, grad = std::move(grad), hess = std::move(hess),
+       to](HostContext& context) {
+        if (to) {
+          std::memcpy(to, grad.data(), grad.size() * 4);
+          std::memcpy(to + grad.size(), hess.data(), hess.size() * 4);
+        }
+        return trainer->boost(rounds, patience, *stop, context);
+      },
+      counted(held, std::move(done)));
+  return promise;
+}
+
+Napi::Value gbrt_trainer_stop(const Info& info) {
+  trainer_of(argument(info, 0)).stop->store(true);
+  return info.Env().Undefined();
+}
+
+Napi::Value gbrt_trainer_rounds(const Info& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(trainer_of(argument(info, 0)).trainer->rounds()));
+}
+
+template <class Array, class T>
+Array array_of(Napi::Env env, const std::vector<T>& values) {
+  Array array = Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+Napi::Value gbrt_trainer_model(const Info& info) {
+  const Napi::Env env = info.Env();
+  const Held& held = trainer_of(argument(info, 0));
+  if (held.running->load() != 0) {
+    throw Error::coded("BUSY", kWhere + "a trainer at rest but received one that trains; await its fit");
+  }
+  const GbrtModel& model = held.trainer->model();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("bestRound", static_cast<double>(held.trainer->best_round()));
+  result.Set("losses", array_of<Napi::Float64Array>(env, held.trainer->losses()));
+  result.Set("numLeaves", array_of<Napi::Int32Array>(env, model.num_leaves));
+  result.Set("splitFeature", array_of<Napi::Int32Array>(env, model.split_feature));
+  result.Set("thresholdBin", array_of<Napi::Int32Array>(env, model.threshold_bin));
+  result.Set("decision", array_of<Napi::Uint8Array>(env, model.decision));
+  result.Set("leftChild", array_of<Napi::Int32Array>(env, model.left_child));
+  result.Set("rightChild", array_of<Napi::Int32Array>(env, model.right_child));
+  result.Set("splitGain", array_of<Napi::Float64Array>(env, model.split_gain));
+  result.Set("internalValue", array_of<Napi::Float64Array>(env, model.internal_value));
+  result.Set("internalWeight", array_of<Napi::Float64Array>(env, model.internal_weight));
+  result.Set("internalCount", array_of<Napi::Float64Array>(env, model.internal_count));
+  result.Set("leafValue", array_of<Napi::Float64Array>(env, model.leaf_value));
+  result.Set("leafWeight", array_of<Napi::Float64Array>(env, model.leaf_weight));
+  result.Set("leafCount", array_of<Napi::Float64Array>(env, model.leaf_count));
+  // Bits of the bins that go left, 32 to a word.
+  Napi::Uint32Array bits = Napi::Uint32Array::New(env, model.category_bins.size() * 2);
+  for (size_t i = 0; i < model.category_bins.size(); ++i) {
+    bits[2 * i] = static_cast<uint32_t>(model.category_bins[i]);
+    bits[2 * i + 1] = static_cast<uint32_t>(model.category_bins[i] >> 32);
+  }
+  result.Set("categoryBins", bits);
+  return result;
+}
+
+// (classes, rows)
+Napi::Value gbrt_trainer_scores(const Info& info) {
+  const Held& held = trainer_of(argument(info, 0));
+  const auto count = static_cast<size_t>(held.matrix->rows * held.options.classes);
+  const Napi::Float64Array array = Napi::Float64Array::New(info.Env(), count);
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, held.matrix->stream);
+  Napi::Float64Array target = array;
+  const GbrtMemory memory = memory_of(held);
+  held.stream().download(target.Data(), reinterpret_cast<const std::byte*>(memory.scores), count * 8, std::move(done));
+  return promise;
+}
+
+Napi::Value gbrt_trainer_dispose(const Info& info) {
+  const Handle* handle = unwrap<Handle>(argument(info, 0), kTrainerTag);
+  if (!handle) throw Error::type(kWhere + "a trainer but received " + describe(argument(info, 0)));
+  Held& held = **handle;
+  held.stop->store(true);
+  held.trainer.reset();
+  for (auto* buffer : {&held.bins, &held.rows, &held.nodes, &held.weights, &held.roles, &held.trains, &held.custom}) {
+    buffer->reset();
+  }
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void register_gbrt_trainer(Napi::Object& exports) {
+  add_function<gbrt_trainer_create>(exports, "gbrt_trainer_create");
+  add_function<gbrt_trainer_begin>(exports, "gbrt_trainer_begin");
+  add_function<gbrt_trainer_boost>(exports, "gbrt_trainer_boost");
+  add_function<gbrt_trainer_stop>(exports, "gbrt_trainer_stop");
+  add_function<gbrt_trainer_rounds>(exports, "gbrt_trainer_rounds");
+  add_function<gbrt_trainer_model>(exports, "gbrt_trainer_model");
+  add_function<gbrt_trainer_scores>(exports, "gbrt_trainer_scores");
+  add_function<gbrt_trainer_dispose>(exports, "gbrt_trainer_dispose");
+}
+
+}  // namespace seqrisk

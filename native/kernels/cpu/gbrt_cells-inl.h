@@ -1,0 +1,139 @@
+// Adding rows to a worker's histogram. Measured on a Sapphire Rapids core: 2.9 G additions a second when packed, all of
+// up to 32 features in one pass (the cells of 28 features, 57 KB, spill from L1 without harm), against 1.8 G for pairs
+// of 64-bit sums; gathered rows want the prefetch (2.1 against 1.3 G at one row in eight).
+#pragma once
+
+#include <hwy/cache_control.h>
+
+#include "kernels/cpu/variant.h"
+#include "ops/gbrt_rows.h"
+
+namespace seqrisk::SEQRISK_VARIANT {
+
+constexpr int64_t kPassFeatures = 32;
+constexpr int64_t kPrefetchRows = 16;
+
+// Rows first, first + 1, …
+struct EveryRow {
+  static constexpr bool kGathered = false;
+  int64_t first;
+  HWY_INLINE int64_t operator[](int64_t i) const { return first + i; }
+};
+
+template <class T>
+struct ListedRows {
+  static constexpr bool kGathered = true;
+  int64_t first;
+  const T* offset;
+  HWY_INLINE int64_t operator[](int64_t i) const { return first + static_cast<int64_t>(offset[i]); }
+};
+
+template <int kFeatures, class Rows>
+void add_pass(const GbrtBins& bins, int64_t feature, const int64_t* packed, const Rows& rows, int64_t count,
+              int64_t* cells) {
+  const uint8_t* column = bins.bins + feature;
+  for (int64_t i = 0; i < count; ++i) {
+    if constexpr (Rows::kGathered) {
+      const int64_t ahead = rows[i + kPrefetchRows < count ? i + kPrefetchRows : count - 1];
+      hwy::Prefetch(column + ahead * bins.features);
+      hwy::Prefetch(column + ahead * bins.features + kFeatures - 1);
+      hwy::Prefetch(packed + ahead);
+    }
+    const int64_t row = rows[i];
+    const int64_t value = packed[row];
+    const uint8_t* bin = column + row * bins.features;
+    HWY_UNROLL(32)
+    for (int f = 0; f < kFeatures; ++f) cells[f * kGbrtCells + bin[f]] += value;
+  }
+}
+
+template <class Rows>
+void add_packed(const GbrtBins& bins, const int64_t* packed, const Rows& rows, int64_t count, int64_t* cells) {
+  const int64_t passes = (bins.features + kPassFeatures - 1) / kPassFeatures;
+  for (int64_t pass = 0; pass < passes; ++pass) {
+    const int64_t feature = bins.features * pass / passes;
+    const int64_t width = bins.features * (pass + 1) / passes - feature;
+    int64_t* to = cells + feature * kGbrtCells;
+    switch (width) {
+#define SEQRISK_PASS(n)                                           \
+  case n:                                                         \
+    add_pass<n>(bins, feature, packed, rows, count, to); \
+    break;
+#define SEQRISK_PASSES(n) SEQRISK_PASS(n) SEQRISK_PASS(n + 1) SEQRISK_PASS(n + 2) SEQRISK_PASS(n + 3)
+      SEQRISK_PASSES(1)
+      SEQRISK_PASSES(5)
+      SEQRISK_PASSES(9)
+      SEQRISK_PASSES(13)
+      SEQRISK_PASSES(17)
+      SEQRISK_PASSES(21)
+      SEQRISK_PASSES(25)
+      SEQRISK_PASSES(29)
+#undef SEQRISK_PASSES
+#undef SEQRISK_PASS
+    }
+  }
+}
+
+HWY_INLINE int64_t hessian_of(int64_t packed, int shift) {
+  return packed & ((int64_t{1} << shift) - 1);
+}
+HWY_INLINE int64_t gradient_of(int64_t packed, int shift) {
+  return packed >> shift;
+}
+
+// For rows too heavy for packed cells.
+template <class Rows>
+void add_pairs(const GbrtBins& bins, const int64_t* packed, int shift, const Rows& rows, int64_t count,
+               int64_t* pairs) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t row = rows[i];
+    const int64_t g = gradient_of(packed[row], shift);
+    const int64_t h = hessian_of(packed[row], shift);
+    const uint8_t* bin = bins.bins + row * bins.features;
+    for (int64_t f = 0; f < bins.features; ++f) {
+      pairs[f * 2 * kGbrtCells + bin[f]] += g;
+      pairs[f * 2 * kGbrtCells + kGbrtCells + bin[f]] += h;
+    }
+  }
+}
+
+// Packed cells of one feature to its pairs; leaves them zero.
+HWY_INLINE void unpack_cells(int64_t* HWY_RESTRICT packed, int64_t* HWY_RESTRICT pairs, int shift) {
+  for (int64_t b = 0; b < kGbrtCells; ++b) {
+    const int64_t value = packed[b];
+    packed[b] = 0;
+    pairs[b] += gradient_of(value, shift);
+    pairs[kGbrtCells + b] += hessian_of(value, shift);
+  }
+}
+
+HWY_INLINE void flush_cells(const GbrtCells& cells, int64_t features, int shift) {
+  for (int64_t f = 0; f < features; ++f) {
+    unpack_cells(cells.packed + f * kGbrtCells, cells.pairs + f * 2 * kGbrtCells, shift);
+  }
+  cells.pending[0] = 0;
+  cells.pending[1] = 1;
+}
+
+// `weight` bounds the weight of these rows.
+template <class Rows>
+void add_rows(const GbrtBins& bins, const int64_t* packed, int shift, const Rows& rows, int64_t count, int64_t weight,
+              const GbrtCells& cells) {
+  if (count == 0) return;
+  if (weight > kGbrtMostPending) {
+    cells.pending[1] = 1;
+    return add_pairs(bins, packed, shift, rows, count, cells.pairs);
+  }
+  if (cells.pending[0] + weight > kGbrtMostPending) flush_cells(cells, bins.features, shift);
+  cells.pending[0] += weight;
+  add_packed(bins, packed, rows, count, cells.packed);
+}
+
+HWY_INLINE int64_t weight_bound(const GbrtWeights& weights, int64_t block, int64_t count) {
+  if (!weights.block_total) return count;
+  const int64_t total = weights.block_total[block];
+  const int64_t most = weights.block_most[block] * count;
+  return total < most ? total : most;
+}
+
+}  // namespace seqrisk::SEQRISK_VARIANT

@@ -1,0 +1,257 @@
+// What a fit is given: weights, targets and roles, checked and brought into fixed point; starting scores; losses.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "ops/philox.h"
+#include "runtime/thread_pool.h"
+#include "trees/fixed_point.h"
+#include "trees/gbrt_trainer.h"
+
+namespace seqrisk {
+namespace {
+
+constexpr uint32_t kBaggingStream = 0x6a9;
+constexpr double kMostUnits = static_cast<double>(kGbrtMostPending);
+constexpr double kMostTotal = 4294967296.0;  // of units; see ops/gbrt_rows.h
+
+std::string at_row(double value, int64_t row) {
+  return std::to_string(value) + " at row " + std::to_string(row);
+}
+
+}  // namespace
+
+std::optional<Error> GbrtTrainer::prepare_weights() {
+  const int64_t rows = bins_.rows;
+  float* weights = memory_.weights;
+  const uint8_t* roles = memory_.roles;
+  double most = 0;
+  double sum = 0;
+  int64_t count = 0;
+  whole_weights_ = true;
+  for (int64_t r = 0; r < rows; ++r) {
+    const bool trains = !roles || roles[r] == static_cast<uint8_t>(RowRole::train);
+    const double w = weights ? static_cast<double>(weights[r]) : 1.0;
+    if (!(w >= 0 && w < HUGE_VAL)) {
+      return Error::range("[gbrt] expected weights to be finite and at least 0 but received " + at_row(w, r));
+    }
+    if (memory_.trains) memory_.trains[r] = trains && w > 0;
+    if (!trains || w == 0) continue;
+    ++count;
+    sum += w;
+    most = std::max(most, w);
+    whole_weights_ = whole_weights_ && w == std::floor(w);
+  }
+  if (count == 0) {
+    return Error::range("[gbrt] expected at least one row that trains with a weight above 0 but received none");
+  }
+  unit_ = 1;
+  if (!whole_weights_ || most > kMostUnits) {
+    whole_weights_ = false;
+    unit_ = power_above(sum / static_cast<double>(count));
+    while (most / unit_ > kMostUnits) unit_ *= 2;
+    for (int64_t r = 0; r < rows; ++r) weights[r] = static_cast<float>(weights[r] / unit_);
+  }
+  total_count_ = whole_weights_ ? sum : static_cast<double>(count);
+  if (!weights) return std::nullopt;
+  double total = 0;
+  block_total_.assign(static_cast<size_t>(blocks_), 0);
+  block_most_.assign(static_cast<size_t>(blocks_), 0);
+  for (int64_t r = 0; r < rows; ++r) {
+    const size_t block = static_cast<size_t>(r / kGbrtBlockRows);
+    if (!memory_.trains[r]) continue;
+    const auto units = static_cast<uint32_t>(std::ceil(weights[r]));
+    block_total_[block] += units;
+    block_most_[block] = std::max(block_most_[block], units);
+    total += units;
+  }
+  if (!(total < kMostTotal)) {
+    return Error::range("[gbrt] expected weights with a sum below 2^32 times their unit but received " +
+                        std::to_string(sum) + "; divide them by a constant");
+  }
+  return std::nullopt;
+}
+
+std::optional<Error> GbrtTrainer::prepare_targets() {
+  for (int64_t r = 0; r < bins_.rows; ++r) {
+    const bool counts = !memory_.roles || memory_.roles[r] != static_cast<uint8_t>(RowRole::unused);
+    float& target = memory_.targets[r];
+    if (!counts) {
+      target = 0;
+      continue;
+    }
+    const double t = static_cast<double>(target);
+    switch (options_.objective) {
+      case GbrtObjective::squared:
+        if (!std::isfinite(t)) {
+          return Error::range("[gbrt] expected targets to be finite but received " + at_row(t, r));
+        }
+        break;
+      case GbrtObjective::logistic:
+        if (!(t >= 0 && t <= 1)) {
+          return Error::range("[gbrt] expected targets in [0, 1] but received " + at_row(t, r));
+        }
+        break;
+      case GbrtObjective::softmax:
+        if (!(t >= 0 && t < static_cast<double>(options_.classes)) || t != std::floor(t)) {
+          return Error::range("[gbrt] expected targets to be classes from 0 to " +
+                              std::to_string(options_.classes - 1) + " but received " + at_row(t, r));
+        }
+        break;
+      case GbrtObjective::custom:
+        break;
+    }
+  }
+  return std::nullopt;
+}
+
+// Bounds of this round's gradients; there is one round for each set of them.
+std::optional<Error> GbrtTrainer::prepare_custom() {
+  most_residual_ = most_hessian_ = 0;
+  for (int64_t i = 0; i < options_.classes * bins_.rows; ++i) {
+    const int64_t r = i % bins_.rows;
+    if (memory_.trains && !memory_.trains[r]) {
+      memory_.custom_grad[i] = memory_.custom_hess[i] = 0;
+      continue;
+    }
+    const double g = std::fabs(static_cast<double>(memory_.custom_grad[i]));
+    const double h = static_cast<double>(memory_.custom_hess[i]);
+    if (!(g < HUGE_VAL) || !(h >= 0 && h < HUGE_VAL)) {
+      return Error::range("[gbrt] expected finite gradients, and Hessians of at least 0, but received " +
+                          std::to_string(memory_.custom_grad[i]) + " and " + at_row(h, r));
+    }
+    most_residual_ = std::max(most_residual_, g);
+    most_hessian_ = std::max(most_hessian_, h);
+  }
+  return std::nullopt;
+}
+
+// Weighted mean over the rows that train; of the indicator of a class for softmax. Sums of integers: the order of rows
+// does not matter.
+double GbrtTrainer::target_mean(int64_t cls) const {
+  const bool is_softmax = options_.objective == GbrtObjective::softmax;
+  double most = 1;
+  for (int64_t r = 0; r < bins_.rows; ++r) {
+    if (!memory_.trains || memory_.trains[r]) most = std::max(most, std::fabs(static_cast<double>(memory_.targets[r])));
+  }
+  const double scale = is_softmax ? 1048576.0 : 1048576.0 / power_above(most);
+  // 2^21 a target and 2^10 for fractions of a unit, times 2^32 units, stay within 2^63.
+  constexpr double kFractions = 1024.0;
+  int64_t sum = 0;
+  int64_t total = 0;
+  for (int64_t r = 0; r < bins_.rows; ++r) {
+    if (memory_.trains && !memory_.trains[r]) continue;
+    const double w = memory_.weights ? static_cast<double>(memory_.weights[r]) : 1.0;
+    const double t = static_cast<double>(memory_.targets[r]);
+    const double value = is_softmax ? (static_cast<int64_t>(t) == cls ? 1.0 : 0.0) : t;
+    if (whole_weights_) {
+      sum += std::llrint(value * scale) * static_cast<int64_t>(w);
+      total += static_cast<int64_t>(w);
+    } else {
+      sum += std::llrint(value * scale * w);
+      total += std::llrint(w * kFractions);
+    }
+  }
+  const double units = whole_weights_ ? static_cast<double>(total) : static_cast<double>(total) / kFractions;
+  return units > 0 ? static_cast<double>(sum) / scale / units : 0;
+}
+
+void GbrtTrainer::start_scores(HostContext& context) {
+  constexpr double kLeast = 1e-15;
+  for (int64_t k = 0; k < options_.classes; ++k) {
+    double start = 0;
+    if (options_.boost_from_average && options_.objective != GbrtObjective::custom) {
+      const double mean = target_mean(k);
+      switch (options_.objective) {
+        case GbrtObjective::logistic: {
+          const double p = std::clamp(mean, kLeast, 1 - kLeast);
+          start = std::log(p / (1 - p));
+          break;
+        }
+        case GbrtObjective::softmax:
+          start = std::log(std::max(mean, kLeast));
+          break;
+        default:
+          start = mean;
+      }
+    }
+    init_[static_cast<size_t>(k)] = start;
+    double* scores = memory_.scores + k * bins_.rows;
+    context.workers.run(blocks_, [&](int64_t block, int) {
+      const int64_t end = std::min(bins_.rows, (block + 1) * kGbrtBlockRows);
+      for (int64_t r = block * kGbrtBlockRows; r < end; ++r) scores[r] = start;
+    });
+  }
+}
+
+// Draws the rows of a bag anew.
+void GbrtTrainer::bag(HostContext& context) {
+  const double limit = options_.bagging_fraction;
+  const auto draw = static_cast<uint64_t>(rounds_.load() / options_.bagging_freq);
+  std::vector<int64_t>& counts = block_weight_;
+  context.workers.run(blocks_, [&](int64_t block, int) {
+    int64_t count = 0;
+    const int64_t end = std::min(bins_.rows, (block + 1) * kGbrtBlockRows);
+    for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
+      const bool candidate = (!memory_.roles || memory_.roles[r] == static_cast<uint8_t>(RowRole::train)) &&
+                             (!memory_.weights || memory_.weights[r] > 0);
+      const PhiloxBlock random = philox4x32({{static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), kBaggingStream,
+                                              static_cast<uint32_t>(draw)}},
+                                            options_.seed);
+      const bool chosen = candidate && static_cast<double>(random.word[0]) * 0x1p-32 < limit;
+      memory_.trains[r] = chosen;
+      if (chosen) count += whole_weights_ && memory_.weights ? static_cast<int64_t>(memory_.weights[r]) : 1;
+    }
+    counts[static_cast<size_t>(block)] = count;
+  });
+  int64_t total = 0;
+  for (const int64_t count : counts) total += count;
+  bag_count_ = static_cast<double>(total);
+}
+
+// Mean loss over the validating rows: squared error, log loss, or the softmax's. Added up block by block.
+double GbrtTrainer::validation_loss(HostContext& context) {
+  block_loss_.assign(static_cast<size_t>(blocks_), 0);
+  block_loss_weight_.assign(static_cast<size_t>(blocks_), 0);
+  const int64_t rows = bins_.rows;
+  context.workers.run(blocks_, [&](int64_t block, int) {
+    double loss = 0;
+    double weight = 0;
+    const int64_t end = std::min(rows, (block + 1) * kGbrtBlockRows);
+    for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
+      if (!memory_.roles || memory_.roles[r] != static_cast<uint8_t>(RowRole::validate)) continue;
+      const double w = memory_.weights ? static_cast<double>(memory_.weights[r]) : 1.0;
+      const double s = memory_.scores[r];
+      const double t = static_cast<double>(memory_.targets[r]);
+      double own = 0;
+      switch (options_.objective) {
+        case GbrtObjective::logistic:
+          own = std::max(s, 0.0) + std::log1p(std::exp(-std::fabs(s))) - t * s;
+          break;
+        case GbrtObjective::softmax: {
+          double most = s;
+          for (int64_t k = 1; k < options_.classes; ++k) most = std::max(most, memory_.scores[k * rows + r]);
+          double sum = 0;
+          for (int64_t k = 0; k < options_.classes; ++k) sum += std::exp(memory_.scores[k * rows + r] - most);
+          own = most + std::log(sum) - memory_.scores[static_cast<int64_t>(t) * rows + r];
+          break;
+        }
+        default:
+          own = (s - t) * (s - t);
+      }
+      loss += own * w;
+      weight += w;
+    }
+    block_loss_[static_cast<size_t>(block)] = loss;
+    block_loss_weight_[static_cast<size_t>(block)] = weight;
+  });
+  double loss = 0;
+  double weight = 0;
+  for (size_t b = 0; b < block_loss_.size(); ++b) {
+    loss += block_loss_[b];
+    weight += block_loss_weight_[b];
+  }
+  return loss / weight;
+}
+
+}  // namespace seqrisk

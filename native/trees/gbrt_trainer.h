@@ -1,0 +1,138 @@
+// Gradient boosted regression trees (Friedman 2001) by histograms: the training loop over the tree kernels. Holds no
+// memory of its own that grows with the rows; a refit reuses all of it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "ops/gbrt_tree.h"
+#include "runtime/error.h"
+#include "runtime/stream.h"
+#include "trees/gbrt_model.h"
+
+namespace seqrisk {
+
+struct GbrtOptions {
+  GbrtObjective objective = GbrtObjective::squared;
+  int64_t classes = 1;
+  int64_t num_leaves = 31;
+  int64_t max_depth = -1;
+  double learning_rate = 0.1;
+  double min_data_in_leaf = 20;
+  double min_hessian = 1e-3;
+  double min_gain = 0;
+  double lambda_l1 = 0;
+  double lambda_l2 = 0;
+  double bagging_fraction = 1;
+  int64_t bagging_freq = 0;
+  double feature_fraction = 1;
+  uint64_t seed = 0;
+  int64_t max_cat_threshold = 32;
+  int64_t max_cat_to_onehot = 4;
+  double cat_l2 = 10;
+  double cat_smooth = 10;
+  int64_t min_data_per_group = 100;
+  bool boost_from_average = true;
+};
+
+enum class RowRole : uint8_t { unused = 0, train = 1, validate = 2 };
+
+// Memory of the stream, sized by gbrt_row_bytes and gbrt_node_bytes.
+struct GbrtMemory {
+  double* scores = nullptr;        // (classes, rows)
+  int64_t* packed = nullptr;       // (rows)
+  float* targets = nullptr;        // (rows)
+  uint16_t* index = nullptr;       // (blocks·kGbrtBlockRows)
+  double* log_sum = nullptr;       // (rows) softmax
+  float* weights = nullptr;        // (rows) or null
+  uint8_t* roles = nullptr;        // (rows) or null
+  uint8_t* trains = nullptr;       // (rows) or null
+  float* custom_grad = nullptr;    // (classes, rows) or null
+  float* custom_hess = nullptr;    // (classes, rows) or null
+  int64_t* histograms = nullptr;   // (num_leaves, features, 2, kGbrtCells)
+  int64_t* cells = nullptr;        // (workers, GbrtCellMemory::words)
+  uint16_t* scratch = nullptr;     // (workers, 2·kGbrtBlockRows)
+  GbrtSegment* segments = nullptr; // (num_leaves, blocks)
+};
+
+class GbrtTrainer {
+ public:
+  GbrtTrainer(const GbrtBins& bins, std::vector<GbrtFeature> features, const GbrtOptions& options, int workers);
+
+  // Checks targets, weights and roles, and starts from the average or from the scores that memory holds.
+  std::optional<Error> begin(const GbrtMemory& memory, bool scores_given, HostContext& context);
+  // Adds up to `rounds` rounds. Stops early after `patience` rounds without a better loss on the validating rows (0:
+  // never), when no split is left, or when `stop` is set.
+  std::optional<Error> boost(int64_t rounds, int64_t patience, const std::atomic<bool>& stop, HostContext& context);
+
+  const GbrtModel& model() const { return model_; }
+  int64_t rounds() const { return rounds_.load(std::memory_order_relaxed); }
+  int64_t best_round() const { return best_round_; }
+  const std::vector<double>& losses() const { return losses_; }
+
+ private:
+  struct Leaf {
+    GbrtNode node;
+    GbrtSplit split;
+    double l2;
+    int64_t depth;
+    int64_t parent;  // internal node, −1 for the root
+    bool is_left;
+    int64_t slot;    // of its histogram
+  };
+
+  std::optional<Error> prepare_weights();
+  std::optional<Error> prepare_targets();
+  std::optional<Error> prepare_custom();
+  void start_scores(HostContext& context);
+  void bag(HostContext& context);
+  void choose_features();
+  bool grow(int64_t cls, HostContext& context);
+  void split_leaf(int64_t at, HostContext& context);
+  bool may_split(const Leaf& leaf) const;
+  double leaf_value(const Leaf& leaf) const;
+  void flush_scores(HostContext& context);
+  GbrtGradient gradient_call(int64_t cls);
+  double validation_loss(HostContext& context);
+  double target_mean(int64_t cls) const;
+
+  GbrtBins bins_;
+  std::vector<GbrtFeature> features_;
+  GbrtOptions options_;
+  int64_t blocks_;
+  GbrtMemory memory_;
+  GbrtCellMemory cells_;
+  GbrtFormat format_{};
+  GbrtSearch search_{};
+  bool constant_hessian_ = false;
+  bool whole_weights_ = true;
+  double unit_ = 1;          // of weights
+  double total_count_ = 0;   // of the rows that train: Σ of whole weights, or their number
+  double bag_count_ = 0;
+  double most_residual_ = 0;  // bounds of the next gradients
+  double most_hessian_ = 0;   // custom ones
+  bool is_identity_ = true;
+  double g_scale_ = 1;
+  double h_scale_ = 1;
+
+  std::vector<uint32_t> block_total_, block_most_;
+  std::vector<double> block_residual_;
+  std::vector<int64_t> block_weight_;
+  std::vector<double> block_loss_, block_loss_weight_;
+  std::vector<uint8_t> usable_;
+  std::vector<Leaf> leaves_;
+  std::vector<double> values_;  // of the last tree's leaves
+  std::vector<GbrtSplit> fresh_splits_, sibling_splits_;
+  std::vector<double> init_;
+  int64_t pending_class_ = -1;  // whose scores still lack the last tree
+
+  GbrtModel model_;
+  std::atomic<int64_t> rounds_{0};
+  int64_t best_round_ = 0;
+  double best_loss_ = 0;
+  std::vector<double> losses_;
+};
+
+}  // namespace seqrisk
