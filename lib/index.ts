@@ -4,10 +4,18 @@ export { type EncoderConfig, transformerConfig } from './encoder/config.js'
 export { concatVectors, type EncodeOptions as EncoderCallOptions, Encoder } from './encoder/encoder.js'
 export { loadEncoder, saveEncoder } from './encoder/model_files.js'
 export * from './events/index.js'
+export { fromLightgbm, loadLightgbm, saveLightgbm, toLightgbm } from './export/lightgbm.js'
 export { exportEncoder } from './export/onnx.js'
 export type { EpochRow, TermSummary } from './pretrain/log.js'
 export type { PretrainOptions, ProxyTask, TrainProgress } from './pretrain/options.js'
 export { type Pretrained, pretrain } from './pretrain/pretrain.js'
+export {
+  type BinnedColumn,
+  BinnedMatrix,
+  type BinnedMatrixOptions,
+  type NumberArray,
+  type TableData,
+} from './runtime/binned_matrix.js'
 export { Device, type DeviceKind, type DeviceOptions, variants } from './runtime/device.js'
 export { AdamW } from './runtime/optimizer.js'
 export { Parameter, Tape } from './runtime/tape.js'
@@ -15,4 +23,13 @@ export { keep, Offsets, scope, Tensor, unscoped } from './runtime/tensor.js'
 export { aggregate } from './transfer/aggregate.js'
 export { type ProbeOptions, type ProbeResult, probe } from './transfer/probe.js'
 export { type LabelTable, pickLabel } from './transfer/tables.js'
+export {
+  type CustomObjective,
+  type FitInput,
+  type GbrtFit,
+  type GbrtOptions,
+  GbrtTrainer,
+  type Objective,
+} from './trees/gbrt.js'
+export { GbrtModel, type ModelInfo, type PredictOptions, type Trees } from './trees/model.js'
 export { SeqriskError } from './util/errors.js'

@@ -23,14 +23,6 @@ export function gbrtHistogram(
 ): Tensor<'int32'> {
   const { device } = packed
   const out = Tensor.empty(device, 'int32', [matrix.features, 2, HISTOGRAM_CELLS, 2])
-  binding.gbrt_histogram(
-    device.handle,
-    matrix.handle,
-    packed.handle,
-    rowIndex?.handle,
-    shift,
-    mostWeight,
-    out.handle,
-  )
+  binding.gbrt_histogram(device.handle, matrix.handle, packed.handle, rowIndex?.handle, shift, mostWeight, out.handle)
   return out
 }

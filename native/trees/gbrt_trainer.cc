@@ -154,7 +154,7 @@ bool GbrtTrainer::may_split(const Leaf& leaf) const {
 double GbrtTrainer::leaf_value(const Leaf& leaf) const {
   const double g = static_cast<double>(leaf.node.g) * search_.g_unit;
   const double h = static_cast<double>(leaf.node.h) * search_.h_unit + leaf.l2;
-  return h > 0 ? -shrunk(g, options_.lambda_l1) / h : 0;
+  return h > 0 ? -shrunk(g, options_.lambda_l1) / h + 0.0 : 0;  // no −0, which a file may not keep
 }
 
 namespace {

@@ -1,0 +1,147 @@
+import { describe, expect, it } from 'vitest'
+import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
+import { everyVariant, openDevice } from '../support/devices.js'
+import { TestRandom } from '../support/random.js'
+
+const NONE = Number.NaN
+
+/** The rule in plain words: bounds below the value; NaN behind them; a category's own bin. */
+function binOf(column: BinnedMatrix['columns'][number], value: number): number {
+  if (column.isCategorical) {
+    const at = value >= 0 ? column.bounds.indexOf(Math.trunc(value)) : -1
+    return at < 0 ? 0 : column.binOf[at]
+  }
+  if (Number.isNaN(value) && column.hasNaN) return column.bins
+  const number = Number.isNaN(value) ? 0 : value
+  let bin = 0
+  while (bin < column.bins - 1 && column.bounds[bin] < number) bin++
+  return bin
+}
+
+describe('BinnedMatrix', () => {
+  describe.each(everyVariant())('%s', (_, device) => {
+    it('bins every value as its bounds say', async () => {
+      const random = new TestRandom(4)
+      const rows = 3001
+      const columns = {
+        normal: Float32Array.from({ length: rows }, () => random.normal()),
+        wide: Float64Array.from({ length: rows }, () => random.normal() * 1e-12 + 1),
+        few: Int8Array.from({ length: rows }, () => random.integer(-3, 3)),
+        holes: Float32Array.from({ length: rows }, (_, i) => (i % 7 ? random.next() : NONE)),
+        skewed: Int32Array.from({ length: rows }, () => Math.floor(random.next() ** 8 * 1e6)),
+        kind: Uint16Array.from({ length: rows }, () => random.integer(0, 9) ** 2),
+        constant: new Float64Array(rows).fill(-5),
+        nothing: new Float32Array(rows).fill(NONE),
+        extremes: Float32Array.from({ length: rows }, (_, i) => [-Infinity, Infinity, 1e38, -0, 0, 3, NONE][i % 7]),
+      }
+      const matrix = await BinnedMatrix.from(device, { columns }, { categorical: ['kind'] })
+      const bins = await matrix.read()
+      const values = Object.values(columns)
+      for (let f = 0; f < values.length; f++) {
+        for (let r = 0; r < rows; r++) {
+          const want = binOf(matrix.columns[f], values[f][r])
+          if (bins[r * values.length + f] !== want) {
+            throw new Error(
+              `${matrix.names[f]}[${r}] = ${values[f][r]}: bin ${bins[r * values.length + f]} not ${want}`,
+            )
+          }
+        }
+      }
+      const [normal, wide, few, holes, skewed, kind, constant, nothing, extremes] = matrix.columns
+      expect([normal.bins, wide.bins, few.bins, holes.bins]).toEqual([255, 255, 7, 254])
+      expect(skewed.bins).toBeGreaterThan(100)
+      expect([...few.bounds]).toEqual([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 1e300])
+      expect([kind.bins, constant.bins, nothing.bins]).toEqual([11, 1, 0])
+      expect([...extremes.bounds.subarray(-2)]).toEqual([1e300, Infinity])
+      expect(extremes.hasNaN && nothing.hasNaN && holes.hasNaN && !normal.hasNaN).toBe(true)
+    })
+
+    it('takes rows and columns of any number type alike', async () => {
+      const random = new TestRandom(8)
+      const values = Float32Array.from({ length: 700 * 3 }, () => random.integer(0, 200))
+      const columns = [0, 1, 2].map(f => Float64Array.from({ length: 700 }, (_, r) => values[r * 3 + f]))
+      const a = await BinnedMatrix.from(device, { values, features: 3 })
+      const b = await BinnedMatrix.from(device, { columns })
+      const c = await BinnedMatrix.from(device, { columns: columns.map(column => Uint8Array.from(column)) })
+      const want = await a.read()
+      expect(await b.read()).toEqual(want)
+      expect(await c.read()).toEqual(want)
+      expect(await (await a.like({ columns })).read()).toEqual(want)
+    })
+  })
+
+  it('cuts into bins of nearly equal counts', async () => {
+    const random = new TestRandom(6)
+    const column = Float64Array.from({ length: 50_000 }, () => random.normal())
+    const matrix = await BinnedMatrix.from(openDevice(), { columns: [column] }, { maxBin: 100 })
+    const counts = new Int32Array(256)
+    for (const bin of await matrix.read()) counts[bin]++
+    const used = counts.filter(count => count > 0)
+    expect(used.length).toBe(100)
+    expect(Math.min(...used)).toBeGreaterThan(450)
+    expect(Math.max(...used)).toBeLessThan(550)
+  })
+
+  it('learns from a sample the same bins for the same seed, and bins all rows', async () => {
+    const random = new TestRandom(7)
+    const columns = [Float32Array.from({ length: 5000 }, () => random.normal())]
+    const device = openDevice()
+    const options = { sampleRows: 500, seed: 3 }
+    const a = await BinnedMatrix.from(device, { columns }, options)
+    const b = await BinnedMatrix.from(device, { columns }, options)
+    const c = await BinnedMatrix.from(device, { columns }, { ...options, seed: 4 })
+    expect(b.columns).toEqual(a.columns)
+    expect(c.columns).not.toEqual(a.columns)
+    expect(await b.read()).toEqual(await a.read())
+    expect(a.columns[0].bins).toBeGreaterThan(100)
+  })
+
+  it('does not depend on the number of threads, nor on the order of rows', async () => {
+    const random = new TestRandom(9)
+    const column = Float32Array.from({ length: 9000 }, () => random.normal())
+    const one = await BinnedMatrix.from(openDevice({ threads: 1 }), { columns: [column] })
+    const two = await BinnedMatrix.from(openDevice({ threads: 2 }), { columns: [column.slice().reverse()] })
+    expect(two.columns).toEqual(one.columns)
+    expect(await two.read()).toEqual((await one.read()).reverse())
+  })
+
+  it('keeps the most frequent categories where there are more than bins', async () => {
+    const codes = Int32Array.from({ length: 3000 }, (_, i) => (i < 1000 ? i : 5000 + (i % 4)))
+    const options = { categorical: [0], maxBin: 20 }
+    const matrix = await BinnedMatrix.from(openDevice(), { columns: [codes] }, options)
+    expect(matrix.columns[0].bins).toBe(20)
+    expect([...matrix.columns[0].bounds.subarray(-4)]).toEqual([5000, 5001, 5002, 5003])
+    // Unknown ones share bin 0, as NaN and negative codes do.
+    const other = await matrix.like({ columns: [Float64Array.of(999, NONE, -1, 5001.5)] })
+    expect([...(await other.read())].map((bin, i) => (i < 3 ? bin === 0 : bin > 0))).toEqual([true, true, true, true])
+  })
+
+  it('gives back its memory', async () => {
+    const device = openDevice({ guard: false })
+    const before = device.info().liveBytes
+    const matrix = await BinnedMatrix.from(device, { columns: [new Float32Array(5000)] })
+    expect(device.info().liveBytes).toBeGreaterThan(before)
+    matrix.dispose()
+    expect(device.info().liveBytes).toBe(before)
+    expect(() => matrix.read()).toThrow(/freed/)
+  })
+
+  it('refuses wrong input', async () => {
+    const device = openDevice()
+    const refuse = (data: unknown, error: unknown, options = {}) =>
+      expect(BinnedMatrix.from(device, data as never, options)).rejects.toThrow(error as never)
+    await refuse({ columns: [] }, RangeError)
+    await refuse({ columns: [new Float32Array(0)] }, /at least one row/)
+    await refuse({ columns: { a: new Float32Array(2), b: new Float32Array(3) } }, /columns of 2 rows but received 3/)
+    await refuse({ values: new Float32Array(7), features: 2 }, RangeError)
+    await refuse({ columns: [['a']] }, TypeError)
+    await refuse({ columns: [new BigInt64Array(2)] }, /bigints/)
+    await refuse({ columns: [new Float32Array(new SharedArrayBuffer(8))] }, /shared memory/)
+    await refuse({ columns: [new Float32Array(2)] }, /'maxBin'/, { maxBins: 3 })
+    await refuse({ columns: [new Float32Array(2)] }, RangeError, { maxBin: 256 })
+    await refuse({ columns: [new Float32Array(2)] }, RangeError, { categorical: ['b'] })
+    await refuse({ columns: [Float64Array.of(2 ** 20)] }, /categories/, { categorical: [0] })
+    const aborted = AbortSignal.abort()
+    await refuse({ columns: [new Float32Array(2000)] }, /abort/, { signal: aborted })
+  })
+})

@@ -1,0 +1,336 @@
+import { describe, expect, it } from 'vitest'
+import { toLightgbm } from '../../lib/export/lightgbm.js'
+import { auc } from '../../lib/report/metrics.js'
+import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
+import type { Device } from '../../lib/runtime/device.js'
+import { type FitInput, type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
+import { expectClose } from '../support/close.js'
+import { everyVariant, openDevice } from '../support/devices.js'
+import { TestRandom } from '../support/random.js'
+import { permutation, smallTable, takeRows } from '../support/tables.js'
+
+type Columns = readonly (Float32Array | Float64Array | Int32Array)[]
+
+async function train(
+  device: Device,
+  columns: Columns,
+  input: FitInput,
+  options: GbrtOptions = {},
+  categorical: number[] = [],
+) {
+  const matrix = await BinnedMatrix.from(device, { columns }, { categorical })
+  const trainer = new GbrtTrainer(matrix, { numIterations: 12, numLeaves: 15, ...options })
+  const fit = await trainer.fit(input)
+  const scores = await trainer.scores()
+  trainer.dispose()
+  matrix.dispose()
+  return { ...fit, scores, text: toLightgbm(fit.model) }
+}
+
+const kept = (length: number, test: (i: number) => boolean) => Int32Array.from(Array(length).keys()).filter(test)
+
+describe('boosted trees', () => {
+  const { columns, labels } = smallTable(6000)
+  const soft = Float32Array.from(labels, (label, r) => Math.min(1, Math.max(0, 0.8 * label + 0.1 * columns[3][r])))
+  const classes = Float32Array.from(labels, (label, r) => label + (columns[4][r] > 0.5 ? 1 : 0))
+
+  describe('the model is the same', () => {
+    const cases: [string, Float32Array, GbrtOptions][] = [
+      ['squared', soft, { objective: 'squared' }],
+      ['logistic', labels, { objective: 'logistic' }],
+      ['soft targets', soft, { objective: 'logistic', baggingFraction: 0.6, baggingFreq: 2, featureFraction: 0.5 }],
+      ['softmax', classes, { objective: 'softmax', numClass: 3, numIterations: 5 }],
+      ['L1 and L2', labels, { objective: 'logistic', lambdaL1: 3, lambdaL2: 2, maxDepth: 3, minGainToSplit: 0.5 }],
+    ]
+    it.each(cases)('for every variant and number of threads: %s', async (_, targets, options) => {
+      const texts: string[] = []
+      for (const [variant, device] of everyVariant({ threads: 1 })) {
+        texts.push((await train(device, columns, { targets }, options)).text)
+        texts.push((await train(openDevice({ variant, threads: 2 }), columns, { targets }, options)).text)
+        texts.push((await train(openDevice({ variant, threads: 3 }), columns, { targets }, options)).text)
+      }
+      expect(texts.length).toBeGreaterThan(2)
+      for (const text of texts) expect(text).toBe(texts[0])
+    })
+
+    it.each(cases.filter(([, , options]) => !options.baggingFreq))(
+      'for permuted rows: %s',
+      async (_, targets, options) => {
+        const device = openDevice()
+        const order = permutation(6000, 5)
+        const straight = await train(device, columns, { targets }, options)
+        const mixed = await train(
+          device,
+          columns.map(column => takeRows(column, order)),
+          { targets: takeRows(targets, order) },
+          options,
+        )
+        expect(mixed.text).toBe(straight.text)
+      },
+    )
+
+    it.each(cases.filter(([, , options]) => !options.baggingFreq))(
+      'for k copies and weight k: %s',
+      async (_, targets, options) => {
+        const device = openDevice()
+        const random = new TestRandom(3)
+        const weights = Float32Array.from({ length: 6000 }, (_, r) => (r === 17 ? 700 : random.integer(0, 3)))
+        const copies: number[] = []
+        for (let r = 0; r < 6000; r++) for (let k = 0; k < weights[r]; k++) copies.push(r)
+        // The same bins for both: they do not know of weights.
+        const matrix = await BinnedMatrix.from(device, { columns })
+        const copied = await matrix.like({ columns: columns.map(column => takeRows(column, copies)) })
+        const settings = { numIterations: 8, ...options }
+        const a = await new GbrtTrainer(matrix, settings).fit({ targets, weights })
+        const b = await new GbrtTrainer(copied, settings).fit({ targets: takeRows(targets, copies) })
+        expect(toLightgbm(a.model)).toBe(toLightgbm(b.model))
+        expect(a.model.trees.numLeaves[0]).toBeGreaterThan(5)
+      },
+    )
+  })
+
+  it.each([
+    ['squared', soft],
+    ['logistic', labels],
+    ['softmax', classes],
+  ] as const)('scores after a fit are the predictions: %s', async (objective, targets) => {
+    const device = openDevice()
+    const numClass = objective === 'softmax' ? 3 : 1
+    const { model, scores } = await train(device, columns, { targets }, { objective, numClass })
+    const raw = await model.predict(device, { columns }, { raw: true })
+    expect(raw.length).toBe(6000 * numClass)
+    for (let r = 0; r < 6000; r++) {
+      for (let k = 0; k < numClass; k++) {
+        if (raw[r * numClass + k] !== scores[k * 6000 + r]) throw new Error(`row ${r}: ${raw[r]} not ${scores[r]}`)
+      }
+    }
+    const row = columns.map(column => column[9])
+    expect([...model.predictRow(row, { raw: true })]).toEqual([...raw.subarray(9 * numClass, 10 * numClass)])
+    const shares = model.predictRow(row)
+    if (objective === 'softmax') expect(shares.reduce((a, b) => a + b)).toBeCloseTo(1, 12)
+    if (objective === 'logistic') expect(shares[0]).toBeCloseTo(1 / (1 + Math.exp(-raw[9])), 14)
+  })
+
+  it('finds the label, and fits better with more rounds', async () => {
+    const device = openDevice()
+    const test = smallTable(6000, 5, 2)
+    const { model } = await train(device, columns, { targets: labels }, { numIterations: 60 })
+    const some = await model.predict(device, { columns: test.columns }, { iterations: 2 })
+    const all = await model.predict(device, { columns: test.columns })
+    expect(auc(all, test.labels)).toBeGreaterThan(auc(some, test.labels) + 0.01)
+    // The label is a noisy threshold on two columns; knowing the score without its noise gives about 0.85.
+    expect(auc(all, test.labels)).toBeGreaterThan(0.81)
+    const importance = model.importance('gain')
+    expect(importance[0] + importance[1]).toBeGreaterThan(importance[2] + importance[3] + importance[4])
+  })
+
+  it('a row that does not train changes nothing', async () => {
+    const device = openDevice()
+    const rows = kept(6000, r => r % 3 !== 0)
+    const matrix = await BinnedMatrix.from(device, { columns })
+    const part = await matrix.like({ columns: columns.map(column => takeRows(column, rows)) })
+    const mask = Uint8Array.from({ length: 6000 }, (_, r) => (r % 3 ? 1 : 0))
+    // Targets of rows that do not train may be anything.
+    const targets = labels.map((label, r) => (r % 3 ? label : Number.NaN))
+    const weights = Float32Array.from(mask)
+    const want = toLightgbm((await new GbrtTrainer(part).fit({ targets: takeRows(labels, rows) })).model)
+    const trainer = new GbrtTrainer(matrix)
+    expect(toLightgbm((await trainer.fit({ targets, mask })).model)).toBe(want)
+    // The others have scores all the same.
+    const { model } = await trainer.fit({ targets: labels, weights })
+    expect(toLightgbm(model)).toBe(want)
+    expect(await model.predict(device, { columns }, { raw: true })).toEqual(await trainer.scores())
+  })
+
+  it('refits on the same bins as a fresh trainer would, in the same memory', async () => {
+    const device = openDevice({ guard: false })
+    const matrix = await BinnedMatrix.from(device, { columns })
+    const trainer = new GbrtTrainer(matrix, { numIterations: 3 })
+    const first = toLightgbm((await trainer.fit({ targets: labels })).model)
+    const weights = Float32Array.from(labels, label => 1 + label)
+    await trainer.fit({ targets: soft, weights })
+    const { liveBytes, peakBytes } = device.info()
+    for (let i = 0; i < 20; i++) await trainer.fit({ targets: soft, weights })
+    expect(toLightgbm((await trainer.fit({ targets: labels })).model)).toBe(first)
+    expect(device.info()).toMatchObject({ liveBytes, peakBytes })
+  })
+
+  it('stops early on validation rows, and says their loss', async () => {
+    const device = openDevice()
+    const validation = Uint8Array.from({ length: 6000 }, (_, r) => (r % 2 ? 1 : 0))
+    const options = { numIterations: 400, learningRate: 0.3, earlyStoppingRound: 5 }
+    const { model, losses, rounds, scores } = await train(device, columns, { targets: labels, validation }, options)
+    expect(losses.length).toBe(rounds + 5)
+    expect(Math.min(...losses)).toBe(losses[rounds - 1])
+    expect(model.iterations).toBe(rounds)
+    let loss = 0
+    for (let r = 1; r < 6000; r += 2) loss += Math.log(1 + Math.exp(labels[r] ? -scores[r] : scores[r]))
+    expect(losses.at(-1)).toBeCloseTo(loss / 3000, 10)
+  })
+
+  it('custom gradients of the squared loss give the trees of the squared loss', async () => {
+    const device = openDevice()
+    const matrix = await BinnedMatrix.from(device, { columns })
+    const options = { numIterations: 6, boostFromAverage: false }
+    const want = await new GbrtTrainer(matrix, { ...options, objective: 'squared' }).fit({ targets: soft })
+    const got = await new GbrtTrainer(matrix, { ...options, objective: 'custom' }).fit({
+      custom(scores, gradients, hessians) {
+        for (let r = 0; r < scores.length; r++) gradients[r] = scores[r] - soft[r]
+        hessians.fill(1)
+      },
+    })
+    expect(got.model.trees.splitFeature).toEqual(want.model.trees.splitFeature)
+    expect(got.model.trees.threshold).toEqual(want.model.trees.threshold)
+    // 20 bits for a gradient instead of 30.
+    expectClose(got.model.trees.leafValue, want.model.trees.leafValue, { absolute: 4e-6 })
+  })
+
+  it('starts from given scores', async () => {
+    const device = openDevice()
+    const matrix = await BinnedMatrix.from(device, { columns })
+    const trainer = new GbrtTrainer(matrix, { numIterations: 4 })
+    const first = await trainer.fit({ targets: labels })
+    const more = await trainer.fit({ targets: labels, scores: await trainer.scores() })
+    const both = await new GbrtTrainer(matrix, { numIterations: 8 }).fit({ targets: labels })
+    const joined = [...first.model.trees.leafValue, ...more.model.trees.leafValue]
+    expect(joined).toEqual([...both.model.trees.leafValue])
+  })
+
+  it('obeys the limits on leaves', async () => {
+    const device = openDevice()
+    const options = { objective: 'squared', minDataInLeaf: 150, maxDepth: 4, numLeaves: 16 } as const
+    const { model } = await train(device, columns, { targets: soft }, options)
+    expect(Math.min(...model.trees.leafCount)).toBeGreaterThanOrEqual(150)
+    expect(Math.max(...model.trees.numLeaves)).toBeLessThanOrEqual(16)
+    for (let t = 0, node = 0; t < model.trees.numLeaves.length; node += model.trees.numLeaves[t++] - 1) {
+      const depth = (n: number): number =>
+        n < 0 ? 0 : 1 + Math.max(depth(model.trees.leftChild[node + n]), depth(model.trees.rightChild[node + n]))
+      expect(depth(0)).toBeLessThanOrEqual(4)
+    }
+  })
+
+  it('splits categories by their gradient', async () => {
+    const device = openDevice()
+    const random = new TestRandom(11)
+    const good = new Set([3, 8, 11, 19])
+    const codes = Int32Array.from({ length: 4000 }, () => random.integer(0, 20))
+    const targets = Float32Array.from(codes, code => (good.has(code) ? 1 : 0))
+    const options = { objective: 'squared', numIterations: 1, learningRate: 1, catL2: 0 } as const
+    const { model, scores } = await train(device, [codes], { targets }, options, [0])
+    expectClose(scores, targets, { absolute: 1e-6 })
+    expect(await model.predict(device, { columns: [codes] })).toEqual(scores)
+    const first = model.trees.categoryWords[0]
+    expect([...good].every(code => (first >>> code) & 1) || [...good].every(code => !((first >>> code) & 1))).toBe(true)
+    // Unknown categories and NaN go right.
+    const [unknown, missing, negative] = [99, Number.NaN, -3].map(value => model.predictRow([value])[0])
+    expect([missing, negative]).toEqual([unknown, unknown])
+  })
+
+  it('sends missing values to the better side', async () => {
+    const device = openDevice()
+    for (const missingIs of [0, 1]) {
+      const x = Float32Array.from({ length: 900 }, (_, r) => (r % 3 === 0 ? Number.NaN : r % 2))
+      const targets = x.map(value => (Number.isNaN(value) ? missingIs : value))
+      const options = { objective: 'squared', numIterations: 1, learningRate: 1 } as const
+      const { scores } = await train(device, [x], { targets }, options)
+      expectClose(scores, targets, { absolute: 1e-6 })
+    }
+  })
+
+  it('cancels and trains again', async () => {
+    const device = openDevice()
+    const matrix = await BinnedMatrix.from(device, { columns })
+    const trainer = new GbrtTrainer(matrix, { numIterations: 100_000, minDataInLeaf: 1, numLeaves: 63 })
+    const controller = new AbortController()
+    const seen: number[] = []
+    const running = trainer.fit({
+      targets: labels,
+      signal: controller.signal,
+      onProgress: ({ done }) => {
+        seen.push(done)
+        if (done > 3) controller.abort()
+      },
+    })
+    await expect(trainer.fit({ targets: labels })).rejects.toThrow(/one fit at a time/)
+    await expect(running).rejects.toThrow(/abort/)
+    expect(seen.at(-1)).toBeLessThan(100_000)
+    const options = { numIterations: 3 }
+    const again = new GbrtTrainer(matrix, options)
+    device.cancel()
+    const fit = await again.fit({ targets: labels })
+    expect(toLightgbm(fit.model)).toBe(
+      toLightgbm((await new GbrtTrainer(matrix, options).fit({ targets: labels })).model),
+    )
+  })
+
+  describe('bad input', () => {
+    it('constant and empty columns, one row, one class give a constant', async () => {
+      const device = openDevice()
+      const useless = [new Float32Array(100).fill(3), new Float32Array(100).fill(Number.NaN)]
+      const half = Float32Array.from({ length: 100 }, (_, r) => r % 2)
+      expect([...(await train(device, useless, { targets: half })).scores]).toEqual(new Array(100).fill(0))
+      const one = await train(device, [Float32Array.of(1)], { targets: Float32Array.of(0.25) })
+      expect(one.scores[0]).toBeCloseTo(Math.log(1 / 3), 5)
+      const same = await train(device, columns, { targets: new Float32Array(6000).fill(1) })
+      expect(same.scores.every(score => Number.isFinite(score) && score > 10)).toBe(true)
+    })
+
+    it('infinities are values', async () => {
+      const device = openDevice()
+      const x = Float32Array.from({ length: 900 }, (_, r) => [-Infinity, 0.5, Infinity, Number.NaN][r % 4])
+      const targets = Float32Array.from({ length: 900 }, (_, r) => [0.1, 0.9, 0.3, 0.6][r % 4])
+      const options = { objective: 'squared', numIterations: 1, learningRate: 1 } as const
+      const { model, scores } = await train(device, [x], { targets }, options)
+      expectClose(scores, targets, { absolute: 1e-6 })
+      expect(await model.predict(device, { columns: [x] })).toEqual(scores)
+    })
+
+    it('is refused with a clear error', async () => {
+      const device = openDevice()
+      const matrix = await BinnedMatrix.from(device, { columns })
+      const trainer = new GbrtTrainer(matrix, { numIterations: 1 })
+      const refuse = (input: unknown, error: unknown) =>
+        expect(trainer.fit(input as FitInput)).rejects.toThrow(error as never)
+      const with0 = (value: number) => labels.map((label, r) => (r === 5 ? value : label))
+      await refuse({}, /expected targets but received null/)
+      await refuse({ targets: labels.subarray(1) }, /6000 targets but received 5999/)
+      await refuse({ targets: with0(1.5) }, /targets in \[0, 1\] but received 1.500000 at row 5/)
+      await refuse({ targets: with0(Number.NaN) }, /targets in \[0, 1\]/)
+      await refuse({ targets: labels, weights: with0(-1) }, /weights to be finite and at least 0/)
+      await refuse({ targets: labels, weights: with0(Number.NaN) }, RangeError)
+      await refuse({ targets: labels, weights: with0(Number.POSITIVE_INFINITY) }, RangeError)
+      await refuse({ targets: labels, weights: new Float32Array(6000) }, /at least one row that trains/)
+      await refuse({ targets: labels, mask: new Uint8Array(6000) }, /at least one row that trains/)
+      await refuse({ targets: labels, mask: new Uint8Array(5) }, RangeError)
+      await refuse({ targets: labels, mask: labels }, TypeError)
+      await refuse({ targets: labels, scores: new Float64Array(6000).fill(Number.NaN) }, RangeError)
+      await refuse({ targets: labels, custom: () => {} }, TypeError)
+      const multi = new GbrtTrainer(matrix, { objective: 'softmax', numClass: 3 })
+      await expect(multi.fit({ targets: with0(3) })).rejects.toThrow(/classes from 0 to 2 but received 3.0/)
+      await expect(multi.fit({ targets: with0(0.5) })).rejects.toThrow(RangeError)
+      const custom = new GbrtTrainer(matrix, { objective: 'custom', numIterations: 1 })
+      const nan = { custom: (_: Float64Array, g: Float32Array) => void g.fill(Number.NaN) }
+      await expect(custom.fit(nan)).rejects.toThrow(/finite gradients/)
+      expect(() => new GbrtTrainer(matrix, { numLeaves: 1 })).toThrow(/numLeaves in \[2, 131072\] but received 1/)
+      expect(() => new GbrtTrainer(matrix, { numLeafs: 1 } as never)).toThrow(/did you mean 'numLeaves'/)
+      expect(() => new GbrtTrainer(matrix, { objective: 'softmax' })).toThrow(/numClass of at least 2/)
+      expect(() => new GbrtTrainer(matrix, { objective: 'poisson' as never })).toThrow(/one of squared/)
+      // It works on after all of that.
+      expect((await trainer.fit({ targets: labels })).rounds).toBe(1)
+      trainer.dispose()
+      await refuse({ targets: labels }, /freed/)
+    })
+
+    it('large weights and real ones are near to what they should be', async () => {
+      const device = openDevice()
+      const small = Float32Array.from({ length: 6000 }, (_, r) => 0.25 * ((r % 4) + 1))
+      const large = small.map(weight => weight * 40_000)
+      const options = { minSumHessianInLeaf: 0, numIterations: 3 }
+      const a = await train(device, columns, { targets: labels, weights: small }, options)
+      const b = await train(device, columns, { targets: labels, weights: large }, options)
+      expectClose(b.scores, a.scores, { absolute: 1e-4 })
+      const whole = await train(device, columns, { targets: labels, weights: small.map(w => w * 4) }, options)
+      expectClose(whole.scores, a.scores, { absolute: 1e-4 })
+    })
+  })
+})
