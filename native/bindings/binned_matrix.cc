@@ -120,9 +120,9 @@ Napi::Value binned_learn(const Info& info) {
           const auto i = static_cast<size_t>(f);
           BinnedMatrix::Sample& sample = (*samples)[i];
           try {  // an exception must not leave a worker
-            result[i] = is_category[i]            ? learn_categories(sample.wide, options)
-                        : sample.wide.empty()     ? learn_numeric(sample.narrow, options)
-                                                  : learn_numeric(sample.wide, options);
+            result[i] = is_category[i]        ? learn_categories(sample.wide, options)
+                        : sample.wide.empty() ? learn_numeric(sample.narrow, options)
+                                              : learn_numeric(sample.wide, options);
           } catch (const std::bad_alloc&) {
             failed = true;
           }

@@ -168,8 +168,8 @@ Napi::Value forest_predict(const Info& info) {
     Handle forest;
     StagedRows rows;
   };
-  auto keep = std::make_shared<Keep>(Keep{forest, StagedRows(argument(info, 2), forest->features, start, count, true,
-                                                             kWhere)});
+  auto keep =
+      std::make_shared<Keep>(Keep{forest, StagedRows(argument(info, 2), forest->features, start, count, true, kWhere)});
   ForestPredict call = call_of(*forest, info, 5);
   const std::vector<StagedColumn>& columns = keep->rows.columns();
   call.values = columns[0].values;

@@ -140,8 +140,7 @@ size_t carve_rows(std::byte* base, const GbrtBins& bins, const GbrtOptions& opti
   return carver.bytes();
 }
 
-size_t carve_nodes(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, int workers,
-                   GbrtMemory& memory) {
+size_t carve_nodes(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, int workers, GbrtMemory& memory) {
   Carver carver(base);
   carver.take(memory.histograms, options.num_leaves * bins.features * 2 * kGbrtCells);
   carver.take(memory.cells, GbrtCellMemory::words(bins.features) * workers);
@@ -171,10 +170,10 @@ Napi::Value gbrt_trainer_create(const Info& info) {
   const int workers = held->stream().threads();
   held->trainer = std::make_shared<GbrtTrainer>(bins, std::move(features), held->options, workers);
   GbrtMemory measured;
-  held->rows = std::make_shared<Buffer>(held->matrix->stream, carve_rows(nullptr, bins, held->options, measured),
-                                        "GbrtTrainer");
-  held->nodes = std::make_shared<Buffer>(
-      held->matrix->stream, carve_nodes(nullptr, bins, held->options, workers, measured), "GbrtTrainer");
+  held->rows =
+      std::make_shared<Buffer>(held->matrix->stream, carve_rows(nullptr, bins, held->options, measured), "GbrtTrainer");
+  held->nodes = std::make_shared<Buffer>(held->matrix->stream,
+                                         carve_nodes(nullptr, bins, held->options, workers, measured), "GbrtTrainer");
   return wrap(info.Env(), std::move(held), kTrainerTag);
 }
 

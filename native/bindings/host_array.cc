@@ -133,7 +133,8 @@ StagedRows::StagedRows(const Napi::Value& values, int64_t features, int64_t star
   bool any_double = false;
   for (int64_t f = 0; f < features; ++f) {
     arrays.push_back(values.As<Napi::Array>().Get(static_cast<uint32_t>(f)));
-    any_double = !host_numbers(arrays.back(), where + "column " + std::to_string(f) + " as ").fits_float() || any_double;
+    any_double =
+        !host_numbers(arrays.back(), where + "column " + std::to_string(f) + " as ").fits_float() || any_double;
   }
   memory_.resize(static_cast<size_t>(features) * static_cast<size_t>(count));
   auto* next = reinterpret_cast<std::byte*>(memory_.data());

@@ -14,10 +14,10 @@ struct GbrtHistogram {
   const int32_t* row_index;  // (count) rows, in any order; null: the rows from 0 on
   int64_t count;
   int shift;
-  int64_t most_weight;    // no row weighs more, in [1, kGbrtMostPending]
-  GbrtCellMemory cells;   // all zero; left zero
-  int64_t* out;           // (features, 2, kGbrtCells)
-  Fault* fault;           // rows outside the matrix are left out
+  int64_t most_weight;   // no row weighs more, in [1, kGbrtMostPending]
+  GbrtCellMemory cells;  // all zero; left zero
+  int64_t* out;          // (features, 2, kGbrtCells)
+  Fault* fault;          // rows outside the matrix are left out
 };
 
 }  // namespace seqrisk

@@ -1,7 +1,8 @@
 // What the tree kernels share: binned rows, packed gradients, and the order in which rows are kept.
 //
-// Rows stand in blocks of kGbrtBlockRows. Inside a block, `index` lists the rows by leaf (offsets from the block's first
-// row, ascending within a leaf); a leaf is one GbrtSegment per block. Splitting a leaf reorders each block by itself.
+// Rows stand in blocks of kGbrtBlockRows. Inside a block, `index` lists the rows by leaf (offsets from the block's
+// first row, ascending within a leaf); a leaf is one GbrtSegment per block. Splitting a leaf reorders each block by
+// itself.
 //
 // A packed gradient is (g << shift) + h with integers |g| ≤ w·2^g_bits, 0 ≤ h ≤ w·2^h_bits, w the row's weight. One
 // addition adds both. No overflow: a worker's cells take rows of at most kGbrtMostPending = 2^13 − 1 weight before they

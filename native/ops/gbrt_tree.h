@@ -20,37 +20,37 @@ struct GbrtGradient {
   uint16_t* index;              // of the last tree; then, where not every row trains, of the new root
   bool is_identity;             // the last tree has one leaf, of all rows in order
   // Gradients; packed = null skips them and the histogram.
-  const double* scores;       // (classes, rows)
-  const float* targets;       // (rows)
-  const float* weights;       // (rows) in units; null: all 1
-  const float* custom_grad;   // (rows)
-  const float* custom_hess;   // (rows)
-  double* log_sum;            // (rows) softmax: log Σ e^score, written when `cls` is 0
+  const double* scores;      // (classes, rows)
+  const float* targets;      // (rows)
+  const float* weights;      // (rows) in units; null: all 1
+  const float* custom_grad;  // (rows)
+  const float* custom_hess;  // (rows)
+  double* log_sum;           // (rows) softmax: log Σ e^score, written when `cls` is 0
   int64_t classes;
   int64_t cls;
-  double g_scale;             // |g|·g_scale ≤ 2^g_bits
+  double g_scale;  // |g|·g_scale ≤ 2^g_bits
   double h_scale;
   int shift;
   bool constant_hessian;
-  bool whole_weights;         // integers: k·(the gradient of weight 1), as k copies would give
-  int64_t* packed;            // (rows)
-  const uint8_t* trains;      // (rows) 1 for rows that train; null: all do
-  GbrtSegment* root;          // (blocks) written
+  bool whole_weights;     // integers: k·(the gradient of weight 1), as k copies would give
+  int64_t* packed;        // (rows)
+  const uint8_t* trains;  // (rows) 1 for rows that train; null: all do
+  GbrtSegment* root;      // (blocks) written
   GbrtWeights weight_bounds;
   GbrtCellMemory cells;
-  double* most_residual;      // (blocks) largest |g| before scaling, of rows that train
-  bool bounds_all_rows;       // of the others as well
+  double* most_residual;  // (blocks) largest |g| before scaling, of rows that train
+  bool bounds_all_rows;   // of the others as well
 };
 
 // Splits a leaf's rows in every block, and adds one side's rows to the workers' cells.
 struct GbrtPartition {
   GbrtBins bins;
   uint16_t* index;
-  bool is_identity;        // index holds nothing yet: the leaf has all rows in order
-  GbrtSegment* parent;     // (blocks) becomes the left child
-  GbrtSegment* right;      // (blocks)
-  const float* whole_weights; // (rows) integers, or null: each row weighs 1
-  int64_t* left_weight;    // (blocks) receives the weight of the left child's rows that train
+  bool is_identity;            // index holds nothing yet: the leaf has all rows in order
+  GbrtSegment* parent;         // (blocks) becomes the left child
+  GbrtSegment* right;          // (blocks)
+  const float* whole_weights;  // (rows) integers, or null: each row weighs 1
+  int64_t* left_weight;        // (blocks) receives the weight of the left child's rows that train
   int64_t feature;
   const uint8_t* go_left;  // (kGbrtCells) 1 for bins that go left
   int build;               // 0: no histogram, 1: of the left child, 2: of the right
@@ -59,16 +59,16 @@ struct GbrtPartition {
   int shift;
   GbrtWeights weight_bounds;
   GbrtCellMemory cells;
-  uint16_t* scratch;       // (workers, 2·kGbrtBlockRows)
+  uint16_t* scratch;  // (workers, 2·kGbrtBlockRows)
 };
 
 enum class GbrtKind : uint8_t { unused, numeric, categorical };
 
 struct GbrtFeature {
   GbrtKind kind;
-  bool has_nan;       // numeric: bin `bins` holds NaN
-  bool ends_infinite; // numeric: the last bin is +infinity, whose threshold no file can hold
-  int16_t bins;       // without the one for NaN; of categories, bin 0 is the unknown
+  bool has_nan;        // numeric: bin `bins` holds NaN
+  bool ends_infinite;  // numeric: the last bin is +infinity, whose threshold no file can hold
+  int16_t bins;        // without the one for NaN; of categories, bin 0 is the unknown
 };
 
 // A leaf, as split search sees it.
@@ -79,12 +79,12 @@ struct GbrtNode {
 };
 
 struct GbrtSplit {
-  double gain;        // above the parent's, or −infinity
+  double gain;  // above the parent's, or −infinity
   int64_t left_g;
   int64_t left_h;
   double left_count;
   int32_t feature;
-  int16_t bin;        // numeric: bins up to it go left
+  int16_t bin;  // numeric: bins up to it go left
   bool nan_left;
   bool is_category;
   uint64_t left_bins[4];  // categorical: bit b for a bin that goes left
@@ -101,12 +101,12 @@ struct GbrtSearch {
 // parent's before, the other child's after), and finds every feature's best split of both.
 struct GbrtFind {
   const GbrtFeature* features;
-  const uint8_t* usable;    // (count) or null: features that this tree may use
+  const uint8_t* usable;  // (count) or null: features that this tree may use
   int64_t count;
   GbrtCellMemory cells;
   int shift;
-  int64_t* fresh;           // (features, 2, kGbrtCells)
-  int64_t* sibling;         // or null
+  int64_t* fresh;    // (features, 2, kGbrtCells)
+  int64_t* sibling;  // or null
   GbrtNode fresh_node, sibling_node;
   bool search_fresh, search_sibling;
   GbrtSearch search;

@@ -172,8 +172,7 @@ BinnedColumn learn_categories(std::vector<double>& sample, const BinOptions& opt
   values.resize(kept);
   std::vector<size_t> bin_order(kept);
   for (size_t i = 0; i < kept; ++i) bin_order[i] = i;
-  std::sort(bin_order.begin(), bin_order.end(),
-            [&](size_t a, size_t b) { return values[a].value < values[b].value; });
+  std::sort(bin_order.begin(), bin_order.end(), [&](size_t a, size_t b) { return values[a].value < values[b].value; });
   BinnedColumn column;
   column.is_double = true;
   column.feature.kind = GbrtKind::categorical;
@@ -217,8 +216,8 @@ GbrtBinColumn BinnedColumn::kernel_column(const void* values, int64_t stride, bo
   result.values = values;
   result.stride = stride;
   result.is_double = values_are_double;
-  result.bounds = values_are_double ? static_cast<const void*>(wide_table.data())
-                                    : static_cast<const void*>(narrow_table.data());
+  result.bounds =
+      values_are_double ? static_cast<const void*>(wide_table.data()) : static_cast<const void*>(narrow_table.data());
   result.bin_of = bin_of.empty() ? nullptr : bin_of.data();
   result.last = static_cast<uint8_t>(feature.bins > 0 ? feature.bins - 1 : 0);
   result.nan = nan_bin;

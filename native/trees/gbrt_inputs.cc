@@ -195,9 +195,9 @@ void GbrtTrainer::bag(HostContext& context) {
     for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
       const bool candidate = (!memory_.roles || memory_.roles[r] == static_cast<uint8_t>(RowRole::train)) &&
                              (!memory_.weights || memory_.weights[r] > 0);
-      const PhiloxBlock random = philox4x32({{static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), kBaggingStream,
-                                              static_cast<uint32_t>(draw)}},
-                                            options_.seed);
+      const PhiloxBlock random = philox4x32(
+          {{static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), kBaggingStream, static_cast<uint32_t>(draw)}},
+          options_.seed);
       const bool chosen = candidate && static_cast<double>(random.word[0]) * 0x1p-32 < limit;
       memory_.trains[r] = chosen;
       if (chosen) count += whole_weights_ && memory_.weights ? static_cast<int64_t>(memory_.weights[r]) : 1;

@@ -15,7 +15,7 @@ namespace {
 constexpr double kNone = -std::numeric_limits<double>::infinity();
 constexpr uint32_t kFeatureStream = 0x6aa;
 constexpr double kLeastBound = 0x1p-126;  // of gradients that are all 0
-constexpr int64_t kRowsPerTask = 2048;  // below it the hand-over to a thread costs more than it brings
+constexpr int64_t kRowsPerTask = 2048;    // below it the hand-over to a thread costs more than it brings
 
 double shrunk(double g, double l1) {
   const double size = std::fabs(g) - l1;
@@ -174,10 +174,9 @@ const GbrtSplit& best_of(const std::vector<GbrtSplit>& splits) {
 bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
   choose_features();
   GbrtGradient call = gradient_call(cls);
-  const double bound =
-      options_.objective == GbrtObjective::logistic || options_.objective == GbrtObjective::softmax
-          ? 1.0
-          : power_above(std::max(most_residual_, kLeastBound));
+  const double bound = options_.objective == GbrtObjective::logistic || options_.objective == GbrtObjective::softmax
+                           ? 1.0
+                           : power_above(std::max(most_residual_, kLeastBound));
   const double hessian_bound = options_.objective == GbrtObjective::logistic  ? 0.25
                                : options_.objective == GbrtObjective::softmax ? 0.5
                                : options_.objective == GbrtObjective::custom
@@ -270,7 +269,7 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
   const GbrtFeature& feature = features_[static_cast<size_t>(split.feature)];
   uint8_t go_left[kGbrtCells] = {};
   for (int64_t b = 0; b < kGbrtCells; ++b) {
-    go_left[b] = split.is_category ? split.left_bins[b >> 6] >> (b & 63) & 1
+    go_left[b] = split.is_category                      ? split.left_bins[b >> 6] >> (b & 63) & 1
                  : feature.has_nan && b == feature.bins ? split.nan_left
                                                         : b <= split.bin;
   }
@@ -279,9 +278,8 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
   left.node = {split.left_g, split.left_h, 0};
   right.node = {parent.node.g - split.left_g, parent.node.h - split.left_h, 0};
   left.depth = right.depth = parent.depth + 1;
-  left.l2 = right.l2 = options_.lambda_l2 + (split.is_category && feature.bins > options_.max_cat_to_onehot
-                                                 ? options_.cat_l2
-                                                 : 0);
+  left.l2 = right.l2 =
+      options_.lambda_l2 + (split.is_category && feature.bins > options_.max_cat_to_onehot ? options_.cat_l2 : 0);
   const bool is_left_smaller = 2 * split.left_count <= parent.node.count;
   const bool is_last = right_at + 1 == options_.num_leaves;
   // A guess, good enough to skip histograms that nobody reads; counts are exact only after the partition.
@@ -346,8 +344,7 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
     children[first_node + static_cast<size_t>(parent.parent)] = node;
   }
   model_.split_feature.push_back(split.feature);
-  model_.threshold_bin.push_back(split.is_category ? static_cast<int32_t>(model_.category_bins.size() / 4)
-                                                   : split.bin);
+  model_.threshold_bin.push_back(split.is_category ? static_cast<int32_t>(model_.category_bins.size() / 4) : split.bin);
   if (split.is_category) {
     model_.category_bins.insert(model_.category_bins.end(), split.left_bins, split.left_bins + 4);
   }
@@ -367,9 +364,9 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
 
 std::optional<Error> GbrtTrainer::boost(int64_t rounds, int64_t patience, const std::atomic<bool>& stop,
                                         HostContext& context) {
-  const bool has_validation =
-      memory_.roles && options_.objective != GbrtObjective::custom && std::find(memory_.roles, memory_.roles + bins_.rows,
-                                 static_cast<uint8_t>(RowRole::validate)) != memory_.roles + bins_.rows;
+  const bool has_validation = memory_.roles && options_.objective != GbrtObjective::custom &&
+                              std::find(memory_.roles, memory_.roles + bins_.rows,
+                                        static_cast<uint8_t>(RowRole::validate)) != memory_.roles + bins_.rows;
   const bool is_random = options_.bagging_freq > 0 || options_.feature_fraction < 1;
   if (options_.objective == GbrtObjective::custom) {
     if (auto error = prepare_custom()) return error;

@@ -41,20 +41,20 @@ enum class RowRole : uint8_t { unused = 0, train = 1, validate = 2 };
 
 // Memory of the stream, sized by gbrt_row_bytes and gbrt_node_bytes.
 struct GbrtMemory {
-  double* scores = nullptr;        // (classes, rows)
-  int64_t* packed = nullptr;       // (rows)
-  float* targets = nullptr;        // (rows)
-  uint16_t* index = nullptr;       // (blocks·kGbrtBlockRows)
-  double* log_sum = nullptr;       // (rows) softmax
-  float* weights = nullptr;        // (rows) or null
-  uint8_t* roles = nullptr;        // (rows) or null
-  uint8_t* trains = nullptr;       // (rows) or null
-  float* custom_grad = nullptr;    // (classes, rows) or null
-  float* custom_hess = nullptr;    // (classes, rows) or null
-  int64_t* histograms = nullptr;   // (num_leaves, features, 2, kGbrtCells)
-  int64_t* cells = nullptr;        // (workers, GbrtCellMemory::words)
-  uint16_t* scratch = nullptr;     // (workers, 2·kGbrtBlockRows)
-  GbrtSegment* segments = nullptr; // (num_leaves, blocks)
+  double* scores = nullptr;         // (classes, rows)
+  int64_t* packed = nullptr;        // (rows)
+  float* targets = nullptr;         // (rows)
+  uint16_t* index = nullptr;        // (blocks·kGbrtBlockRows)
+  double* log_sum = nullptr;        // (rows) softmax
+  float* weights = nullptr;         // (rows) or null
+  uint8_t* roles = nullptr;         // (rows) or null
+  uint8_t* trains = nullptr;        // (rows) or null
+  float* custom_grad = nullptr;     // (classes, rows) or null
+  float* custom_hess = nullptr;     // (classes, rows) or null
+  int64_t* histograms = nullptr;    // (num_leaves, features, 2, kGbrtCells)
+  int64_t* cells = nullptr;         // (workers, GbrtCellMemory::words)
+  uint16_t* scratch = nullptr;      // (workers, 2·kGbrtBlockRows)
+  GbrtSegment* segments = nullptr;  // (num_leaves, blocks)
 };
 
 class GbrtTrainer {
@@ -80,7 +80,7 @@ class GbrtTrainer {
     int64_t depth;
     int64_t parent;  // internal node, −1 for the root
     bool is_left;
-    int64_t slot;    // of its histogram
+    int64_t slot;  // of its histogram
   };
 
   std::optional<Error> prepare_weights();
@@ -108,8 +108,8 @@ class GbrtTrainer {
   GbrtSearch search_{};
   bool constant_hessian_ = false;
   bool whole_weights_ = true;
-  double unit_ = 1;          // of weights
-  double total_count_ = 0;   // of the rows that train: Σ of whole weights, or their number
+  double unit_ = 1;         // of weights
+  double total_count_ = 0;  // of the rows that train: Σ of whole weights, or their number
   double bag_count_ = 0;
   double most_residual_ = 0;  // bounds of the next gradients
   double most_hessian_ = 0;   // custom ones

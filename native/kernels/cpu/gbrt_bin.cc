@@ -1,4 +1,5 @@
-// gbrt_bin on the CPU: a tile of values of one column at a time, eight steps of bisection for a vector of values at once.
+// gbrt_bin on the CPU: a tile of values of one column at a time, eight steps of bisection for a vector of values at
+// once.
 #include "ops/gbrt_bin.h"
 
 #include "kernels/cpu/variant.h"

@@ -55,8 +55,8 @@ void add_packed(const GbrtBins& bins, const int64_t* packed, const Rows& rows, i
     const int64_t width = bins.features * (pass + 1) / passes - feature;
     int64_t* to = cells + feature * kGbrtCells;
     switch (width) {
-#define SEQRISK_PASS(n)                                           \
-  case n:                                                         \
+#define SEQRISK_PASS(n)                                  \
+  case n:                                                \
     add_pass<n>(bins, feature, packed, rows, count, to); \
     break;
 #define SEQRISK_PASSES(n) SEQRISK_PASS(n) SEQRISK_PASS(n + 1) SEQRISK_PASS(n + 2) SEQRISK_PASS(n + 3)

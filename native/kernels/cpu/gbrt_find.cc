@@ -1,6 +1,6 @@
-// gbrt_find on the CPU: feature by feature, the workers' cells become a histogram, the sibling's follows by subtraction,
-// and both are searched. Gains are computed in float64 without fused operations: the same bits in every variant.
-// Ties go to the lowest feature (the caller's part), the lowest bin, and missing values to the heavier child.
+// gbrt_find on the CPU: feature by feature, the workers' cells become a histogram, the sibling's follows by
+// subtraction, and both are searched. Gains are computed in float64 without fused operations: the same bits in every
+// variant. Ties go to the lowest feature (the caller's part), the lowest bin, and missing values to the heavier child.
 #include "kernels/cpu/gbrt_cells-inl.h"
 #include "ops/gbrt_tree.h"
 #include "ops/workers.h"
@@ -129,8 +129,8 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
     const double most = gains(gl, hl, candidates, t, s, gain);
     if (most > kNone && most - t.shift > best->gain) {
       const int64_t b = first_best(most);
-      take(cells, rounded_count(hl[b], t.per_hessian), t, 2 * hl[b] >= t.h, best, most, b,
-           any_nan ? bins : int64_t{-1}, false);
+      take(cells, rounded_count(hl[b], t.per_hessian), t, 2 * hl[b] >= t.h, best, most, b, any_nan ? bins : int64_t{-1},
+           false);
     }
   }
   if (any_nan && bins > 1) {

@@ -199,8 +199,8 @@ void gbrt_gradient(const GbrtGradient& a, Workers& workers) {
     uint16_t* index = a.index + base;
     const int64_t in = list_rows(a.trains + base, rows, index);
     a.root[block] = {0, static_cast<uint16_t>(in), static_cast<uint16_t>(rows - in)};
-    add_rows(a.bins, a.packed, a.shift, ListedRows<uint16_t>{base, index}, in,
-             weight_bound(a.weight_bounds, block, in), a.cells.of(worker));
+    add_rows(a.bins, a.packed, a.shift, ListedRows<uint16_t>{base, index}, in, weight_bound(a.weight_bounds, block, in),
+             a.cells.of(worker));
   });
 }
 

@@ -7,8 +7,8 @@
 namespace seqrisk::SEQRISK_VARIANT {
 
 void gbrt_histogram(const GbrtHistogram& a, Workers& workers) {
-  const int64_t rows_per_task = kGbrtMostPending / a.most_weight < kGbrtBlockRows ? kGbrtMostPending / a.most_weight
-                                                                                  : kGbrtBlockRows;
+  const int64_t rows_per_task =
+      kGbrtMostPending / a.most_weight < kGbrtBlockRows ? kGbrtMostPending / a.most_weight : kGbrtBlockRows;
   workers.run((a.count + rows_per_task - 1) / rows_per_task, [&](int64_t task, int worker) {
     const int64_t first = task * rows_per_task;
     const int64_t count = a.count - first < rows_per_task ? a.count - first : rows_per_task;

@@ -7,7 +7,8 @@
 namespace seqrisk::SEQRISK_VARIANT {
 namespace {
 
-// Rows that go left are written from `left` on, which may be their own place; the others to `right`. Returns the former.
+// Rows that go left are written from `left` on, which may be their own place; the others to `right`. Returns the
+// former.
 template <class Rows>
 HWY_INLINE int64_t part(const GbrtPartition& a, const Rows& rows, int64_t base, int64_t count, uint16_t* left,
                         uint16_t* right) {
