@@ -367,6 +367,7 @@ export interface Binding {
     multiplyAdds: TensorHandle,
   ): void
   machine_copy(stream: StreamHandle, x: TensorHandle, out: TensorHandle): void
+  machine_update(stream: StreamHandle, tasks: number, rounds: number, sums: TensorHandle): void
 
   random_uniform(stream: StreamHandle, out: TensorHandle, bound: number, seed: number, philoxStream: number): void
 

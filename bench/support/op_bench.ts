@@ -6,11 +6,11 @@ import { Device } from '../../lib/runtime/device.js'
 export interface OpCase {
   /** "f32 (32000, 256) K=5" */
   readonly shape: string
-  /** Bytes that must move at least, and operations (a multiply-add is two). */
+  /** Bytes that must move at least, and operations (a multiply-add is two; additions to memory for `update`). */
   readonly bytes: number
   readonly operations: number
   /** Which limit counts. */
-  readonly bound: 'copy' | 'multiply-add'
+  readonly bound: 'copy' | 'multiply-add' | 'update'
   /** Share of the limit that is aimed at. */
   readonly target?: number
   /** Enqueues the op once. Called in a scope that frees what it makes. */
@@ -36,15 +36,17 @@ export async function* runOpBench({ op, cases }: OpBench): AsyncGenerator<string
     for await (const one of cases(device)) {
       await one.check()
       const isCopy = one.bound === 'copy'
+      const key = ({ copy: 'copyGigabytes', 'multiply-add': 'gigaflops', update: 'gigaupdates' } as const)[one.bound]
+      const unit = { copy: 'GB/s', 'multiply-add': 'GFLOP/s', update: 'G additions/s' }[one.bound]
       const work = (isCopy ? one.bytes : one.operations) / 1e6
-      const samples = await sample(device, one, () => (isCopy ? probe.copyGigabytes() : probe.gigaflops()))
+      const samples = await sample(device, one, () => probe[key]())
       const ms = median(samples.map(({ ms }) => ms))
       const deviation = median(samples.map(sample => Math.abs(sample.ms - ms)))
       const share = median(samples.map(({ ms, limit }) => work / ms / limit))
       const limit = median(samples.map(({ limit }) => limit))
       const target = one.target === undefined ? '' : `  (aim ${(100 * one.target).toFixed(0)} %)`
       yield `${op}  ${one.shape}  median ${ms.toFixed(3)} ms  mad ${((100 * deviation) / ms).toFixed(0)} %  ` +
-        `${(work / ms).toFixed(1)} ${isCopy ? 'GB/s' : 'GFLOP/s'} = ${(100 * share).toFixed(0)} % of ${isCopy ? 'copy' : 'multiply-add'} ${limit.toFixed(0)}${target}`
+        `${(work / ms).toFixed(1)} ${unit} = ${(100 * share).toFixed(0)} % of ${one.bound} ${limit.toPrecision(3)}${target}`
       one.dispose()
     }
   } finally {

@@ -8,11 +8,15 @@ export interface MachineLimits {
   readonly gigaflops: number
   /** Copy of arrays beyond the cache, read plus written: 10⁹ bytes a second. */
   readonly copyGigabytes: number
+  /** Additions of 64-bit integers to scattered places in L1, all threads: 10⁹ a second. */
+  readonly gigaupdates: number
 }
 
 const LANES_MAX = 16
 const TASKS = 64
 const ROUNDS = 200_000
+const UPDATE_ROUNDS = 200
+const UPDATES = 4096
 const COPY_FLOATS = 1 << 25
 
 /** Measures one limit at a time, so that a bench can do it between its own samples. */
@@ -23,6 +27,7 @@ export class MachineProbe {
     readonly multiplyAdds: Tensor<'float32'>
     readonly from: Tensor<'float32'>
     readonly to: Tensor<'float32'>
+    readonly totals: Tensor<'int32'>
   }
 
   constructor(device: Device) {
@@ -32,6 +37,7 @@ export class MachineProbe {
       multiplyAdds: Tensor.zeros(device, 'float32', [1]),
       from: Tensor.zeros(device, 'float32', [COPY_FLOATS]),
       to: Tensor.zeros(device, 'float32', [COPY_FLOATS]),
+      totals: Tensor.zeros(device, 'int32', [TASKS]),
     }))
   }
 
@@ -51,6 +57,13 @@ export class MachineProbe {
     return (2 * COPY_FLOATS * 4) / ms / 1e6
   }
 
+  /** 10⁹ additions a second to places in L1 that no one foresees. */
+  async gigaupdates(): Promise<number> {
+    const { totals } = this.#held
+    const ms = await this.#time(() => binding.machine_update(this.#device.handle, TASKS, UPDATE_ROUNDS, totals.handle))
+    return (TASKS * UPDATE_ROUNDS * UPDATES) / ms / 1e6
+  }
+
   dispose(): void {
     for (const tensor of Object.values(this.#held)) tensor.dispose()
   }
@@ -67,10 +80,11 @@ export class MachineProbe {
 /** Measures the machine: the best of `repeats` runs of each. Takes about a third of a second. */
 export async function machineLimits(device: Device, repeats = 3): Promise<MachineLimits> {
   const probe = new MachineProbe(device)
-  const best = { gigaflops: 0, copyGigabytes: 0 }
+  const best = { gigaflops: 0, copyGigabytes: 0, gigaupdates: 0 }
   for (let i = 0; i < repeats; i++) {
     best.gigaflops = Math.max(best.gigaflops, await probe.gigaflops())
     best.copyGigabytes = Math.max(best.copyGigabytes, await probe.copyGigabytes())
+    best.gigaupdates = Math.max(best.gigaupdates, await probe.gigaupdates())
   }
   probe.dispose()
   return best

@@ -18,6 +18,15 @@ void machine_peak(Args& args) {
   args.stream().submit(Kernel::machine_peak, call);
 }
 
+void machine_update(Args& args) {
+  MachineUpdate call{};
+  call.tasks = args.integer("tasks", 1, 4096);
+  call.rounds = args.integer("rounds", 1, int64_t{1} << 32);
+  call.sums = args.output_ids("sums", {call.tasks});
+  args.finish();
+  args.stream().submit(Kernel::machine_update, call);
+}
+
 void machine_copy(Args& args) {
   Dim count;
   MachineCopy call{};
@@ -34,6 +43,7 @@ void machine_copy(Args& args) {
 void register_machine(Napi::Object& exports) {
   add_op<machine_peak>(exports, "machine_peak");
   add_op<machine_copy>(exports, "machine_copy");
+  add_op<machine_update>(exports, "machine_update");
 }
 
 }  // namespace seqrisk

@@ -18,7 +18,10 @@
 
 namespace seqrisk {
 
-constexpr int64_t kGbrtCells = 256;         // histogram cells of a feature
+constexpr int64_t kGbrtCells = 256;  // histogram cells of a feature
+// Cells from one feature to the next while they are packed: a processor that compares addresses by their low 12 bits
+// takes equal bins of two features 4096 bytes apart for one place, and waits. Binary columns: 7 times slower without.
+constexpr int64_t kGbrtStride = kGbrtCells + 8;
 constexpr int64_t kGbrtBlockRows = 4096;    // a block's bins and gradients stay in L2 between two uses
 constexpr int64_t kGbrtMostPending = 8191;  // weight between two flushes
 constexpr int64_t kGbrtMostFeatures = 65535;
@@ -59,7 +62,7 @@ struct GbrtWeights {
 // One worker's histogram: pending packed sums, and the 64-bit pairs that they are flushed to. All zero before the first
 // use; the reader of a node's sums leaves them zero again.
 struct GbrtCells {
-  int64_t* packed;   // (features, kGbrtCells)
+  int64_t* packed;   // (features, kGbrtStride)
   int64_t* pairs;    // (features, 2, kGbrtCells): g, h
   int64_t* pending;  // (2): weight in packed; 1 when pairs are in use
 };
@@ -70,10 +73,10 @@ struct GbrtCellMemory {
   int64_t features;
   int workers;
 
-  static constexpr int64_t words(int64_t features) { return features * kGbrtCells * 3 + 8; }
+  static constexpr int64_t words(int64_t features) { return features * (kGbrtStride + 2 * kGbrtCells) + 8; }
   GbrtCells of(int worker) const {
     int64_t* begin = base + worker * words(features);
-    return {begin + 8, begin + 8 + features * kGbrtCells, begin};
+    return {begin + 8, begin + 8 + features * kGbrtStride, begin};
   }
 };
 

@@ -16,6 +16,17 @@ struct MachinePeak {
   int64_t rounds;
 };
 
+// Additions of 64-bit integers to places in L1 that no one foresees, as a histogram makes them: eight tables of
+// kMachineCells in turn. Operations: tasks · rounds · kMachineIndices.
+struct MachineUpdate {
+  int32_t* sums;  // (tasks) written so that the work cannot be left out
+  int64_t tasks;
+  int64_t rounds;
+};
+
+constexpr int64_t kMachineCells = 256;
+constexpr int64_t kMachineIndices = 4096;
+
 // out = x. Bytes: 2·count·4.
 struct MachineCopy {
   const float* x;  // (count)

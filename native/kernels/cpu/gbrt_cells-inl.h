@@ -43,7 +43,7 @@ void add_pass(const GbrtBins& bins, int64_t feature, const int64_t* packed, cons
     const int64_t value = packed[row];
     const uint8_t* bin = column + row * bins.features;
     HWY_UNROLL(32)
-    for (int f = 0; f < kFeatures; ++f) cells[f * kGbrtCells + bin[f]] += value;
+    for (int f = 0; f < kFeatures; ++f) cells[f * kGbrtStride + bin[f]] += value;
   }
 }
 
@@ -53,7 +53,7 @@ void add_packed(const GbrtBins& bins, const int64_t* packed, const Rows& rows, i
   for (int64_t pass = 0; pass < passes; ++pass) {
     const int64_t feature = bins.features * pass / passes;
     const int64_t width = bins.features * (pass + 1) / passes - feature;
-    int64_t* to = cells + feature * kGbrtCells;
+    int64_t* to = cells + feature * kGbrtStride;
     switch (width) {
 #define SEQRISK_PASS(n)                                  \
   case n:                                                \
@@ -109,7 +109,7 @@ HWY_INLINE void unpack_cells(int64_t* HWY_RESTRICT packed, int64_t* HWY_RESTRICT
 
 HWY_INLINE void flush_cells(const GbrtCells& cells, int64_t features, int shift) {
   for (int64_t f = 0; f < features; ++f) {
-    unpack_cells(cells.packed + f * kGbrtCells, cells.pairs + f * 2 * kGbrtCells, shift);
+    unpack_cells(cells.packed + f * kGbrtStride, cells.pairs + f * 2 * kGbrtCells, shift);
   }
   cells.pending[0] = 0;
   cells.pending[1] = 1;

@@ -248,7 +248,7 @@ void gbrt_find(const GbrtFind& a, Workers& workers) {
       for (int64_t b = 0; b < 2 * kGbrtCells; ++b) fresh[b] = 0;
       for (int worker = 0; worker < a.cells.workers; ++worker) {
         const GbrtCells cells = a.cells.of(worker);
-        if (cells.pending[0]) unpack_cells(cells.packed + f * kGbrtCells, fresh, a.shift);
+        if (cells.pending[0]) unpack_cells(cells.packed + f * kGbrtStride, fresh, a.shift);
         if (!cells.pending[1]) continue;
         int64_t* pairs = cells.pairs + f * 2 * kGbrtCells;
         for (int64_t b = 0; b < 2 * kGbrtCells; ++b) {

@@ -28,6 +28,27 @@ void machine_peak(const MachinePeak& a, Workers& workers) {
   });
 }
 
+void machine_update(const MachineUpdate& a, Workers& workers) {
+  workers.run(a.tasks, [&](int64_t task, int) {
+    HWY_ALIGN int64_t cells[8 * kMachineCells] = {};
+    HWY_ALIGN uint8_t index[kMachineIndices];
+    uint32_t state = 12345;
+    for (uint8_t& i : index) {
+      state = state * 1664525u + 1013904223u;
+      i = static_cast<uint8_t>(state >> 24);
+    }
+    for (int64_t round = 0; round < a.rounds; ++round) {
+      for (int64_t i = 0; i < kMachineIndices; i += 8) {
+        HWY_UNROLL(8)
+        for (int64_t k = 0; k < 8; ++k) cells[k * kMachineCells + index[i + k]] += round;
+      }
+    }
+    int64_t sum = 0;
+    for (const int64_t cell : cells) sum += cell;
+    a.sums[task] = static_cast<int32_t>(sum);
+  });
+}
+
 void machine_copy(const MachineCopy& a, Workers& workers) {
   constexpr int64_t kFloatsPerTask = 1 << 16;
   const hn::ScalableTag<float> d;
