@@ -2,6 +2,7 @@
 #include "ops/forest_predict.h"
 
 #include <cmath>
+#include <new>
 
 #include "bindings/args.h"
 #include "bindings/bindings.h"
@@ -25,6 +26,12 @@ struct Forest {
   std::vector<int32_t> roots;
   std::vector<double> leaves;
   std::vector<uint32_t> category_bits;
+  std::vector<ForestMask> masks;
+  std::vector<int32_t> first_node;
+  std::vector<int32_t> first_leaf;
+  std::vector<double> ordered_leaves;
+  std::vector<uint8_t> has_masks;
+  bool is_narrow = true;
   int64_t features = 0;
   int64_t classes = 1;
   double sigmoid = 1;
@@ -62,6 +69,64 @@ const Handle& forest_of(const Napi::Value& value) {
 [[noreturn]] void refuse(const std::string& expected, int64_t received, int64_t tree) {
   throw Error::range(kWhere + expected + " but received " + std::to_string(received) + " in tree " +
                      std::to_string(tree));
+}
+
+// Gives a tree masks, if its nodes and leaves allow them. Its leaves are appended from left to right.
+void add_masks(Forest& forest, int64_t leaves, int32_t root) {
+  const size_t first = forest.masks.size();
+  forest.first_node.push_back(static_cast<int32_t>(first));
+  forest.first_leaf.push_back(static_cast<int32_t>(forest.ordered_leaves.size()));
+  const auto inner = static_cast<size_t>(leaves - 1);
+  forest.masks.resize(first + inner);
+  const auto number = [&](int32_t node) { return static_cast<size_t>(node - root); };
+  // Nodes that wait for their left, then for their right side; small, or the tree has no masks.
+  struct Open {
+    int32_t node;
+    bool left_done;
+    uint32_t first_leaf;
+  };
+  std::vector<Open> open;
+  const size_t base = forest.ordered_leaves.size();
+  bool fits = leaves <= kForestMaskLeaves;
+  const auto visit = [&](int32_t at) {
+    if (at < 0) {
+      forest.ordered_leaves.push_back(forest.leaves[static_cast<size_t>(-1 - at)]);
+    } else {
+      open.push_back({at, false, static_cast<uint32_t>(forest.ordered_leaves.size() - base)});
+    }
+  };
+  if (fits) visit(root);
+  while (!open.empty() && fits) {
+    Open& top = open.back();
+    const ForestNode& node = forest.nodes[static_cast<size_t>(top.node)];
+    if (!top.left_done) {
+      top.left_done = true;
+      // Zeros as missing values and categories are not one comparison.
+      fits = !node.is_category && node.missing != ForestMissing::zero;
+      visit(node.left);
+      continue;
+    }
+    const auto end = static_cast<uint32_t>(forest.ordered_leaves.size() - base);
+    uint64_t lefts = 0;
+    for (uint32_t leaf = top.first_leaf; leaf < end; ++leaf) lefts |= uint64_t{1} << leaf;
+    ForestMask mask{};
+    mask.keep = ~lefts;
+    mask.threshold = node.threshold;
+    mask.narrow = static_cast<float>(node.threshold);
+    if (static_cast<double>(mask.narrow) > node.threshold) mask.narrow = std::nextafterf(mask.narrow, -HUGE_VALF);
+    mask.feature = node.feature;
+    // A missing value where training saw none counts as 0.
+    mask.nan_left = node.missing == ForestMissing::nan ? node.nan_left : 0 <= node.threshold;
+    forest.masks[first + number(top.node)] = mask;
+    open.pop_back();
+    visit(node.right);
+    // A node that comes twice makes a graph of the tree: it is walked.
+    fits = fits && forest.ordered_leaves.size() - base <= static_cast<size_t>(leaves);
+  }
+  fits = fits && forest.ordered_leaves.size() - base == static_cast<size_t>(leaves);
+  forest.has_masks.push_back(fits);
+  if (!fits) forest.ordered_leaves.resize(base + static_cast<size_t>(leaves));
+  if (fits && leaves > kForestNarrowLeaves) forest.is_narrow = false;
 }
 
 // features, classes, sigmoid, numLeaves, splitFeature, threshold, decision, left, right, leafValue, categoryStart,
@@ -137,7 +202,9 @@ Napi::Value forest_create(const Info& info) {
       forest->nodes.push_back(made);
     }
     leaf += num_leaves[t];
+    add_masks(*forest, num_leaves[t], forest->roots.back() >= 0 ? static_cast<int32_t>(first) : forest->roots.back());
   }
+  forest->first_node.push_back(static_cast<int32_t>(forest->masks.size()));
   return wrap<Handle>(info.Env(), std::move(forest), kForestTag);
 }
 
@@ -153,6 +220,11 @@ ForestPredict call_of(const Forest& forest, const Info& info, size_t at) {
   call.classes = forest.classes;
   call.sigmoid = forest.sigmoid;
   call.features = forest.features;
+  call.first_node = forest.first_node.data();
+  call.first_leaf = forest.first_leaf.data();
+  call.ordered_leaves = forest.ordered_leaves.data();
+  call.has_masks = forest.has_masks.data();
+  call.is_narrow = forest.is_narrow;
   return call;
 }
 
@@ -184,7 +256,15 @@ Napi::Value forest_predict(const Info& info) {
   // As a task: the memory that it writes lives until its own completion.
   (*stream)->run(
       [call, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
-        context.kernels.forest_predict(call, context.workers);
+        const int64_t words = context.workers.count() * call.features * kForestTileRows;
+        // Vectors are loaded from it: on their boundary.
+        const std::unique_ptr<double[], void (*)(double*)> scratch(
+            static_cast<double*>(::operator new[](static_cast<size_t>(words) * 8, std::align_val_t{64})),
+            [](double* memory) { ::operator delete[](memory, std::align_val_t{64}); });
+        ForestPredict with_masks = call;
+        with_masks.masks = keep->forest->masks.data();
+        with_masks.scratch = scratch.get();
+        context.kernels.forest_predict(with_masks, context.workers);
         return std::nullopt;
       },
       std::move(done));

@@ -19,6 +19,20 @@ struct ForestNode {
   bool nan_left : 1;
 };
 
+// A node as a test of many rows at once: a row whose value is above the threshold loses the leaves on the node's left.
+// What is left in the end starts with the row's leaf (Lucchese et al. 2015, QuickScorer).
+struct ForestMask {
+  uint64_t keep;  // bit j: the tree's leaf j from the left stays, when the row goes right
+  double threshold;
+  float narrow;  // the largest float32 that is not above the threshold
+  int32_t feature;
+  bool nan_left;
+};
+
+constexpr int64_t kForestMaskLeaves = 64;    // of a tree that has masks
+constexpr int64_t kForestNarrowLeaves = 32;  // of all trees, for masks over float32 rows as they are
+constexpr int64_t kForestTileRows = 64;
+
 enum class ForestTransform : int { raw, sigmoid, softmax, average };
 
 struct ForestPredict {
@@ -26,7 +40,15 @@ struct ForestPredict {
   const int32_t* roots;  // (trees): a node, or −1 − leaf
   const double* leaves;
   const uint32_t* category_bits;  // bit c of a split: category c goes left
-  int64_t trees;                  // tree t belongs to class t mod classes
+  // Trees by masks: nodes [first_node[t], first_node[t + 1]), leaves from left to right from first_leaf[t] on.
+  const ForestMask* masks;  // null: all trees are walked
+  const int32_t* first_node;
+  const int32_t* first_leaf;
+  const double* ordered_leaves;
+  const uint8_t* has_masks;  // (trees) others are walked
+  bool is_narrow;            // every tree with masks has kForestNarrowLeaves at most
+  double* scratch;           // (workers, features, kForestTileRows)
+  int64_t trees;             // tree t belongs to class t mod classes
   int64_t classes;
   ForestTransform transform;
   double sigmoid;      // factor of the score

@@ -38,7 +38,7 @@ struct GbrtGradient {
   GbrtSegment* root;      // (blocks) written
   GbrtWeights weight_bounds;
   GbrtCellMemory cells;
-  double* most_residual;  // (blocks) largest |g| before scaling, of rows that train
+  double* most_residual;  // (blocks) squared: largest |g| before scaling, of rows that train
   bool bounds_all_rows;   // of the others as well
 };
 

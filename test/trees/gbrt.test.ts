@@ -111,6 +111,36 @@ describe('boosted trees', () => {
     if (objective === 'logistic') expect(shares[0]).toBeCloseTo(1 / (1 + Math.exp(-raw[9])), 14)
   })
 
+  it.each([31, 40, 64, 100])('predicts alike by rows and by batches, in every variant: %i leaves', async numLeaves => {
+    const device = openDevice()
+    const options = { numLeaves, minDataInLeaf: 5, numIterations: 6 }
+    const mixed = [...columns, Int32Array.from(columns[3], value => Math.round(Math.abs(value) * 3))]
+    const plain = await train(device, columns, { targets: labels }, options)
+    const withCategories = await train(device, mixed, { targets: labels }, options, [5])
+    for (const [{ model }, table] of [
+      [plain, columns],
+      [withCategories, mixed],
+    ] as const) {
+      expect(Math.max(...model.trees.numLeaves)).toBe(numLeaves)
+      const rows = [0, 1, 3, 64, 77, 5999]
+      const want = Float64Array.from({ length: 6000 }, (_, r) => model.predictRow(table.map(column => column[r]))[0])
+      const wide = table.map(column => Float64Array.from(column))
+      const flat = Float32Array.from(
+        { length: 6000 * table.length },
+        (_, i) => table[i % table.length][(i / table.length) | 0],
+      )
+      for (const [, own] of everyVariant()) {
+        expect(await model.predict(own, { columns: table })).toEqual(want)
+        expect(await model.predict(own, { columns: wide })).toEqual(want)
+        expect(await model.predict(own, { values: flat, features: table.length })).toEqual(want)
+        for (const count of rows) {
+          const few = { columns: table.map(column => column.subarray(0, count)) }
+          expect(await model.predict(own, few)).toEqual(want.subarray(0, count))
+        }
+      }
+    }
+  })
+
   it('finds the label, and fits better with more rounds', async () => {
     const device = openDevice()
     const test = smallTable(6000, 5, 2)

@@ -1,5 +1,5 @@
-// forest_predict on the CPU: a block of rows goes through all trees, four rows side by side to hide the latency of a
-// node's load.
+// forest_predict on the CPU: a tile of rows goes through all trees. Trees of up to 64 leaves by masks: every node is
+// compared with a vector of rows, without branches; the others row by row, four side by side to hide latencies.
 #include "ops/forest_predict.h"
 
 #include <math.h>
@@ -10,7 +10,7 @@
 namespace seqrisk::SEQRISK_VARIANT {
 namespace {
 
-constexpr int64_t kRows = 64;
+constexpr int64_t kRows = kForestTileRows;
 
 HWY_INLINE bool category_goes_left(const ForestPredict& a, const ForestNode& node, double value) {
   // NaN, negative and huge values are no category.
@@ -32,34 +32,107 @@ HWY_INLINE bool goes_left(const ForestPredict& a, const ForestNode& node, double
   return value <= node.threshold;
 }
 
+// One walked tree.
 template <class T>
-void predict_block(const ForestPredict& a, int64_t first, int64_t count) {
-  const T* values = static_cast<const T*>(a.values);
-  for (int64_t i = 0; i < count * a.classes; ++i) a.out[first * a.classes + i] = 0;
+void walk(const ForestPredict& a, int64_t tree, int64_t first, int64_t count, double* out) {
+  const T* values = static_cast<const T*>(a.values) + first * a.row_stride;
   const auto step = [&](int32_t at, const T* row) {
     const ForestNode& node = a.nodes[at];
     const double value = static_cast<double>(row[node.feature * a.feature_stride]);
     return goes_left(a, node, value) ? node.left : node.right;
   };
-  for (int64_t tree = 0; tree < a.trees; ++tree) {
-    const int32_t root = a.roots[tree];
-    double* out = a.out + first * a.classes + tree % a.classes;
-    int64_t r = 0;
-    for (; r + 4 <= count; r += 4) {
-      const T* row = values + (first + r) * a.row_stride;
-      int32_t at[4] = {root, root, root, root};
-      while (at[0] >= 0 || at[1] >= 0 || at[2] >= 0 || at[3] >= 0) {
-        for (int64_t i = 0; i < 4; ++i) {
-          if (at[i] >= 0) at[i] = step(at[i], row + i * a.row_stride);
-        }
+  const int32_t root = a.roots[tree];
+  int64_t r = 0;
+  for (; r + 4 <= count; r += 4) {
+    const T* row = values + r * a.row_stride;
+    int32_t at[4] = {root, root, root, root};
+    while (at[0] >= 0 || at[1] >= 0 || at[2] >= 0 || at[3] >= 0) {
+      for (int64_t i = 0; i < 4; ++i) {
+        if (at[i] >= 0) at[i] = step(at[i], row + i * a.row_stride);
       }
-      for (int64_t i = 0; i < 4; ++i) out[(r + i) * a.classes] += a.leaves[-1 - at[i]];
     }
-    for (; r < count; ++r) {
-      int32_t at = root;
-      while (at >= 0) at = step(at, values + (first + r) * a.row_stride);
-      out[r * a.classes] += a.leaves[-1 - at];
+    for (int64_t i = 0; i < 4; ++i) out[(r + i) * a.classes] += a.leaves[-1 - at[i]];
+  }
+  for (; r < count; ++r) {
+    int32_t at = root;
+    while (at >= 0) at = step(at, values + r * a.row_stride);
+    out[r * a.classes] += a.leaves[-1 - at];
+  }
+}
+
+HWY_INLINE float threshold_of(const ForestMask& mask, float) {
+  return mask.narrow;
+}
+HWY_INLINE double threshold_of(const ForestMask& mask, double) {
+  return mask.threshold;
+}
+
+// One tree by masks, over columns of kRows values.
+template <class T, class U>
+void scan(const ForestPredict& a, int64_t tree, const T* tile, int64_t count, double* out) {
+  const hn::ScalableTag<T> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const double* leaves = a.ordered_leaves + a.first_leaf[tree];
+  const ForestMask* begin = a.masks + a.first_node[tree];
+  const ForestMask* end = a.masks + a.first_node[tree + 1];
+  HWY_ALIGN U left[kRows];
+  const int64_t step = 4 * lanes < kRows ? 4 * lanes : kRows;
+  for (int64_t r = 0; r < count; r += step) {
+    auto left0 = hn::Set(du, static_cast<U>(~U{0}));
+    auto left1 = left0, left2 = left0, left3 = left0;
+    for (const ForestMask* mask = begin; mask != end; ++mask) {
+      const auto threshold = hn::Set(d, threshold_of(*mask, T{}));
+      const auto keep = hn::Set(du, static_cast<U>(mask->keep));
+      const T* column = tile + mask->feature * kRows + r;
+      const auto apply = [&](auto before, const T* values) {
+        const auto v = hn::Load(d, values);
+        const auto goes_right = mask->nan_left ? hn::Gt(v, threshold) : hn::Not(hn::Le(v, threshold));
+        return hn::IfThenElse(hn::RebindMask(du, goes_right), hn::And(before, keep), before);
+      };
+      left0 = apply(left0, column);
+      left1 = apply(left1, column + lanes);
+      left2 = apply(left2, column + 2 * lanes);
+      left3 = apply(left3, column + 3 * lanes);
     }
+    hn::Store(left0, du, left + r);
+    hn::Store(left1, du, left + r + lanes);
+    hn::Store(left2, du, left + r + 2 * lanes);
+    hn::Store(left3, du, left + r + 3 * lanes);
+  }
+  for (int64_t r = 0; r < count; ++r) out[r * a.classes] += leaves[__builtin_ctzll(left[r])];
+}
+
+template <class T, class U, class From>
+void predict_tile(const ForestPredict& a, int64_t first, int64_t count, T* tile) {
+  const From* values = static_cast<const From*>(a.values) + first * a.row_stride;
+  for (int64_t f = 0; f < a.features; ++f) {
+    for (int64_t r = 0; r < kRows; ++r) {
+      const int64_t row = r < count ? r : count - 1;
+      tile[f * kRows + r] = static_cast<T>(values[row * a.row_stride + f * a.feature_stride]);
+    }
+  }
+  for (int64_t tree = 0; tree < a.trees; ++tree) {
+    double* out = a.out + first * a.classes + tree % a.classes;
+    if (a.has_masks[tree]) {
+      scan<T, U>(a, tree, tile, count, out);
+    } else {
+      walk<From>(a, tree, first, count, out);
+    }
+  }
+}
+
+template <class From>
+void predict_rows(const ForestPredict& a, int64_t first, int64_t count, double* scratch) {
+  for (int64_t i = 0; i < count * a.classes; ++i) a.out[first * a.classes + i] = 0;
+  if (!a.masks) {
+    for (int64_t tree = 0; tree < a.trees; ++tree) {
+      walk<From>(a, tree, first, count, a.out + first * a.classes + tree % a.classes);
+    }
+  } else if (sizeof(From) == sizeof(float) && a.is_narrow) {
+    predict_tile<float, uint32_t, From>(a, first, count, reinterpret_cast<float*>(scratch));
+  } else {
+    predict_tile<double, uint64_t, From>(a, first, count, scratch);
   }
 }
 
@@ -87,13 +160,14 @@ void transform_row(const ForestPredict& a, double* out) {
 }  // namespace
 
 void forest_predict(const ForestPredict& a, Workers& workers) {
-  workers.run((a.rows + kRows - 1) / kRows, [&](int64_t task, int) {
+  workers.run((a.rows + kRows - 1) / kRows, [&](int64_t task, int worker) {
     const int64_t first = task * kRows;
     const int64_t count = a.rows - first < kRows ? a.rows - first : kRows;
+    double* scratch = a.scratch + worker * a.features * kRows;
     if (a.is_double) {
-      predict_block<double>(a, first, count);
+      predict_rows<double>(a, first, count, scratch);
     } else {
-      predict_block<float>(a, first, count);
+      predict_rows<float>(a, first, count, scratch);
     }
     for (int64_t r = first; r < first + count; ++r) transform_row(a, a.out + r * a.classes);
   });

@@ -80,6 +80,22 @@ void pack_run(const GbrtGradient& a, const double* g, const double* h, const flo
   }
 }
 
+// Largest |g|, of all or of the rows that train. One chain of comparisons for each lane: one alone waits for itself.
+double largest(const double* g, int64_t count, const uint8_t* trains) {
+  constexpr int64_t kChains = 16;
+  double most[kChains] = {};
+  for (int64_t i = 0; i < count; i += kChains) {
+    const int64_t chains = count - i < kChains ? count - i : kChains;
+    for (int64_t k = 0; k < chains; ++k) {
+      const double size = trains && !trains[i + k] ? 0.0 : g[i + k] < 0 ? -g[i + k] : g[i + k];
+      most[k] = size > most[k] ? size : most[k];
+    }
+  }
+  double result = 0;
+  for (const double own : most) result = own > result ? own : result;
+  return result;
+}
+
 // Gradients of rows [row, row + count), count ≤ kRun.
 void gradient_run(const GbrtGradient& a, int64_t row, int64_t count, double* g, double* h) {
   const double* score = a.scores + a.cls * a.bins.rows + row;
@@ -182,10 +198,9 @@ void gbrt_gradient(const GbrtGradient& a, Workers& workers) {
       double g[kRun];
       double h[kRun];
       gradient_run(a, row, count, g, h);
-      for (int64_t i = 0; i < count; ++i) {
-        const double size = g[i] < 0 ? -g[i] : g[i];
-        const double counted = a.trains && !a.trains[row + i] && !a.bounds_all_rows ? 0.0 : size;
-        most = counted > most ? counted : most;
+      if (a.objective == GbrtObjective::squared) {
+        const double own = largest(g, count, a.bounds_all_rows || !a.trains ? nullptr : a.trains + row);
+        most = own > most ? own : most;
       }
       pack_run(a, g, h, weight, count, a.packed + row);
     }
