@@ -147,6 +147,7 @@ export interface Binding {
     count: number,
   ): Promise<unknown>
   binned_columns(matrix: BinnedHandle): BinnedColumn[]
+  /** The bins as they are kept: groups of up to 16 features one after the other, row by row in each. */
   binned_read(matrix: BinnedHandle): Promise<Uint8Array<ArrayBuffer>>
   binned_dispose(matrix: BinnedHandle): void
 

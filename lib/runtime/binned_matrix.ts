@@ -31,6 +31,8 @@ export interface BinnedMatrixOptions {
 
 // A chunk's copy and its bins stay in L2, and copying one holds the JavaScript thread for about a millisecond.
 const CHUNK_VALUES = 1 << 19
+// As native/ops/gbrt_rows.h groups features.
+const GROUP_FEATURES = 16
 const SAMPLE_STREAM = 0x62
 
 /** Rows as bins of at most 255 per column, in a device's memory. */
@@ -125,8 +127,17 @@ export class BinnedMatrix {
   }
 
   /** The bins, row by row. */
-  read(): Promise<Uint8Array<ArrayBuffer>> {
-    return binding.binned_read(this.handle)
+  async read(): Promise<Uint8Array<ArrayBuffer>> {
+    const { rows, features } = this
+    const grouped = await binding.binned_read(this.handle)
+    const out = new Uint8Array(rows * features)
+    const groups = Math.ceil(features / GROUP_FEATURES)
+    for (let g = 0, at = 0; g < groups; g++) {
+      const first = Math.floor((features * g) / groups)
+      const end = Math.floor((features * (g + 1)) / groups)
+      for (let row = 0; row < rows; row++) for (let f = first; f < end; f++) out[row * features + f] = grouped[at++]
+    }
+    return out
   }
 
   /** Frees the bins; trainers that were made before keep them. */

@@ -174,14 +174,18 @@ Napi::Value binned_append(const Info& info) {
   };
   auto keep = std::make_shared<Keep>(
       Keep{StagedRows(argument(info, 2), matrix->features, start, count, false, where), matrix->columns, {}});
+  const GbrtBins bins = matrix->kernel_bins();
   for (int64_t f = 0; f < matrix->features; ++f) {
     const StagedColumn& staged = keep->rows.columns()[static_cast<size_t>(f)];
-    keep->list.push_back(
-        (*matrix->columns)[static_cast<size_t>(f)].kernel_column(staged.values, staged.stride, staged.is_double));
+    GbrtBinColumn column =
+        (*matrix->columns)[static_cast<size_t>(f)].kernel_column(staged.values, staged.stride, staged.is_double);
+    const GbrtGroup group = bins.group_of(f);
+    column.out = const_cast<uint8_t*>(group.bins) + row * group.width + f - group.first;
+    column.out_stride = group.width;
+    keep->list.push_back(column);
   }
   GbrtBin call{};
   call.columns = keep->list.data();
-  call.out = reinterpret_cast<uint8_t*>(matrix->bins->data()) + row * matrix->features;
   call.rows = count;
   call.features = matrix->features;
   matrix->stream->submit(Kernel::gbrt_bin, call, std::move(keep));

@@ -15,13 +15,14 @@ struct GbrtBinColumn {
   uint8_t last;           // largest bin of a number
   uint8_t nan;            // bin of NaN
   bool is_double;
+  uint8_t* out;  // bins, out_stride apart
+  int64_t out_stride;
 };
 
 constexpr int64_t kGbrtBounds = 256;
 
 struct GbrtBin {
   const GbrtBinColumn* columns;  // (features)
-  uint8_t* out;                  // (rows, features)
   int64_t rows;
   int64_t features;
 };

@@ -39,11 +39,31 @@ constexpr bool gbrt_format_holds(GbrtFormat f) {
 }
 static_assert(gbrt_format_holds(kGbrtGeneral) && gbrt_format_holds(kGbrtConstantHessian));
 
-// Row-major: the bins of a row lie together, so that one gathered row costs one or two cache lines.
+// Features in groups of up to kGbrtGroup of nearly equal width, one group after the other, row-major inside a group.
+// A gathered row costs a cache line for each group, a split touches one group alone.
+constexpr int64_t kGbrtGroup = 16;
+
+struct GbrtGroup {
+  const uint8_t* bins;  // (rows, width)
+  int64_t first;        // feature
+  int64_t width;
+};
+
 struct GbrtBins {
-  const uint8_t* bins;  // (rows, features)
+  const uint8_t* bins;
   int64_t rows;
   int64_t features;
+
+  int64_t groups() const { return (features + kGbrtGroup - 1) / kGbrtGroup; }
+  GbrtGroup group(int64_t g) const {
+    const int64_t first = features * g / groups();
+    return {bins + first * rows, first, features * (g + 1) / groups() - first};
+  }
+  GbrtGroup group_of(int64_t feature) const {
+    int64_t g = feature * groups() / features;
+    if (feature >= features * (g + 1) / groups()) ++g;
+    return group(g);
+  }
 };
 
 // Where a leaf's rows stand in a block: `in` rows that train, then `out` rows that do not.

@@ -123,7 +123,7 @@ describe('BinnedMatrix', () => {
     expect(device.info().liveBytes).toBeGreaterThan(before)
     matrix.dispose()
     expect(device.info().liveBytes).toBe(before)
-    expect(() => matrix.read()).toThrow(/freed/)
+    await expect(matrix.read()).rejects.toThrow(/freed/)
   })
 
   it('refuses wrong input', async () => {

@@ -29,9 +29,10 @@ void bisect(const T* HWY_RESTRICT values, const T* HWY_RESTRICT bounds, TI* HWY_
 }
 
 template <class T, class TI>
-void bin_tile(const GbrtBinColumn& column, int64_t row, int64_t count, uint8_t* out, int64_t out_stride) {
+void bin_tile(const GbrtBinColumn& column, int64_t row, int64_t count) {
   HWY_ALIGN T values[kTile];
   HWY_ALIGN TI at[kTile];
+  uint8_t* out = column.out + row * column.out_stride;
   const T* from = static_cast<const T*>(column.values) + row * column.stride;
   for (int64_t i = 0; i < kTile; ++i) values[i] = i < count ? from[i * column.stride] : T{0};
   if (column.bin_of) {
@@ -51,7 +52,7 @@ void bin_tile(const GbrtBinColumn& column, int64_t row, int64_t count, uint8_t* 
     } else {
       bin = value != value ? column.nan : bin < column.last ? bin : column.last;
     }
-    out[i * out_stride] = static_cast<uint8_t>(bin);
+    out[i * column.out_stride] = static_cast<uint8_t>(bin);
   }
 }
 
@@ -62,11 +63,10 @@ void gbrt_bin(const GbrtBin& a, Workers& workers) {
     const int64_t row = tile * kTile;
     const int64_t count = a.rows - row < kTile ? a.rows - row : kTile;
     for (int64_t f = 0; f < a.features; ++f) {
-      uint8_t* out = a.out + row * a.features + f;
       if (a.columns[f].is_double) {
-        bin_tile<double, int64_t>(a.columns[f], row, count, out, a.features);
+        bin_tile<double, int64_t>(a.columns[f], row, count);
       } else {
-        bin_tile<float, int32_t>(a.columns[f], row, count, out, a.features);
+        bin_tile<float, int32_t>(a.columns[f], row, count);
       }
     }
   });
