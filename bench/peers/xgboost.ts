@@ -12,8 +12,6 @@ export interface XgboostRun {
   readonly total: number
   readonly binning: number
   readonly boosting: number
-  /** Bytes above the data. */
-  readonly peak: number
   /** Margins of the test rows. */
   readonly scores: readonly number[]
 }

@@ -76,7 +76,7 @@ export default async function* (): AsyncGenerator<string> {
           { train: ROWS, test, features: FEATURES },
           { threads: THREADS, depth, leaves, trees: TREES },
         )
-        const label = `${name} ${run.version} AUC ${auc(run.scores, heldLabels).toFixed(4)} peak ${(run.peak / 1e6).toFixed(0)} MB`
+        const label = `${name} ${run.version} AUC ${auc(run.scores, heldLabels).toFixed(4)}`
         const times = { binning: run.binning * 1e3, boosting: run.boosting * 1e3, total: run.total * 1e3 }
         peers.set(label, [...(peers.get(label) ?? []), times])
       }
