@@ -210,6 +210,16 @@ export interface Binding {
     transform: number,
     trees: number,
   ): Promise<Float64Array<ArrayBuffer>>
+  /** Each bin counts as its upper bound, or its category: right for models whose thresholds are bounds of the matrix. */
+  forest_predict_binned(
+    stream: StreamHandle,
+    forest: ForestHandle,
+    matrix: BinnedHandle,
+    start: number,
+    count: number,
+    transform: number,
+    trees: number,
+  ): Promise<Float64Array<ArrayBuffer>>
   forest_predict_row(
     forest: ForestHandle,
     values: Float32Array | Float64Array,

@@ -1,5 +1,6 @@
 import type { ForestHandle, NumberArray } from '../../binding.js'
 import { binding } from '../native.js'
+import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
 
 export const TRANSFORMS = ['raw', 'sigmoid', 'softmax', 'average'] as const
@@ -82,6 +83,17 @@ export class Forest {
     }
     await before
     return out
+  }
+
+  /** Predictions of all rows of a matrix, (rows, classes); its bins must be those that the trees were trained on. */
+  predictBinned(
+    matrix: BinnedMatrix,
+    transform: ForestTransform,
+    trees = this.trees,
+  ): Promise<Float64Array<ArrayBuffer>> {
+    const kind = TRANSFORMS.indexOf(transform)
+    const { device, handle, rows } = matrix
+    return binding.forest_predict_binned(device.handle, this.#handle, handle, 0, rows, kind, trees)
   }
 
   /** Prediction of one row, at once: microseconds. `out` has a place for each class. */

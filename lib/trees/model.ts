@@ -96,6 +96,38 @@ export class GbrtModel {
     return this.forest.predict(device, source, rows, transform, trees)
   }
 
+  /**
+   * Predictions of all rows of a matrix, (rows, classes), such as the one that the model was trained on.
+   * @throws {RangeError} when a threshold or category of the model is none of the matrix's
+   */
+  async predictBinned(matrix: BinnedMatrix, options: PredictOptions = {}): Promise<Float64Array<ArrayBuffer>> {
+    const { transform, trees } = this.#options(options)
+    this.#expectBins(matrix)
+    return this.forest.predictBinned(matrix, transform, trees)
+  }
+
+  #expectBins(matrix: BinnedMatrix): void {
+    expectRange(matrix.features === this.features, 'GbrtModel', `${this.features} features`, matrix.features)
+    const known = matrix.columns.map(column => new Set(column.bounds))
+    const { splitFeature, threshold, decision, categoryStart, categoryWords } = this.trees
+    const advice = 'bin the rows with `like` of the matrix that the model was trained on'
+    for (let i = 0; i < splitFeature.length; i++) {
+      const bounds = known[splitFeature[i]]
+      const isCategory = (decision[i] & 1) === 1
+      const same = isCategory === matrix.columns[splitFeature[i]].isCategorical
+      expectRange(same, 'GbrtModel', 'a matrix with the same categorical columns', splitFeature[i], advice)
+      if (!isCategory) {
+        expectRange(bounds.has(threshold[i]), 'GbrtModel', `a matrix with bound ${threshold[i]}`, 'none', advice)
+        continue
+      }
+      const start = categoryStart[threshold[i]]
+      for (let bit = 0; bit < (categoryStart[threshold[i] + 1] - start) * 32; bit++) {
+        const has = (categoryWords[start + (bit >> 5)] >>> (bit & 31)) & 1
+        expectRange(!has || bounds.has(bit), 'GbrtModel', `a matrix with category ${bit}`, 'none', advice)
+      }
+    }
+  }
+
   /** Prediction of one row, at once; an array of one number for each class. */
   predictRow(row: ArrayLike<number>, options: PredictOptions = {}): Float64Array {
     const { transform, trees } = this.#options(options)

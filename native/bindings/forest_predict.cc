@@ -8,6 +8,7 @@
 #include "bindings/bindings.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
+#include "bindings/tree_handles.h"
 #include "bindings/wrap.h"
 #include "runtime/kernel_table.h"
 #include "runtime/thread_pool.h"
@@ -228,6 +229,69 @@ ForestPredict call_of(const Forest& forest, const Info& info, size_t at) {
   return call;
 }
 
+// As a task: the memory that it writes lives until its own completion.
+Napi::Value submit_predict(const Info& info, const StreamHandle& stream, ForestPredict call,
+                           std::shared_ptr<const void> keep, const Napi::Float64Array& out) {
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, stream);
+  stream->run(
+      [call, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
+        const int64_t words = context.workers.count() * call.features * kForestTileRows;
+        // Vectors are loaded from it: on their boundary.
+        const std::unique_ptr<double[], void (*)(double*)> scratch(
+            static_cast<double*>(::operator new[](static_cast<size_t>(words) * 8, std::align_val_t{64})),
+            [](double* memory) { ::operator delete[](memory, std::align_val_t{64}); });
+        ForestPredict with_scratch = call;
+        with_scratch.scratch = scratch.get();
+        context.kernels.forest_predict(with_scratch, context.workers);
+        return std::nullopt;
+      },
+      std::move(done));
+  return promise;
+}
+
+// Each bin's value: the upper bound of a number's, the code of a category's. A model whose thresholds are bounds of
+// these bins cannot tell them from the values that were binned.
+std::vector<double> values_of_bins(const std::vector<BinnedColumn>& columns) {
+  std::vector<double> values;
+  values.reserve(columns.size() * static_cast<size_t>(kGbrtCells));
+  for (const BinnedColumn& column : columns) {
+    const size_t first = values.size();
+    values.resize(first + static_cast<size_t>(kGbrtCells), std::nan(""));
+    for (size_t i = 0; i < column.bounds.size(); ++i) {
+      values[first + (column.bin_of.empty() ? i : column.bin_of[i])] = column.bounds[i];
+    }
+  }
+  return values;
+}
+
+// stream, forest, matrix, start, count, transform, trees
+Napi::Value forest_predict_binned(const Info& info) {
+  StreamHandle* stream = unwrap_stream(argument(info, 0));
+  if (!stream) throw Error::type(kWhere + "a stream but received " + describe(argument(info, 0)));
+  const Handle& forest = forest_of(argument(info, 1));
+  const auto matrix = binned_of(argument(info, 2), kWhere, true);
+  if (matrix->stream != *stream) throw Error::type(kWhere + "a matrix on this device but received another's");
+  if (matrix->features != forest->features) {
+    throw Error::range(kWhere + std::to_string(forest->features) + " features but received " +
+                       std::to_string(matrix->features));
+  }
+  struct Keep {
+    Handle forest;
+    std::vector<double> values;
+  };
+  auto keep = std::make_shared<Keep>(Keep{forest, values_of_bins(*matrix->columns)});
+  ForestPredict call = call_of(*forest, info, 5);
+  call.masks = forest->masks.data();
+  call.bin_values = keep->values.data();
+  call.bins = matrix->kernel_bins();
+  call.first_row = integer(info, 3, "start", 0, matrix->rows);
+  call.rows = integer(info, 4, "count", 0, matrix->rows - call.first_row);
+  const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(call.rows * forest->classes));
+  Napi::Float64Array target = out;
+  call.out = target.Data();
+  return submit_predict(info, *stream, call, std::move(keep), out);
+}
+
 // stream, forest, values (a typed array of rows or a list of columns), start, count, transform, trees
 Napi::Value forest_predict(const Info& info) {
   StreamHandle* stream = unwrap_stream(argument(info, 0));
@@ -252,23 +316,8 @@ Napi::Value forest_predict(const Info& info) {
   const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count * forest->classes));
   Napi::Float64Array target = out;
   call.out = target.Data();
-  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, *stream);
-  // As a task: the memory that it writes lives until its own completion.
-  (*stream)->run(
-      [call, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
-        const int64_t words = context.workers.count() * call.features * kForestTileRows;
-        // Vectors are loaded from it: on their boundary.
-        const std::unique_ptr<double[], void (*)(double*)> scratch(
-            static_cast<double*>(::operator new[](static_cast<size_t>(words) * 8, std::align_val_t{64})),
-            [](double* memory) { ::operator delete[](memory, std::align_val_t{64}); });
-        ForestPredict with_masks = call;
-        with_masks.masks = keep->forest->masks.data();
-        with_masks.scratch = scratch.get();
-        context.kernels.forest_predict(with_masks, context.workers);
-        return std::nullopt;
-      },
-      std::move(done));
-  return promise;
+  call.masks = forest->masks.data();
+  return submit_predict(info, *stream, call, std::move(keep), out);
 }
 
 class ThisThread final : public Workers {
@@ -310,6 +359,7 @@ Napi::Value forest_predict_row(const Info& info) {
 void register_forest_predict(Napi::Object& exports) {
   add_function<forest_create>(exports, "forest_create");
   add_function<forest_predict>(exports, "forest_predict");
+  add_function<forest_predict_binned>(exports, "forest_predict_binned");
   add_function<forest_predict_row>(exports, "forest_predict_row");
 }
 

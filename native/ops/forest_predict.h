@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "ops/gbrt_rows.h"
+
 namespace seqrisk {
 
 enum class ForestMissing : uint8_t { none, zero, nan };
@@ -56,6 +58,10 @@ struct ForestPredict {
   bool is_double;
   int64_t row_stride;
   int64_t feature_stride;
+  // Rows of a binned matrix instead: each bin stands for one value. null: values are read.
+  const double* bin_values;  // (features, kGbrtCells)
+  GbrtBins bins;
+  int64_t first_row;
   int64_t rows;
   int64_t features;
   double* out;  // (rows, classes)

@@ -141,6 +141,27 @@ describe('boosted trees', () => {
     }
   })
 
+  it('predicts from bins what it predicts from values', async () => {
+    const device = openDevice()
+    const mixed = [...columns, Int32Array.from(columns[3], value => Math.round(Math.abs(value) * 3))]
+    const matrix = await BinnedMatrix.from(device, { columns: mixed }, { categorical: [5] })
+    const other = smallTable(777, 5, 8).columns
+    const unknown = [...other, Int32Array.from(other[3], (_, r) => (r % 40) - 2)]
+    const binned = await matrix.like({ columns: unknown })
+    for (const numLeaves of [31, 100]) {
+      const options = { numLeaves, objective: 'softmax', numClass: 3, numIterations: 4, minDataInLeaf: 5 } as const
+      const trainer = new GbrtTrainer(matrix, options)
+      const { model } = await trainer.fit({ targets: classes })
+      expect(model.trees.decision.includes(1)).toBe(true)
+      expect(await model.predictBinned(matrix)).toEqual(await model.predict(device, { columns: mixed }))
+      expect(await model.predictBinned(binned)).toEqual(await model.predict(device, { columns: unknown }))
+    }
+    const { model } = await train(device, other, { targets: smallTable(777, 5, 8).labels })
+    await expect(model.predictBinned(matrix)).rejects.toThrow(/expected 5 features/)
+    const five = await BinnedMatrix.from(device, { columns })
+    await expect(model.predictBinned(five)).rejects.toThrow(/a matrix with bound/)
+  })
+
   it('finds the label, and fits better with more rounds', async () => {
     const device = openDevice()
     const test = smallTable(6000, 5, 2)

@@ -32,30 +32,30 @@ HWY_INLINE bool goes_left(const ForestPredict& a, const ForestNode& node, double
   return value <= node.threshold;
 }
 
-// One walked tree.
+// One walked tree. Row r's feature f is values[r·row_stride + f·feature_stride].
 template <class T>
-void walk(const ForestPredict& a, int64_t tree, int64_t first, int64_t count, double* out) {
-  const T* values = static_cast<const T*>(a.values) + first * a.row_stride;
+void walk(const ForestPredict& a, int64_t tree, const T* values, int64_t row_stride, int64_t feature_stride,
+          int64_t count, double* out) {
   const auto step = [&](int32_t at, const T* row) {
     const ForestNode& node = a.nodes[at];
-    const double value = static_cast<double>(row[node.feature * a.feature_stride]);
+    const double value = static_cast<double>(row[node.feature * feature_stride]);
     return goes_left(a, node, value) ? node.left : node.right;
   };
   const int32_t root = a.roots[tree];
   int64_t r = 0;
   for (; r + 4 <= count; r += 4) {
-    const T* row = values + r * a.row_stride;
+    const T* row = values + r * row_stride;
     int32_t at[4] = {root, root, root, root};
     while (at[0] >= 0 || at[1] >= 0 || at[2] >= 0 || at[3] >= 0) {
       for (int64_t i = 0; i < 4; ++i) {
-        if (at[i] >= 0) at[i] = step(at[i], row + i * a.row_stride);
+        if (at[i] >= 0) at[i] = step(at[i], row + i * row_stride);
       }
     }
     for (int64_t i = 0; i < 4; ++i) out[(r + i) * a.classes] += a.leaves[-1 - at[i]];
   }
   for (; r < count; ++r) {
     int32_t at = root;
-    while (at >= 0) at = step(at, values + r * a.row_stride);
+    while (at >= 0) at = step(at, values + r * row_stride);
     out[r * a.classes] += a.leaves[-1 - at];
   }
 }
@@ -117,22 +117,44 @@ void predict_tile(const ForestPredict& a, int64_t first, int64_t count, T* tile)
     if (a.has_masks[tree]) {
       scan<T, U>(a, tree, tile, count, out);
     } else {
-      walk<From>(a, tree, first, count, out);
+      walk(a, tree, values, a.row_stride, a.feature_stride, count, out);
     }
   }
 }
 
 template <class From>
 void predict_rows(const ForestPredict& a, int64_t first, int64_t count, double* scratch) {
-  for (int64_t i = 0; i < count * a.classes; ++i) a.out[first * a.classes + i] = 0;
+  const From* values = static_cast<const From*>(a.values) + first * a.row_stride;
+  double* out = a.out + first * a.classes;
   if (!a.masks) {
     for (int64_t tree = 0; tree < a.trees; ++tree) {
-      walk<From>(a, tree, first, count, a.out + first * a.classes + tree % a.classes);
+      walk(a, tree, values, a.row_stride, a.feature_stride, count, out + tree % a.classes);
     }
   } else if (sizeof(From) == sizeof(float) && a.is_narrow) {
     predict_tile<float, uint32_t, From>(a, first, count, reinterpret_cast<float*>(scratch));
   } else {
     predict_tile<double, uint64_t, From>(a, first, count, scratch);
+  }
+}
+
+// Rows of a binned matrix: a tile of the values that bins stand for.
+void predict_bins(const ForestPredict& a, int64_t first, int64_t count, double* tile) {
+  for (int64_t g = 0; g < a.bins.groups(); ++g) {
+    const GbrtGroup group = a.bins.group(g);
+    for (int64_t f = 0; f < group.width; ++f) {
+      const uint8_t* bins = group.bins + (a.first_row + first) * group.width + f;
+      const double* value_of = a.bin_values + (group.first + f) * kGbrtCells;
+      double* column = tile + (group.first + f) * kRows;
+      for (int64_t r = 0; r < kRows; ++r) column[r] = value_of[bins[(r < count ? r : count - 1) * group.width]];
+    }
+  }
+  for (int64_t tree = 0; tree < a.trees; ++tree) {
+    double* out = a.out + first * a.classes + tree % a.classes;
+    if (a.has_masks[tree]) {
+      scan<double, uint64_t>(a, tree, tile, count, out);
+    } else {
+      walk(a, tree, tile, 1, kRows, count, out);
+    }
   }
 }
 
@@ -164,7 +186,10 @@ void forest_predict(const ForestPredict& a, Workers& workers) {
     const int64_t first = task * kRows;
     const int64_t count = a.rows - first < kRows ? a.rows - first : kRows;
     double* scratch = a.scratch + worker * a.features * kRows;
-    if (a.is_double) {
+    for (int64_t i = 0; i < count * a.classes; ++i) a.out[first * a.classes + i] = 0;
+    if (a.bin_values) {
+      predict_bins(a, first, count, scratch);
+    } else if (a.is_double) {
       predict_rows<double>(a, first, count, scratch);
     } else {
       predict_rows<float>(a, first, count, scratch);
