@@ -60,7 +60,7 @@ describe('gbrt_histogram', () => {
     })
 
     it('equals the reference for weights up to 8191', async () => {
-      for (const weight of [2, 3, 100, 4096, 8191]) {
+      for (const weight of [2, 3, 30, 100, 4096, 8191]) {
         const p = await problem(device, 600, 5, weight)
         expect(await histogram(p, null, weight)).toEqual(expected(p, p.g.keys()))
       }

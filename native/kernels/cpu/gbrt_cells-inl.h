@@ -17,6 +17,7 @@ struct EveryRow {
   static constexpr bool kGathered = false;
   int64_t first;
   HWY_INLINE int64_t operator[](int64_t i) const { return first + i; }
+  HWY_INLINE EveryRow from(int64_t i) const { return {first + i}; }
 };
 
 template <class T>
@@ -25,6 +26,7 @@ struct ListedRows {
   int64_t first;
   const T* offset;
   HWY_INLINE int64_t operator[](int64_t i) const { return first + static_cast<int64_t>(offset[i]); }
+  HWY_INLINE ListedRows from(int64_t i) const { return {first, offset + i}; }
 };
 
 template <int kFeatures, class Rows>
@@ -109,25 +111,41 @@ HWY_INLINE void flush_cells(const GbrtCells& cells, int64_t features, int shift)
   cells.pending[1] = 1;
 }
 
-// `weight` bounds the weight of these rows.
+struct WeightBound {
+  int64_t total;  // of these rows together
+  int64_t most;   // of one row
+};
+
+// Rows too heavy to be packed together are packed in runs, each flushed, while runs are long enough to pay for that.
+constexpr int64_t kShortestRun = 256;
+
 template <class Rows>
-void add_rows(const GbrtBins& bins, const int64_t* packed, int shift, const Rows& rows, int64_t count, int64_t weight,
-              const GbrtCells& cells) {
+void add_rows(const GbrtBins& bins, const int64_t* packed, int shift, const Rows& rows, int64_t count,
+              WeightBound weight, const GbrtCells& cells) {
   if (count == 0) return;
-  if (weight > kGbrtMostPending) {
-    cells.pending[1] = 1;
-    return add_pairs(bins, packed, shift, rows, count, cells.pairs);
+  const auto add = [&](const Rows& run, int64_t length, int64_t total) {
+    if (cells.pending[0] + total > kGbrtMostPending) flush_cells(cells, bins.features, shift);
+    cells.pending[0] += total;
+    add_packed(bins, packed, run, length, cells.packed);
+  };
+  if (weight.total <= kGbrtMostPending) return add(rows, count, weight.total);
+  const int64_t run = kGbrtMostPending / weight.most;
+  if (run >= kShortestRun) {
+    for (int64_t i = 0; i < count; i += run) {
+      const int64_t length = count - i < run ? count - i : run;
+      add(rows.from(i), length, length * weight.most);
+    }
+    return;
   }
-  if (cells.pending[0] + weight > kGbrtMostPending) flush_cells(cells, bins.features, shift);
-  cells.pending[0] += weight;
-  add_packed(bins, packed, rows, count, cells.packed);
+  cells.pending[1] = 1;
+  add_pairs(bins, packed, shift, rows, count, cells.pairs);
 }
 
-HWY_INLINE int64_t weight_bound(const GbrtWeights& weights, int64_t block, int64_t count) {
-  if (!weights.block_total) return count;
+HWY_INLINE WeightBound weight_bound(const GbrtWeights& weights, int64_t block, int64_t count) {
+  if (!weights.block_total) return {count, 1};
   const int64_t total = weights.block_total[block];
-  const int64_t most = weights.block_most[block] * count;
-  return total < most ? total : most;
+  const int64_t most = weights.block_most[block];
+  return {total < most * count ? total : most * count, most};
 }
 
 }  // namespace seqrisk::SEQRISK_VARIANT

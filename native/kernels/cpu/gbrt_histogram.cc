@@ -7,21 +7,19 @@
 namespace seqrisk::SEQRISK_VARIANT {
 
 void gbrt_histogram(const GbrtHistogram& a, Workers& workers) {
-  const int64_t rows_per_task =
-      kGbrtMostPending / a.most_weight < kGbrtBlockRows ? kGbrtMostPending / a.most_weight : kGbrtBlockRows;
-  workers.run((a.count + rows_per_task - 1) / rows_per_task, [&](int64_t task, int worker) {
-    const int64_t first = task * rows_per_task;
-    const int64_t count = a.count - first < rows_per_task ? a.count - first : rows_per_task;
+  workers.run(gbrt_blocks(a.count), [&](int64_t task, int worker) {
+    const int64_t first = task * kGbrtBlockRows;
+    const int64_t count = a.count - first < kGbrtBlockRows ? a.count - first : kGbrtBlockRows;
     const GbrtCells cells = a.cells.of(worker);
+    const WeightBound bound{count * a.most_weight, a.most_weight};
     if (a.row_index) {
       for (int64_t i = first; i < first + count; ++i) {
         if (a.row_index[i] >= 0 && a.row_index[i] < a.bins.rows) continue;
         return a.fault->record("row_index in [0, rows)", i, a.row_index[i]);
       }
-      add_rows(a.bins, a.packed, a.shift, ListedRows<int32_t>{0, a.row_index + first}, count, count * a.most_weight,
-               cells);
+      add_rows(a.bins, a.packed, a.shift, ListedRows<int32_t>{0, a.row_index + first}, count, bound, cells);
     } else {
-      add_rows(a.bins, a.packed, a.shift, EveryRow{first}, count, count * a.most_weight, cells);
+      add_rows(a.bins, a.packed, a.shift, EveryRow{first}, count, bound, cells);
     }
   });
   workers.run(a.bins.features, [&](int64_t f, int) {
