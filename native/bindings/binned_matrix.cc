@@ -47,7 +47,7 @@ Napi::Value binned_create(const Info& info) {
   const uint8_t* categories = host_bytes(argument(info, 4), matrix->features, where + "categorical flags as ");
   matrix->is_category.assign(categories, categories + matrix->features);
   matrix->columns = std::make_shared<std::vector<BinnedColumn>>();
-  matrix->learned = std::make_shared<std::atomic<bool>>(false);
+  matrix->phase = std::make_shared<std::atomic<BinnedMatrix::Phase>>(BinnedMatrix::sampling);
   matrix->samples = std::make_shared<std::vector<BinnedMatrix::Sample>>(static_cast<size_t>(matrix->features));
   return wrap_binned(info.Env(), std::move(matrix));
 }
@@ -64,13 +64,20 @@ void to_categories(double* values, int64_t count, int64_t stride) {
   }
 }
 
+// A matrix whose bins were not asked for yet.
+Handle sampling_of(const Napi::Value& value, const std::string& where) {
+  Handle matrix = binned_of(value, where, false);
+  if (matrix->phase->load() == BinnedMatrix::sampling) return matrix;
+  throw Error::range(where + "a matrix whose bins are not learned yet but received one that has them");
+}
+
 // Adds values[first + rows[i]·stride] of one column to its sample; all `count` rows from `first` when rows is null.
 Napi::Value binned_sample(const Info& info) {
   const std::string where = "[BinnedMatrix] expected ";
-  const Handle matrix = binned_of(argument(info, 0), where, false);
+  const Handle matrix = sampling_of(argument(info, 0), where);
   const int64_t column = integer(info, 1, "column", 0, matrix->features - 1, where);
   const int64_t first = integer(info, 3, "first", 0, int64_t{1} << 53, where);
-  const int64_t stride = integer(info, 4, "stride", 1, int64_t{1} << 32, where);
+  const int64_t stride = integer(info, 4, "stride", 1, int64_t{1} << 30, where);
   const int64_t count = integer(info, 5, "count", 0, kMostRows, where);
   const Napi::Value listed = argument(info, 6);
   const int32_t* rows = listed.IsNull() || listed.IsUndefined() ? nullptr : host_ints(listed, count, where);
@@ -109,10 +116,11 @@ Napi::Value binned_sample(const Info& info) {
 
 Napi::Value binned_learn(const Info& info) {
   const std::string where = "[BinnedMatrix] expected ";
-  const Handle matrix = binned_of(argument(info, 0), where, false);
+  const Handle matrix = sampling_of(argument(info, 0), where);
+  matrix->phase->store(BinnedMatrix::learning);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
   matrix->stream->run(
-      [columns = matrix->columns, samples = matrix->samples, learned = matrix->learned, options = matrix->options,
+      [columns = matrix->columns, samples = matrix->samples, phase = matrix->phase, options = matrix->options,
        is_category = matrix->is_category](HostContext& context) -> std::optional<Error> {
         std::vector<BinnedColumn> result(is_category.size());
         std::atomic<bool> failed = false;
@@ -131,7 +139,7 @@ Napi::Value binned_learn(const Info& info) {
         if (failed) throw std::bad_alloc();
         *columns = std::move(result);
         samples->clear();
-        learned->store(true, std::memory_order_release);
+        phase->store(BinnedMatrix::learned, std::memory_order_release);
         return std::nullopt;
       },
       std::move(done));
@@ -161,9 +169,6 @@ Napi::Value binned_reserve(const Info& info) {
 Napi::Value binned_append(const Info& info) {
   const std::string where = "[BinnedMatrix] expected ";
   const Handle matrix = binned_of(argument(info, 0), where, true);
-  if (!matrix->learned->load(std::memory_order_acquire)) {
-    throw Error::range(where + "bins to be learned before rows are added but received rows");
-  }
   const int64_t row = integer(info, 1, "row", 0, matrix->rows, where);
   const int64_t start = integer(info, 3, "start", 0, kMostRows, where);
   const int64_t count = integer(info, 4, "count", 0, matrix->rows - row, where);
@@ -199,7 +204,7 @@ Napi::Value binned_columns(const Info& info) {
   const std::string where = "[BinnedMatrix] expected ";
   const Handle matrix = binned_of(argument(info, 0), where, false);
   Napi::Array result = Napi::Array::New(env);
-  if (!matrix->learned->load(std::memory_order_acquire)) return result;
+  if (matrix->phase->load(std::memory_order_acquire) != BinnedMatrix::learned) return result;
   for (const BinnedColumn& column : *matrix->columns) {
     const size_t count = column.bounds.size();
     Napi::Object item = Napi::Object::New(env);
@@ -244,6 +249,9 @@ std::shared_ptr<BinnedMatrix> binned_of(const Napi::Value& value, const std::str
   if (!handle) throw Error::type(where + "a binned matrix but received " + describe(value));
   if ((*handle)->stream->closed()) {
     throw Error::coded("CLOSED", where + "a matrix of an open device but received one of a closed device");
+  }
+  if (filled && (*handle)->phase->load(std::memory_order_acquire) != BinnedMatrix::learned) {
+    throw Error::range(where + "a matrix whose bins are learned but received one without them");
   }
   if (filled && !(*handle)->bins) throw Error::type(where + "a matrix with rows but received an empty or freed one");
   return *handle;

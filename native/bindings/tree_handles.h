@@ -19,7 +19,9 @@ struct BinnedMatrix {
   std::vector<uint8_t> is_category;
   // Columns stay as they are once they are learned: work on the stream reads them.
   std::shared_ptr<std::vector<BinnedColumn>> columns;
-  std::shared_ptr<std::atomic<bool>> learned;
+  // Samples belong to the JavaScript thread until learning starts, and then to the stream.
+  enum Phase { sampling, learning, learned };
+  std::shared_ptr<std::atomic<Phase>> phase;
   struct Sample {
     std::vector<float> narrow;
     std::vector<double> wide;
