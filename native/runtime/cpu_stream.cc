@@ -61,6 +61,11 @@ void CpuStream::release(Block* block) {
 }
 
 void CpuStream::enqueue(Command command) {
+  // Closed by code of the caller that ran while the arguments were read: nothing runs any more, but nobody may wait.
+  if (closed_) {
+    if (command.done) command.done(Error::coded("CLOSED", "[stream] expected an open stream but received a closed one"));
+    return;
+  }
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(command));
