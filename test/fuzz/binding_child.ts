@@ -11,6 +11,7 @@ import { inspect } from 'node:util'
 import { SeqriskError } from '../../lib/util/errors.js'
 import { declaredFunctions } from '../support/binding_types.js'
 import { TestRandom } from '../support/random.js'
+import { TreeZoo } from './binding_trees.js'
 import { Zoo } from './binding_values.js'
 
 type Call = (...values: unknown[]) => unknown
@@ -23,6 +24,10 @@ const names = Object.keys(addon)
 const random = new TestRandom(seed)
 addon.set_error_class(SeqriskError)
 const zoo = new Zoo(addon, random)
+const trees = new TreeZoo(addon, random, {
+  stream: () => zoo.streams[0],
+  tensor: (dtype, shape) => zoo.tensor(dtype, shape),
+})
 
 const ROUND = 250
 const counts = { calls: 0, refused: 0, done: 0, late: 0 }
@@ -72,8 +77,9 @@ function mend(name: string, values: unknown[], message: string): void {
 /** One call: it succeeds or is refused cleanly. Returns the refusal, or null. */
 function once(name: string, values: unknown[]): string | null {
   counts.calls++
-  if (log !== null)
-    writeSync(log, `${counts.calls} ${name} ${inspect(values, { depth: 2 })}`.slice(0, 1000).padEnd(1000), 0)
+  // Not compact: lists are looked at without running their getters.
+  const shown = () => inspect(values, { depth: 2, compact: false, breakLength: Number.POSITIVE_INFINITY })
+  if (log !== null) writeSync(log, `${counts.calls} ${name} ${shown()}`.slice(0, 1000).padEnd(1000), 0)
   let result: unknown
   try {
     result = addon[name](...values)
@@ -112,8 +118,10 @@ async function works(): Promise<void> {
     const got = (await addon.tensor_read(out)) as Float32Array
     if (got.join() !== '8,24,8,33') fail(`linear gave ${got.join()} instead of 8,24,8,33`)
   }
+  await trees.renew()
 }
 
+await works()
 while (counts.calls < calls) {
   for (const stop = counts.calls + ROUND; counts.calls < stop; ) {
     const name =
@@ -121,8 +129,9 @@ while (counts.calls < calls) {
         ? zoo.pick(names.filter(name => /^(stream|tensor|offsets)_/.test(name)))
         : zoo.pick(names)
     const parameters = declared.get(name) ?? []
-    let values = parameters.map(({ type }) => zoo.right(type))
+    let values = trees.right(name) ?? parameters.map(({ type }) => zoo.right(type))
     if (name.startsWith('field_embedding')) values = zoo.embedding(name.endsWith('backward'))
+    if (name === 'tensor_write') values = zoo.write()
     if (name === 'adamw_update') values = zoo.adamw()
     for (let tries = 0; tries < 24; tries++) {
       const refusal = once(name, values)

@@ -160,6 +160,13 @@ export class Zoo {
     }
   }
 
+  /** A tensor and as many values of its type. */
+  write(): unknown[] {
+    const dtype = this.pick(['float32', 'int32'] as const)
+    const size = this.#random.integer(0, 9)
+    return [this.tensor(dtype, [size]), dtype === 'float32' ? new Float32Array(size) : new Int32Array(size)]
+  }
+
   /** Lists of tensors of equal sizes, and hyper-parameters. */
   adamw(): unknown[] {
     const sizes = Array.from({ length: this.#random.integer(0, 3) }, () => this.#random.integer(0, 20))
@@ -182,7 +189,8 @@ export class Zoo {
       else spoilt[at] = this.wrong()
     }
     // Right by chance and slow: rounds of arithmetic, threads to start.
-    if (name === 'machine_peak' && isOver(spoilt[2], 1e4)) spoilt[2] = 2 ** 40
+    if (/^machine_(peak|update)$/.test(name) && isOver(spoilt[2], 1e4)) spoilt[2] = 2 ** 40
+    if (name === 'gbrt_trainer_boost' && isOver(spoilt[1], 100)) spoilt[1] = 2 ** 40
     if (name === 'stream_open' && isOver(spoilt[0], 4)) spoilt[0] = 2 ** 20
     return spoilt
   }
