@@ -63,7 +63,8 @@ void CpuStream::release(Block* block) {
 void CpuStream::enqueue(Command command) {
   // Closed by code of the caller that ran while the arguments were read: nothing runs any more, but nobody may wait.
   if (closed_) {
-    if (command.done) command.done(Error::coded("CLOSED", "[stream] expected an open stream but received a closed one"));
+    if (command.done)
+      command.done(Error::coded("CLOSED", "[stream] expected an open stream but received a closed one"));
     return;
   }
   {
