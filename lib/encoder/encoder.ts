@@ -12,6 +12,7 @@ import { Device } from '../runtime/device.js'
 import type { Parameter } from '../runtime/tape.js'
 import { scope, type Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { atOnce, inTurns, type Steps } from '../util/pace.js'
 import { consecutiveBatches, type DeviceBatch, toDevice } from './batch.js'
 import { type EncoderConfig, encoderConfig } from './config.js'
 import { EventEmbedding } from './event_embedding.js'
@@ -115,7 +116,7 @@ export class Encoder<F extends Fields = Fields> {
   async encode(source: EventSource<F>, options: EncodeOptions = {}): Promise<VectorTable> {
     const blocks: VectorTable[] = []
     for await (const block of this.encodeStream(source, options)) blocks.push(block)
-    return concatVectors(blocks, this.width)
+    return inTurns(concatSteps(blocks, this.width), options.signal)
   }
 
   /** Vectors of events that are encoded already. */
@@ -168,12 +169,16 @@ export class Encoder<F extends Fields = Fields> {
 
 /** Blocks of vectors as one. */
 export function concatVectors(blocks: readonly VectorTable[], width: number): VectorTable {
-  const ids = blocks.flatMap(block => block.ids)
-  const vectors = new Float32Array(ids.length * width)
-  let at = 0
+  return atOnce(concatSteps(blocks, width))
+}
+
+function* concatSteps(blocks: readonly VectorTable[], width: number): Steps<VectorTable> {
+  const ids: string[] = []
+  const vectors = new Float32Array(blocks.reduce((sum, block) => sum + block.ids.length, 0) * width)
   for (const block of blocks) {
-    vectors.set(block.vectors, at)
-    at += block.vectors.length
+    vectors.set(block.vectors, ids.length * width)
+    for (const id of block.ids) ids.push(id)
+    yield
   }
   return { ids, width, vectors }
 }

@@ -1,6 +1,7 @@
 // Packed batches under an event budget, and the copies of events that fill them.
 
 import { expectOptions, expectRange } from '../util/errors.js'
+import { atOnce, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { type EncodedEvents, gather, type InputColumn } from './encode.js'
 
@@ -28,12 +29,19 @@ export interface PackedBatch {
 
 /** Sequences of so many budgets are sorted by length together: enough to be alike, few enough to be mixed anew each epoch. */
 const BUDGETS_PER_WINDOW = 32
+/** Sequences that are looked at between two turns of the event loop. */
+const SEQUENCES_PER_STEP = 16_384
 
 /**
  * Every sequence exactly once, in batches of at most `events` events whose sequences are of similar length; the order is
  * random, and a function of seed and epoch. Empty sequences are in batches as well.
  */
 export function lengthGroupedBatches(lengths: ArrayLike<number>, options: BatchOptions): Int32Array[] {
+  return atOnce(lengthGroupedSteps(lengths, options))
+}
+
+/** The same in short steps. */
+export function* lengthGroupedSteps(lengths: ArrayLike<number>, options: BatchOptions): Steps<Int32Array[]> {
   const where = 'lengthGroupedBatches'
   expectOptions(where, options, ['events', 'seed', 'epoch'])
   const { events, seed, epoch } = options
@@ -45,12 +53,14 @@ export function lengthGroupedBatches(lengths: ArrayLike<number>, options: BatchO
     const j = Math.floor((random.uint32() / 0x100000000) * (i + 1))
     order[i] = order[j]
     order[j] = i
+    if (i % SEQUENCES_PER_STEP === 0) yield
   }
   const batches: Int32Array[] = []
   for (let begin = 0; begin < order.length; ) {
     let end = begin
     for (let total = 0; end < order.length && total < BUDGETS_PER_WINDOW * events; end++) total += lengths[order[end]]
-    const window = sortByLength(order.subarray(begin, end), lengths)
+    yield
+    const window = yield* sortByLength(order.subarray(begin, end), lengths)
     for (let from = 0; from < window.length; ) {
       let to = from + 1
       for (let total = lengths[window[from]]; to < window.length; to++) {
@@ -59,19 +69,22 @@ export function lengthGroupedBatches(lengths: ArrayLike<number>, options: BatchO
       }
       batches.push(window.slice(from, to))
       from = to
+      if (batches.length % 1024 === 0) yield
     }
     begin = end
   }
-  return random.shuffle(batches)
+  return yield* random.shuffleSteps(batches)
 }
 
 /** Counting sort: linear, and stable on equal lengths, so that the shuffle decides among them. */
-function sortByLength(sequences: Int32Array, lengths: ArrayLike<number>): Int32Array {
+function* sortByLength(sequences: Int32Array, lengths: ArrayLike<number>): Steps<Int32Array> {
   let longest = 0
   for (const sequence of sequences) longest = Math.max(longest, lengths[sequence])
+  yield
   const place = new Int32Array(longest + 2)
   for (const sequence of sequences) place[lengths[sequence] + 1]++
   for (let length = 1; length < place.length; length++) place[length] += place[length - 1]
+  yield
   const sorted = new Int32Array(sequences.length)
   for (const sequence of sequences) sorted[place[lengths[sequence]]++] = sequence
   return sorted

@@ -56,11 +56,22 @@ export async function fitCells<F extends Fields>(
       await pace.turn()
     }
   }
-  return numbers.flatMap(({ field }) => {
-    const own = pairs.filter(pair => pair.field === field).map(pair => ({ pair, explained: explainedBy(pair) }))
-    const best = own.reduce((one, other) => (other.explained > one.explained ? other : one))
-    return best.explained >= LEAST_EXPLAINED ? [cut(best.pair)] : []
-  })
+  const cells: CellInput[] = []
+  for (const { field } of numbers) {
+    let best: Pair | null = null
+    let most = LEAST_EXPLAINED
+    for (const pair of pairs.filter(pair => pair.field === field)) {
+      const explained = explainedBy(pair)
+      if (best ? explained > most : explained >= most) {
+        best = pair
+        most = explained
+      }
+      await pace.turn()
+    }
+    if (best) cells.push(cut(best))
+    await pace.turn()
+  }
+  return cells
 }
 
 function emptyPair(field: string, by: CategoricalInput): Pair {
@@ -74,24 +85,10 @@ function explainedBy({ groups }: Pair): number {
   const kept = groups.filter(({ count }) => count >= RAREST)
   const total = kept.reduce((sum, { count }) => sum + count, 0)
   if (kept.length < 2) return 0
-  const entries = kept.flatMap((group, g) => {
-    const sample = group.values
-    return Array.from(sample, value => ({ value, g, weight: group.count / sample.length / total }))
-  })
-  entries.sort((a, b) => a.value - b.value)
-  // Ranks in (0, 1), equal values share theirs; the mean over all is 1/2.
+  const samples = kept.map(group => group.values.sort())
+  const weights = kept.map((group, g) => group.count / samples[g].length / total)
   const means = new Float64Array(kept.length)
-  let variance = 0
-  let below = 0
-  for (let i = 0; i < entries.length; ) {
-    let end = i
-    let weight = 0
-    for (; end < entries.length && entries[end].value === entries[i].value; end++) weight += entries[end].weight
-    const rank = below + weight / 2 - 0.5
-    variance += weight * rank * rank
-    for (; i < end; i++) means[entries[i].g] += entries[i].weight * rank
-    below += weight
-  }
+  const variance = addRanks(samples, weights, means)
   if (!(variance > 1e-9)) return 0
   // A group's mean is off by its sample's size: what chance alone would explain is taken off.
   let between = 0
@@ -102,6 +99,52 @@ function explainedBy({ groups }: Pair): number {
     chance += share / group.values.length
   })
   return between / variance - chance
+}
+
+/**
+ * Adds to `means` the weighted ranks of each sample's values: they lie in (−½, ½), have mean 0 over all, and equal values
+ * share theirs. Returns their variance.
+ */
+function addRanks(samples: readonly Float64Array[], weights: readonly number[], means: Float64Array): number {
+  const size = samples.reduce((sum, sample) => sum + sample.length, 0)
+  const all = new Float64Array(size)
+  let filled = 0
+  for (const sample of samples) {
+    all.set(sample, filled)
+    filled += sample.length
+  }
+  all.sort()
+  let distinct = 0
+  for (const value of all) if (distinct === 0 || value !== all[distinct - 1]) all[distinct++] = value
+  const places = new Int32Array(size)
+  const weightAt = new Float64Array(distinct)
+  let i = 0
+  samples.forEach((sample, g) => {
+    for (const value of sample) {
+      let low = 0
+      for (let high = distinct; high - low > 1; ) {
+        const middle = (low + high) >> 1
+        if (all[middle] <= value) low = middle
+        else high = middle
+      }
+      places[i++] = low
+      weightAt[low] += weights[g]
+    }
+  })
+  const rankAt = new Float64Array(distinct)
+  let below = 0
+  let variance = 0
+  for (let place = 0; place < distinct; place++) {
+    const rank = below + weightAt[place] / 2 - 0.5
+    rankAt[place] = rank
+    variance += weightAt[place] * rank * rank
+    below += weightAt[place]
+  }
+  i = 0
+  samples.forEach((sample, g) => {
+    for (let k = 0; k < sample.length; k++) means[g] += weights[g] * rankAt[places[i++]]
+  })
+  return variance
 }
 
 function cut({ field, by, groups }: Pair): CellInput {

@@ -1,6 +1,7 @@
 // Applying an encoding: chunks of events to columns of ids, bins and words.
 
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { atOnce, type Steps } from '../util/pace.js'
 import { calendarPart } from './calendar.js'
 import {
   type CategoricalInput,
@@ -64,19 +65,11 @@ export function encodeChunk(
   const lastEvents = options.lastEvents ?? encoding.lastEvents
   const holds = Number.isInteger(lastEvents) && lastEvents > 0
   expectRange(holds, WHERE, 'lastEvents to be a whole number ≥ 1', lastEvents)
-  const steps = encodeSteps(chunk, encoding, lastEvents)
-  for (;;) {
-    const { value, done } = steps.next()
-    if (done) return value
-  }
+  return atOnce(encodeSteps(chunk, encoding, lastEvents))
 }
 
-/** Encodes one input at a time, so that a caller may rest between them; the result is the return value. */
-export function* encodeSteps(
-  chunk: EventChunk,
-  encoding: EventEncoding,
-  lastEvents: number,
-): Generator<void, EncodedEvents, void> {
+/** Encodes one input at a time, so that a caller may rest between them. */
+export function* encodeSteps(chunk: EventChunk, encoding: EventEncoding, lastEvents: number): Steps<EncodedEvents> {
   const advice = 'encode events whose times are like those the encoding was fitted on'
   expectRange(chunk.timeKind === encoding.time, WHERE, `times of kind ${encoding.time}`, chunk.timeKind, advice)
   const inputs: InputColumn[] = []

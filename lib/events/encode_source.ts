@@ -1,7 +1,7 @@
 // Encoding a whole source: as a stream of chunks, or all of it in memory for training.
 
 import { expectOptions, expectRange } from '../util/errors.js'
-import { Pace } from '../util/pace.js'
+import { atOnce, inTurns, type Steps } from '../util/pace.js'
 import { type EncodedEvents, encodeSteps, type InputColumn } from './encode.js'
 import type { EventEncoding } from './encoding.js'
 import type { Fields } from './schema.js'
@@ -23,17 +23,8 @@ export async function* encodedChunks<F extends Fields>(
   expectOptions(WHERE, options, ['lastEvents', 'eventsPerChunk', 'signal', 'onProgress'])
   const { lastEvents = encoding.lastEvents, ...chunkOptions } = options
   expectRange(Number.isInteger(lastEvents) && lastEvents > 0, WHERE, 'lastEvents to be a whole number ≥ 1', lastEvents)
-  const pace = new Pace(options.signal)
   for await (const chunk of source.chunks(chunkOptions)) {
-    const steps = encodeSteps(chunk, encoding, lastEvents)
-    for (;;) {
-      const { value, done } = steps.next()
-      if (done) {
-        yield value
-        break
-      }
-      await pace.turn()
-    }
+    yield await inTurns(encodeSteps(chunk, encoding, lastEvents), options.signal)
   }
 }
 
@@ -45,26 +36,16 @@ export async function encodeSource<F extends Fields>(
 ): Promise<EncodedEvents> {
   const parts: EncodedEvents[] = []
   for await (const part of encodedChunks(source, encoding, options)) parts.push(part)
-  const pace = new Pace(options.signal)
-  const steps = concatSteps(parts)
-  for (;;) {
-    const { value, done } = steps.next()
-    if (done) return value
-    await pace.turn()
-  }
+  return inTurns(concatSteps(parts), options.signal)
 }
 
 /** One after the other. All parts must come from the same encoding. */
 export function concatEncoded(parts: readonly EncodedEvents[]): EncodedEvents {
-  const steps = concatSteps([...parts])
-  for (;;) {
-    const { value, done } = steps.next()
-    if (done) return value
-  }
+  return atOnce(concatSteps([...parts]))
 }
 
-/** Empties `parts` on its way. */
-function* concatSteps(parts: EncodedEvents[]): Generator<void, EncodedEvents, void> {
+/** The same in short steps; empties `parts` on its way. */
+export function* concatSteps(parts: EncodedEvents[]): Steps<EncodedEvents> {
   expectRange(parts.length > 0, 'concatEncoded', 'at least one part', 0)
   const names = parts[0].inputs.map(input => input.name).join()
   const isAlike = parts.every(part => part.inputs.map(input => input.name).join() === names)
@@ -90,6 +71,7 @@ function* concatSteps(parts: EncodedEvents[]): Generator<void, EncodedEvents, vo
     for (let i = 1; i < part.offsets.length; i++) ends.push(at + part.offsets[i])
     time.set(part.time, at)
     for (const [i, { codes, fraction, offsets }] of inputs.entries()) {
+      yield
       const from = part.inputs[i]
       codes.set(from.codes, codesAt[i])
       fraction?.set(from.fraction!, at)
@@ -97,7 +79,6 @@ function* concatSteps(parts: EncodedEvents[]): Generator<void, EncodedEvents, vo
       codesAt[i] += from.codes.length
     }
     at += part.time.length
-    yield
   }
   return { ids, offsets: Int32Array.from(ends), time, inputs }
 }

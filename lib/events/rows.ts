@@ -4,7 +4,7 @@ import { expectOptions, expectRange, SeqriskError, sentence } from '../util/erro
 import { Pace } from '../util/pace.js'
 import { calendarPart, parseIso } from './calendar.js'
 import { type FieldSpec, type Fields, type Schema, timeColumn } from './schema.js'
-import { sortedCopy } from './sort.js'
+import { sortedCopy, sortedPlaces } from './sort.js'
 import {
   type ChunkOptions,
   compareText,
@@ -111,10 +111,12 @@ class RowSource<F extends Fields> implements EventSource<F> {
     const { dictionary, codes } = (await this.#open(options)).columns[field] as TextColumn
     const counts = new Float64Array(dictionary.length)
     for (const code of codes) if (code >= 0) counts[code]++
-    const sorted = dictionary
-      .map((value, i): [string, number] => [value, counts[i]])
-      .sort((a, b) => b[1] - a[1] || compareText(a[0], b[0]))
-    yield { values: sorted.map(([value]) => value), counts: Float64Array.from(sorted, ([, count]) => count) }
+    const compare = (a: number, b: number) => counts[b] - counts[a] || compareText(dictionary[a], dictionary[b])
+    const order = await sortedPlaces(dictionary.length, compare, options.signal)
+    for (let from = 0; from < order.length; from += BLOCK) {
+      const block = order.subarray(from, from + BLOCK)
+      yield { values: Array.from(block, i => dictionary[i]), counts: Float64Array.from(block, i => counts[i]) }
+    }
   }
 
   async missing(field: keyof F & string, options: LongCall = {}): Promise<number> {
@@ -126,7 +128,7 @@ class RowSource<F extends Fields> implements EventSource<F> {
 
   async numbers(field: (keyof F & string) | null, buckets: number, options: LongCall = {}): Promise<NumberProfile> {
     const sorted = await this.#open(options)
-    const values = field === null ? gapsOf(sorted) : (sorted.columns[field] as Float64Array).filter(Number.isFinite)
+    const values = field === null ? gapsOf(sorted) : finiteOf(sorted.columns[field] as Float64Array)
     const ascending = await sortedCopy(values, options.signal)
     return profileOf(ascending, buckets)
   }
@@ -152,6 +154,13 @@ function profileOf(ascending: Float64Array, buckets: number): NumberProfile {
   return { distinct: distinct.length <= buckets ? Float64Array.from(distinct) : null, quantiles }
 }
 
+function finiteOf(values: Float64Array): Float64Array {
+  const kept = new Float64Array(values.length)
+  let count = 0
+  for (const value of values) if (Number.isFinite(value)) kept[count++] = value
+  return kept.slice(0, count)
+}
+
 function gapsOf({ offsets, time }: Sorted): Float64Array {
   const gaps = new Float64Array(time.length - (offsets.length - 1))
   let at = 0
@@ -169,6 +178,7 @@ async function sortRows(
   if (rows.length === 0) throw new SeqriskError('FILE_EMPTY', sentence(WHERE, 'at least one event', 'none'))
   const pace = new Pace(options.signal)
   const numbers = new Map<string, number>()
+  const ids: string[] = []
   const entity = new Int32Array(rows.length)
   const time = new Float64Array(rows.length)
   const kind = typeof rows[0][timeColumn(schema)] === 'number' ? 'number' : 'calendar'
@@ -179,8 +189,9 @@ async function sortRows(
     const text = String(id)
     let number = numbers.get(text)
     if (number === undefined) {
-      number = numbers.size
+      number = ids.length
       numbers.set(text, number)
+      ids.push(text)
     }
     entity[i] = number
     time[i] = parseTime(row[timeColumn(schema)], kind, schema, i)
@@ -189,19 +200,22 @@ async function sortRows(
       await pace.turn()
     }
   }
-  const { order, offsets } = await orderOf(entity, time, numbers.size, pace)
+  const { order, offsets } = await orderOf(entity, time, ids.length, pace)
   const columns: Record<string, Float64Array | TextColumn> = {}
   for (const [field, spec] of Object.entries(schema.fields)) {
     columns[field] = await readColumn(rows, order, field, spec, pace)
   }
-  const sortedTime = Float64Array.from(order, i => time[i])
+  await pace.turn()
+  const sortedTime = new Float64Array(order.length)
+  for (let t = 0; t < order.length; t++) sortedTime[t] = time[order[t]]
+  await pace.turn()
   const summary = {
-    entities: numbers.size,
+    entities: ids.length,
     events: rows.length,
     time: kind,
     varies: varyingParts(sortedTime, kind),
   } as const
-  return { summary, ids: [...numbers.keys()], offsets, time: sortedTime, columns }
+  return { summary, ids, offsets, time: sortedTime, columns }
 }
 
 /** Rows by entity (in order of first appearance), then time, then place. */
@@ -214,8 +228,11 @@ async function orderOf(entity: Int32Array, time: Float64Array, entities: number,
   for (let i = 0; i < entity.length; i++) order[next[entity[i]]++] = i
   for (let i = 0; i < entities; i++) {
     const own = order.subarray(offsets[i], offsets[i + 1])
-    if (own.some((row, t) => t > 0 && time[row] < time[own[t - 1]])) own.sort((a, b) => time[a] - time[b] || a - b)
-    if (i % BLOCK === 0) await pace.turn()
+    if (own.some((row, t) => t > 0 && time[row] < time[own[t - 1]])) {
+      if (own.length <= BLOCK) own.sort((a, b) => time[a] - time[b])
+      else own.set((await sortedPlaces(own.length, (a, b) => time[own[a]] - time[own[b]])).map(place => own[place]))
+    }
+    if (i % BLOCK === 0 || own.length > BLOCK) await pace.turn()
   }
   return { order, offsets }
 }
@@ -230,6 +247,7 @@ async function readColumn(
   const numbers = new Float64Array(spec.kind === 'numeric' ? rows.length : 0)
   const codes = new Int32Array(spec.kind === 'numeric' ? 0 : rows.length)
   const known = new Map<string, number>()
+  const dictionary: string[] = []
   for (const [t, i] of order.entries()) {
     const cell = rows[i][field]
     const isMissing = cell === null || cell === undefined || cell === ''
@@ -245,14 +263,15 @@ async function readColumn(
       const value = isText ? (cell as string) : String(cell)
       let code = known.get(value)
       if (code === undefined) {
-        code = known.size
+        code = dictionary.length
         known.set(value, code)
+        dictionary.push(value)
       }
       codes[t] = code
     }
     if (t % BLOCK === 0) await pace.turn()
   }
-  return spec.kind === 'numeric' ? numbers : { dictionary: [...known.keys()], codes }
+  return spec.kind === 'numeric' ? numbers : { dictionary, codes }
 }
 
 function parseTime(cell: unknown, kind: TimeKind, schema: Schema, row: number): number {

@@ -20,12 +20,17 @@ export class SlotMap {
   of({ dictionary, codes }: TextColumn): Int32Array {
     let places = this.#known.get(dictionary)
     if (!places) {
-      places = Int32Array.from(dictionary, value => this.#places.get(value) ?? this.#other)
+      // Looked up when a value is met: a dictionary may be far larger than what a chunk uses of it.
+      places = new Int32Array(dictionary.length).fill(-1)
       this.#known.set(dictionary, places)
     }
     const missing = this.#places.get(null) ?? this.#other
     const out = new Int32Array(codes.length)
-    for (let t = 0; t < codes.length; t++) out[t] = codes[t] < 0 ? missing : places[codes[t]]
+    for (let t = 0; t < codes.length; t++) {
+      const code = codes[t]
+      if (code >= 0 && places[code] < 0) places[code] = this.#places.get(dictionary[code]) ?? this.#other
+      out[t] = code < 0 ? missing : places[code]
+    }
     return out
   }
 }

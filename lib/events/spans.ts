@@ -5,6 +5,7 @@ import { Pace } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { Sample } from './sample.js'
 import type { Fields } from './schema.js'
+import { sortedCopy } from './sort.js'
 import type { EventSource, LongCall, NumberProfile, TimeKind } from './source.js'
 
 /** Events whose times are kept to cut bins: their quantiles are off by 0.2 % of the events at most, two times in three. */
@@ -50,16 +51,27 @@ export async function fitSpans<F extends Fields>(
       if (i % 64 === 0) await pace.turn()
     }
   }
+  const logs = async (values: Float64Array, span: (value: number) => number) => {
+    const out = new Float64Array(values.length)
+    for (let i = 0; i < out.length; i++) {
+      out[i] = logSpan(span(values[i]), kind)
+      if (i % 4096 === 0) await pace.turn()
+    }
+    return profile(await sortedCopy(out, options.signal), buckets)
+  }
   return {
     newest,
-    age: profile(times.values.map(time => logSpan(newest - time, kind)).sort(), buckets),
-    rest: profile(rests.values.map(rest => logSpan(rest, kind)).sort(), buckets),
+    age: await logs(times.values, time => newest - time),
+    rest: await logs(rests.values, rest => rest),
   }
 }
 
 function profile(ascending: Float64Array, buckets: number): NumberProfile {
-  const distinct = ascending.filter((value, i) => i === 0 || value !== ascending[i - 1])
+  const distinct: number[] = []
+  for (let i = 0; i < ascending.length && distinct.length <= buckets; i++) {
+    if (i === 0 || ascending[i] !== ascending[i - 1]) distinct.push(ascending[i])
+  }
   const last = ascending.length - 1
   const quantiles = Float64Array.from({ length: buckets + 1 }, (_, i) => ascending[Math.round((i / buckets) * last)])
-  return { distinct: distinct.length <= buckets ? distinct : null, quantiles }
+  return { distinct: distinct.length <= buckets ? Float64Array.from(distinct) : null, quantiles }
 }

@@ -6,15 +6,17 @@ import { encoderConfig } from '../encoder/config.js'
 import { Encoder } from '../encoder/encoder.js'
 import { saveEncoder } from '../encoder/model_files.js'
 import type { EncodedEvents } from '../events/encode.js'
-import { concatEncoded, encodedChunks } from '../events/encode_source.js'
+import { concatSteps, encodedChunks } from '../events/encode_source.js'
 import { type EventEncoding, fitEncoding } from '../events/encoding.js'
 import type { Fields } from '../events/schema.js'
 import type { EventSource } from '../events/source.js'
 import { Device } from '../runtime/device.js'
 import { SeqriskError } from '../util/errors.js'
+import { inTurns, Pace } from '../util/pace.js'
 import { removeCheckpoint } from './checkpoint.js'
 import type { EpochRow } from './log.js'
 import { checkOptions, type PretrainOptions, resolveOptions } from './options.js'
+import { splitSteps } from './split.js'
 import { Trainer } from './trainer.js'
 
 export interface Pretrained<F extends Fields = Fields> {
@@ -45,13 +47,18 @@ export async function pretrain<F extends Fields>(
   }
   const resolved = resolveOptions(options, encoded.time.length)
   const config = encoderConfig(resolved.encoder)
+  const split = await inTurns(splitSteps(encoded, resolved), signal)
+  const pace = new Pace(signal)
   const device = options.device ?? new Device()
   const encoder = new Encoder<F>(encoding, config, { device, seed: resolved.seed, ownsDevice: !options.device })
   const fingerprint = createHash('sha256')
     .update(JSON.stringify({ resolved, config, encoding, digest, variant: device.variant }))
     .digest('hex')
-  const trainer = new Trainer(encoder, encoded, resolved, fingerprint, options)
+  let trainer: Trainer | null = null
   try {
+    await pace.turn()
+    trainer = new Trainer(encoder, encoded, split, resolved, fingerprint, options)
+    await pace.turn()
     const log = await trainer.run()
     if (options.out !== undefined) {
       await saveEncoder(options.out, encoder, source.schema)
@@ -62,7 +69,7 @@ export async function pretrain<F extends Fields>(
     encoder.dispose()
     throw error
   } finally {
-    trainer.dispose()
+    trainer?.dispose()
   }
 }
 
@@ -82,7 +89,8 @@ async function readEncoded<F extends Fields>(
       if (fraction) hash.update(fraction)
     }
   }
-  return { encoded: concatEncoded(chunks), digest: hash.digest('hex') }
+  const digest = hash.digest('hex')
+  return { encoded: await inTurns(concatSteps(chunks), signal), digest }
 }
 
 /** Where a run keeps its files, for messages. */

@@ -2,24 +2,23 @@
 
 import type { Encoder } from '../encoder/encoder.js'
 import { readParameters } from '../encoder/model_files.js'
-import { lengthGroupedBatches, type Piece } from '../events/batch.js'
+import { lengthGroupedSteps, type Piece } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { AdamW } from '../runtime/optimizer.js'
 import { Tape } from '../runtime/tape.js'
 import { scope, Tensor } from '../runtime/tensor.js'
 import { SeqriskError } from '../util/errors.js'
+import { inTurns, Pace, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { type Checkpoint, type RunState, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { addStep, type EpochRow, emptySums, type Sums, summary, writeLog } from './log.js'
 import { type PreparedBatch, PretrainModel } from './model.js'
 import { learningRateAt, type PretrainOptions, type Resolved } from './options.js'
+import type { Split } from './split.js'
 import type { Term } from './terms.js'
 
-/** Held-out entities that are used, at most. */
-const MAX_HELD_OUT = 2000
-/** Philox streams: batches of training, batches of the held-out loss, and the choice of held-out entities. */
+/** Philox streams from here on prepare batches of the held-out loss; those below prepare batches of training. */
 const HELD_OUT_STREAM = 0x80000000
-const SPLIT_STREAM = 0xffffffff
 /** At most this many steps in one epoch get streams of their own. */
 const STEPS_PER_EPOCH_STREAMS = 1 << 20
 
@@ -39,9 +38,8 @@ export class Trainer {
   readonly #fingerprint: string
   readonly #model: PretrainModel
   readonly #optimizer: AdamW
-  readonly #training: Int32Array
-  readonly #heldOut: Int32Array
-  readonly #lengths: Int32Array
+  readonly #split: Split
+  readonly #pace: Pace
   #step = 0
   #epoch = 0
   #stepInEpoch = 0
@@ -54,21 +52,24 @@ export class Trainer {
   #eventsSeen = 0
   #secondsSpent = 0
 
-  constructor(encoder: Encoder, encoded: EncodedEvents, options: Resolved, fingerprint: string, call: PretrainOptions) {
+  constructor(
+    encoder: Encoder,
+    encoded: EncodedEvents,
+    split: Split,
+    options: Resolved,
+    fingerprint: string,
+    call: PretrainOptions,
+  ) {
     this.#encoder = encoder
     this.#encoded = encoded
+    this.#split = split
+    this.#pace = new Pace(call.signal)
     this.#options = options
     this.#call = call
     this.#fingerprint = fingerprint
     this.#model = new PretrainModel(encoder, options)
     const { weightDecay, clip } = options
     this.#optimizer = new AdamW(this.#model.parameters, { weightDecay, maxNorm: clip })
-    const { offsets } = encoded
-    this.#lengths = Int32Array.from(encoded.ids, (_, i) => Math.min(offsets[i + 1] - offsets[i], options.window))
-    const order = new Philox(options.seed, SPLIT_STREAM).shuffle(Int32Array.from(encoded.ids, (_, i) => i))
-    const held = Math.min(MAX_HELD_OUT, Math.floor(order.length * options.heldOut))
-    this.#heldOut = order.slice(0, held).sort()
-    this.#training = order.slice(held).sort()
   }
 
   /** Trains to the end, or to an early stop. */
@@ -79,7 +80,7 @@ export class Trainer {
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
       if (this.#call.resume) await this.#resume()
-      const stepsPerEpoch = this.#batches(0).length
+      const stepsPerEpoch = (await this.#batches(0)).length
       while (this.#epoch < epochs) {
         await this.#runEpoch(stepsPerEpoch * epochs)
         if (patience > 0 && this.#epochsWithoutBetter >= patience) break
@@ -100,13 +101,17 @@ export class Trainer {
 
   async #runEpoch(steps: number): Promise<void> {
     const { signal, out, checkpointSeconds = 60 } = this.#call
-    const batches = this.#batches(this.#epoch)
+    const batches = await this.#batches(this.#epoch)
     this.#checkpointDue = performance.now() + checkpointSeconds * 1000
     let previous: StepResult | null = null
     while (this.#stepInEpoch < batches.length) {
       signal?.throwIfAborted()
       const begun = performance.now()
-      const next = this.#enqueueStep(batches[this.#stepInEpoch], steps)
+      const prepared = await this.#prepare(
+        batches[this.#stepInEpoch],
+        this.#epoch * STEPS_PER_EPOCH_STREAMS + this.#stepInEpoch,
+      )
+      const next = this.#enqueueStep(prepared, steps)
       // The step before is read while this one runs: the device never waits for JavaScript.
       if (previous) await this.#finishStep(previous, begun)
       previous = next
@@ -153,9 +158,8 @@ export class Trainer {
 
   #rate = 0
 
-  /** Prepares a batch and enqueues forward, backward and update. Returns at once. */
-  #enqueueStep(sequences: Int32Array, steps: number): StepResult {
-    const prepared = this.#prepare(sequences, this.#epoch * STEPS_PER_EPOCH_STREAMS + this.#stepInEpoch)
+  /** Enqueues forward, backward and update. Returns at once. */
+  #enqueueStep(prepared: PreparedBatch, steps: number): StepResult {
     const rate = learningRateAt(this.#step, steps, this.#options)
     const { terms, values } = scope(() => {
       const tape = new Tape()
@@ -211,7 +215,7 @@ export class Trainer {
     const { onProgress } = this.#call
     if (!onProgress) return
     const { epochs } = this.#options
-    const perEpoch = this.#training.reduce((sum, sequence) => sum + this.#lengths[sequence], 0)
+    const perEpoch = this.#split.trainingEvents
     const done = this.#epoch * perEpoch + this.#sums.events
     const total = perEpoch * epochs
     const eventsPerSecond = this.#eventsSeen / Math.max(1e-9, this.#secondsSpent)
@@ -221,12 +225,13 @@ export class Trainer {
 
   /** Loss over the held-out entities, with the same hidden events and cuts each time; null without any. */
   async #heldOutSums(): Promise<Sums | null> {
-    if (this.#heldOut.length === 0) return null
+    const { heldOut } = this.#split
+    if (heldOut.length === 0) return null
     const sums = emptySums()
     let stream = HELD_OUT_STREAM
-    for (const sequences of this.#grouped(this.#heldOut, 0)) {
+    for (const sequences of await this.#grouped(heldOut, 0)) {
       this.#call.signal?.throwIfAborted()
-      const prepared = this.#prepare(sequences, stream++)
+      const prepared = await this.#prepare(sequences, stream++)
       const { terms, values } = scope(() => {
         const terms = this.#model.losses(prepared, false)
         return {
@@ -239,28 +244,39 @@ export class Trainer {
     return sums
   }
 
-  #prepare(sequences: Int32Array, stream: number): PreparedBatch {
+  async #prepare(sequences: Int32Array, stream: number): Promise<PreparedBatch> {
     const { offsets } = this.#encoded
     const random = new Philox(this.#options.seed ^ 0x5eed, stream)
     const pieces = Array.from(sequences, (sequence): Piece => {
       const length = offsets[sequence + 1] - offsets[sequence]
-      const kept = this.#lengths[sequence]
+      const kept = this.#split.lengths[sequence]
       const begin = length > kept ? random.below(length - kept + 1) : 0
       return { sequence, begin, end: begin + kept }
     })
-    return this.#model.prepare(this.#encoded, pieces, stream)
+    await this.#pace.turn()
+    const prepared = this.#model.prepare(this.#encoded, pieces, stream)
+    await this.#pace.turn()
+    return prepared
   }
 
-  #batches(epoch: number): Int32Array[] {
-    return this.#grouped(this.#training, epoch)
+  #batches(epoch: number): Promise<Int32Array[]> {
+    return this.#grouped(this.#split.training, epoch)
   }
 
-  #grouped(sequences: Int32Array, epoch: number): Int32Array[] {
+  #grouped(sequences: Int32Array, epoch: number): Promise<Int32Array[]> {
+    return inTurns(this.#groupedSteps(sequences, epoch), this.#call.signal)
+  }
+
+  *#groupedSteps(sequences: Int32Array, epoch: number): Steps<Int32Array[]> {
     const { batchEvents, seed } = this.#options
-    const lengths = sequences.map(sequence => this.#lengths[sequence])
-    return lengthGroupedBatches(lengths, { events: batchEvents, seed, epoch }).map(batch =>
-      batch.map(i => sequences[i]),
-    )
+    const lengths = sequences.map(sequence => this.#split.lengths[sequence])
+    yield
+    const batches = yield* lengthGroupedSteps(lengths, { events: batchEvents, seed, epoch })
+    for (const [b, batch] of batches.entries()) {
+      for (let i = 0; i < batch.length; i++) batch[i] = sequences[batch[i]]
+      if (b % 16 === 0) yield
+    }
+    return batches
   }
 
   async #checkpoint(out: string): Promise<void> {

@@ -4,10 +4,12 @@ import { setImmediate } from 'node:timers/promises'
 
 const SLICE_MS = 4
 
+/** Since when the loop waits, by the last rest of any Pace: work that follows on other work shares its slice. */
+let since = 0
+
 /** Call `turn()` between pieces of work of a millisecond or less: every few milliseconds it lets the event loop run. */
 export class Pace {
   readonly #signal: AbortSignal | undefined
-  #since = performance.now()
 
   constructor(signal?: AbortSignal) {
     this.#signal = signal
@@ -15,16 +17,37 @@ export class Pace {
 
   /** True when it is time to await `rest()`: the check alone is cheap enough for inner loops. */
   get isDue(): boolean {
-    return performance.now() - this.#since >= SLICE_MS
+    return performance.now() - since >= SLICE_MS
   }
 
   async rest(): Promise<void> {
     await setImmediate()
     this.#signal?.throwIfAborted()
-    this.#since = performance.now()
+    since = performance.now()
   }
 
   async turn(): Promise<void> {
     if (this.isDue) await this.rest()
+  }
+}
+
+/** Steps of a millisecond or less, whose result is the return value: run them `atOnce`, or `inTurns`. */
+export type Steps<T> = Generator<void, T, void>
+
+/** Holds the event loop until the steps are done. */
+export function atOnce<T>(steps: Steps<T>): T {
+  for (;;) {
+    const { value, done } = steps.next()
+    if (done) return value
+  }
+}
+
+/** Lets the event loop run between steps. */
+export async function inTurns<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
+  const pace = new Pace(signal)
+  for (;;) {
+    const { value, done } = steps.next()
+    if (done) return value
+    if (pace.isDue) await pace.rest()
   }
 }

@@ -2,11 +2,14 @@
 // skipped and repeated at will. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Random123).
 
 import { expectRange } from './errors.js'
+import { atOnce, type Steps } from './pace.js'
 
 const M0 = 0xd2511f53
 const M1 = 0xcd9e8d57
 const W0 = 0x9e3779b9
 const W1 = 0xbb67ae85
+/** Values that `shuffleSteps` moves at a time: less than a millisecond. */
+const SHUFFLED_PER_STEP = 8192
 
 /** High 32 bits of the 64-bit product of two uint32, in 32-bit steps that stay in integer registers. */
 function high(a: number, b: number): number {
@@ -149,7 +152,12 @@ export class Philox {
 
   /** Shuffles in place (Fisher–Yates) and returns the same object. */
   shuffle<T extends { length: number; [index: number]: unknown }>(values: T): T {
+    return atOnce(this.shuffleSteps(values))
+  }
+
+  *shuffleSteps<T extends { length: number; [index: number]: unknown }>(values: T): Steps<T> {
     for (let i = values.length - 1; i > 0; i--) {
+      if (i % SHUFFLED_PER_STEP === 0) yield
       const j = this.below(i + 1)
       const kept = values[i]
       values[i] = values[j]

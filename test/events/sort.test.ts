@@ -1,7 +1,7 @@
 // Sorting in slices equals sorting at once, at sizes around the length of a run.
 
 import { describe, expect, it } from 'vitest'
-import { sortedCopy } from '../../lib/events/sort.js'
+import { sortedCopy, sortedPlaces } from '../../lib/events/sort.js'
 import { Philox } from '../../lib/util/philox.js'
 
 describe('sortedCopy', () => {
@@ -24,5 +24,14 @@ describe('sortedCopy', () => {
     clearInterval(timer)
     expect(ticks).toBeGreaterThan(10)
     await expect(sortedCopy(values, AbortSignal.timeout(5))).rejects.toMatchObject({ name: 'TimeoutError' })
+  })
+})
+
+describe('sortedPlaces', () => {
+  it.each([0, 1, 1023, 1024, 1025, 5000])('%i places, equal ones in their order', async size => {
+    const random = new Philox(size)
+    const values = Array.from({ length: size }, () => random.below(50))
+    const want = values.map((_, i) => i).sort((a, b) => values[b] - values[a] || a - b)
+    expect([...(await sortedPlaces(size, (a, b) => values[b] - values[a]))]).toEqual(want)
   })
 })
