@@ -32,12 +32,12 @@ export function toDevice(device: Device, batch: Pick<PackedBatch, 'offsets' | 'i
  * Sequences in their order, as many at a time as fit into so many events (at least one). Packed batches have no padding,
  * so that lengths need not be alike.
  */
-export function* consecutiveBatches(offsets: Int32Array, events: number): Generator<Int32Array> {
+export function* consecutiveBatches(offsets: Int32Array, events: number): Generator<{ begin: number; end: number }> {
   const sequences = offsets.length - 1
   for (let begin = 0; begin < sequences; ) {
     let end = begin + 1
     while (end < sequences && offsets[end + 1] - offsets[begin] <= events) end++
-    yield Int32Array.from({ length: end - begin }, (_, i) => begin + i)
+    yield { begin, end }
     begin = end
   }
 }

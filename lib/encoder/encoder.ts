@@ -1,6 +1,6 @@
 // The encoder: events in, vectors out.
 
-import { sliceBatch, wholeSequences } from '../events/batch.js'
+import { viewBatch } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { encodedChunks } from '../events/encode_source.js'
 import type { EventEncoding } from '../events/encoding.js'
@@ -12,7 +12,7 @@ import { Device } from '../runtime/device.js'
 import type { Parameter } from '../runtime/tape.js'
 import { scope, type Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
-import { atOnce, inTurns, type Steps } from '../util/pace.js'
+import { atOnce, inTurns, Pace, type Steps } from '../util/pace.js'
 import { consecutiveBatches, type DeviceBatch, toDevice } from './batch.js'
 import { type EncoderConfig, encoderConfig } from './config.js'
 import { EventEmbedding } from './event_embedding.js'
@@ -128,21 +128,21 @@ export class Encoder<F extends Fields = Fields> {
     const { width } = this
     const result = new Float32Array(encoded.ids.length * width)
     const waiting: Promise<void>[] = []
+    const pace = new Pace(signal)
     const onAbort = () => this.device.cancel()
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      for (const sequences of consecutiveBatches(encoded.offsets, batchEvents)) {
+      for (const { begin, end } of consecutiveBatches(encoded.offsets, batchEvents)) {
         signal?.throwIfAborted()
+        // Not before the first: a single batch is encoded without a detour.
+        if (waiting.length > 0) await pace.turn()
         const vectors = scope(() => {
-          const packed = sliceBatch(encoded, wholeSequences(encoded.offsets, sequences))
-          const batch = toDevice(this.device, packed)
+          const batch = toDevice(this.device, viewBatch(encoded, begin, end))
           return this.pooled(this.forward(batch), batch)
         })
         waiting.push(
           vectors.read().then(rows => {
-            sequences.forEach((sequence, i) => {
-              result.set(rows.subarray(i * width, (i + 1) * width), sequence * width)
-            })
+            result.set(rows, begin * width)
           }),
         )
         vectors.dispose()

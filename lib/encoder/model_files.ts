@@ -126,6 +126,8 @@ function invalid(expected: string, received: string): SeqriskError {
 
 /** The values of parameters, by name. */
 export async function readParameters(parameters: readonly Parameter[]): Promise<Map<string, StoredTensor>> {
-  const values = await Promise.all(parameters.map(parameter => parameter.value.read()))
-  return new Map(parameters.map(({ name, value }, i) => [name, { shape: value.shape, values: values[i] }]))
+  const tensors = new Map<string, StoredTensor>()
+  // One after the other: memory for all at once would hold the event loop.
+  for (const { name, value } of parameters) tensors.set(name, { shape: value.shape, values: await value.read() })
+  return tensors
 }

@@ -3,7 +3,7 @@
 import { expectOptions, expectRange } from '../util/errors.js'
 import { atOnce, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { type EncodedEvents, gather, type InputColumn } from './encode.js'
+import { type EncodedEvents, gatherSteps, type InputColumn } from './encode.js'
 
 export interface BatchOptions {
   /** Most events of a batch. A longer sequence is a batch of its own. */
@@ -97,6 +97,11 @@ export function wholeSequences(offsets: Int32Array, sequences: ArrayLike<number>
 
 /** Copies pieces into one packed batch, in the order given. @throws {RangeError} if a piece leaves its sequence */
 export function sliceBatch(encoded: EncodedEvents, pieces: readonly Piece[]): PackedBatch {
+  return atOnce(sliceSteps(encoded, pieces))
+}
+
+/** The same in short steps. */
+export function* sliceSteps(encoded: EncodedEvents, pieces: readonly Piece[]): Steps<PackedBatch> {
   const { offsets } = encoded
   const ranges = pieces.map(({ sequence, begin, end }) => {
     const isSequence = Number.isInteger(sequence) && sequence >= 0 && sequence + 1 < offsets.length
@@ -112,5 +117,31 @@ export function sliceBatch(encoded: EncodedEvents, pieces: readonly Piece[]): Pa
     )
     return { begin: start + begin, end: start + end }
   })
-  return gather(encoded, ranges)
+  return yield* gatherSteps(encoded, ranges)
+}
+
+/** The sequences begin … end − 1, whole, as one packed batch of views: only offsets are copied. */
+export function viewBatch({ offsets, time, inputs }: EncodedEvents, begin: number, end: number): PackedBatch {
+  const isRange = Number.isInteger(begin) && Number.isInteger(end) && begin >= 0 && begin <= end && end < offsets.length
+  expectRange(isRange, 'viewBatch', `sequences in [0, ${offsets.length - 1})`, `[${begin}, ${end})`)
+  const from = offsets[begin]
+  const to = offsets[end]
+  return {
+    offsets: shifted(offsets, begin, end),
+    time: time.subarray(from, to),
+    inputs: inputs.map(({ name, field, kind, codes, fraction, offsets: words }): InputColumn => {
+      if (words) {
+        return { name, field, kind, codes: codes.subarray(words[from], words[to]), offsets: shifted(words, from, to) }
+      }
+      const column = { name, field, kind, codes: codes.subarray(from, to) }
+      return fraction ? { ...column, fraction: fraction.subarray(from, to) } : column
+    }),
+  }
+}
+
+function shifted(offsets: Int32Array, begin: number, end: number): Int32Array {
+  const out = new Int32Array(end - begin + 1)
+  const first = offsets[begin]
+  for (let i = 0; i < out.length; i++) out[i] = offsets[begin + i] - first
+  return out
 }

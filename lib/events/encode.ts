@@ -2,6 +2,7 @@
 
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { atOnce, type Steps } from '../util/pace.js'
+import { TextIndex } from '../util/text_index.js'
 import { calendarPart } from './calendar.js'
 import {
   type CategoricalInput,
@@ -41,14 +42,21 @@ export interface EncodedEvents {
 }
 
 const WHERE = 'encodeChunk'
+/** Events and values that are looked at between two turns of the event loop. */
+const PER_STEP = 4096
 
 /** What the values of one dictionary became: ids, or for text the ids of their words. */
 interface Known {
   readonly ids: Int32Array
   readonly words: (Int32Array | undefined)[]
 }
+/** The codes of the values of a categorical input. */
+interface Codes {
+  readonly of: TextIndex
+  readonly missing: number
+}
 interface Compiled {
-  readonly maps: readonly (Map<string | null, number> | null)[]
+  readonly codes: readonly (Codes | null)[]
   /** Per input of cells: the group of a value. */
   readonly groups: readonly (SlotMap | null)[]
   readonly known: readonly WeakMap<readonly string[], Known>[]
@@ -72,17 +80,18 @@ export function encodeChunk(
 export function* encodeSteps(chunk: EventChunk, encoding: EventEncoding, lastEvents: number): Steps<EncodedEvents> {
   const advice = 'encode events whose times are like those the encoding was fitted on'
   expectRange(chunk.timeKind === encoding.time, WHERE, `times of kind ${encoding.time}`, chunk.timeKind, advice)
+  const found = compiled.get(encoding) ?? (yield* compile(encoding))
   const inputs: InputColumn[] = []
   for (const i of encoding.inputs.keys()) {
-    inputs.push(encodeInput(chunk, encoding, i))
+    inputs.push(yield* encodeInput(chunk, encoding, i, found))
     yield
   }
   const all = { ids: chunk.ids, offsets: chunk.offsets, time: chunk.time, inputs }
-  return keepLast(all, lastEvents)
+  return yield* keepLast(all, lastEvents)
 }
 
-function encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number): InputColumn {
-  const { maps, groups, known } = compile(encoding)
+function* encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number, found: Compiled): Steps<InputColumn> {
+  const { codes, groups, known } = found
   const input = encoding.inputs[i]
   const { name, field } = input
   if (input.part !== 'field') {
@@ -99,11 +108,13 @@ function encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number): Inp
   const text = columnOf(chunk, field, input.kind) as TextColumn
   let cache = known[i].get(text.dictionary)
   if (!cache) {
-    cache = { ids: new Int32Array(text.dictionary.length).fill(-1), words: [] }
+    // Of full length at once: a list that is filled in any order becomes a hash table, which grows in jumps.
+    const { length } = text.dictionary
+    cache = { ids: new Int32Array(length).fill(-1), words: new Array<Int32Array | undefined>(length) }
     known[i].set(text.dictionary, cache)
   }
-  if (input.kind === 'text') return encodeText(text, input, cache)
-  return { name, field, kind: 'categorical', codes: encodeValues(text, input, maps[i], cache) }
+  if (input.kind === 'text') return yield* encodeText(text, input, cache)
+  return { name, field, kind: 'categorical', codes: encodeValues(text, input, codes[i], cache) }
 }
 
 function columnOf(chunk: EventChunk, field: string, kind: FieldKind): Float64Array | TextColumn {
@@ -114,32 +125,37 @@ function columnOf(chunk: EventChunk, field: string, kind: FieldKind): Float64Arr
   return column
 }
 
-function compile(encoding: EventEncoding): Compiled {
-  let found = compiled.get(encoding)
-  if (!found) {
-    const maps = encoding.inputs.map(input => {
-      if (input.kind !== 'categorical' || input.hash !== null || input.part !== 'field') return null
-      return new Map(input.values.map((value, i) => [value, FIRST_VALUE + i]))
-    })
-    const groups = encoding.inputs.map(input =>
-      input.kind === 'cells' ? new SlotMap(input.groups.map(({ value }) => value)) : null,
-    )
-    found = { maps, groups, known: encoding.inputs.map(() => new WeakMap()) }
-    compiled.set(encoding, found)
+function* compile(encoding: EventEncoding): Steps<Compiled> {
+  const codes: (Codes | null)[] = []
+  for (const input of encoding.inputs) {
+    const hasValues = input.kind === 'categorical' && input.hash === null && input.part === 'field'
+    codes.push(hasValues ? yield* codesOf(input.values) : null)
   }
+  const groups = encoding.inputs.map(input =>
+    input.kind === 'cells' ? new SlotMap(input.groups.map(({ value }) => value)) : null,
+  )
+  const found = { codes, groups, known: encoding.inputs.map(() => new WeakMap()) }
+  compiled.set(encoding, found)
   return found
 }
 
-function encodeValues(
-  column: TextColumn,
-  input: CategoricalInput,
-  map: Map<string | null, number> | null,
-  cache: Known,
-): Int32Array {
+function* codesOf(values: readonly (string | null)[]): Steps<Codes> {
+  const of = new TextIndex()
+  let missing = UNKNOWN
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]
+    if (value === null) missing = FIRST_VALUE + i
+    else of.set(value, FIRST_VALUE + i)
+    if (i % PER_STEP === 0) yield
+  }
+  return { of, missing }
+}
+
+function encodeValues(column: TextColumn, input: CategoricalInput, known: Codes | null, cache: Known): Int32Array {
   const { dictionary, codes } = column
   const { ids } = cache
   const { hash } = input
-  const missing = hash === null ? (map!.get(null) ?? UNKNOWN) : FIRST_VALUE + hash
+  const missing = hash === null ? known!.missing : FIRST_VALUE + hash
   const out = new Int32Array(codes.length)
   for (let t = 0; t < codes.length; t++) {
     const code = codes[t]
@@ -149,7 +165,7 @@ function encodeValues(
     }
     if (ids[code] < 0) {
       const value = dictionary[code]
-      ids[code] = hash === null ? (map!.get(value) ?? UNKNOWN) : FIRST_VALUE + (hashText(value) % hash)
+      ids[code] = hash === null ? (known!.of.get(value) ?? UNKNOWN) : FIRST_VALUE + (hashText(value) % hash)
     }
     out[t] = ids[code]
   }
@@ -217,7 +233,7 @@ function encodePart(chunk: EventChunk, name: string, field: string, part: InputP
   return { name, field, kind: 'categorical', codes }
 }
 
-function encodeText(column: TextColumn, input: TextInput, cache: Known): InputColumn {
+function* encodeText(column: TextColumn, input: TextInput, cache: Known): Steps<InputColumn> {
   const { dictionary, codes } = column
   const offsets = new Int32Array(codes.length + 1)
   for (let t = 0; t < codes.length; t++) {
@@ -228,7 +244,9 @@ function encodeText(column: TextColumn, input: TextInput, cache: Known): InputCo
       count = cache.words[code].length
     }
     offsets[t + 1] = offsets[t] + count
+    if (t % PER_STEP === 0) yield
   }
+  yield
   const out = new Int32Array(offsets[codes.length])
   for (let t = 0; t < codes.length; t++) if (codes[t] >= 0) out.set(cache.words[codes[t]]!, offsets[t])
   return { name: input.name, field: input.field, kind: 'text', codes: out, offsets }
@@ -242,7 +260,7 @@ function wordIds(text: string, input: TextInput): Int32Array {
 }
 
 /** Cuts every entity down to its newest events. */
-function keepLast(encoded: EncodedEvents, lastEvents: number): EncodedEvents {
+function* keepLast(encoded: EncodedEvents, lastEvents: number): Steps<EncodedEvents> {
   const { offsets } = encoded
   const starts: number[] = []
   let isCut = false
@@ -253,30 +271,35 @@ function keepLast(encoded: EncodedEvents, lastEvents: number): EncodedEvents {
   }
   if (!isCut) return encoded
   const ranges = starts.map((start, i) => ({ begin: start, end: offsets[i + 1] }))
-  const kept = gather(encoded, ranges)
+  const kept = yield* gatherSteps(encoded, ranges)
   return { ids: encoded.ids, ...kept }
 }
 
 /** Copies ranges of events, each a sequence of the result. */
-export function gather(
+export function* gatherSteps(
   encoded: Pick<EncodedEvents, 'time' | 'inputs'>,
   ranges: readonly { readonly begin: number; readonly end: number }[],
-): Omit<EncodedEvents, 'ids'> {
+): Steps<Omit<EncodedEvents, 'ids'>> {
   const offsets = new Int32Array(ranges.length + 1)
   for (const [i, { begin, end }] of ranges.entries()) offsets[i + 1] = offsets[i] + end - begin
   const events = offsets[ranges.length]
   const time = new Float64Array(events)
   for (const [i, { begin, end }] of ranges.entries()) time.set(encoded.time.subarray(begin, end), offsets[i])
-  const inputs = encoded.inputs.map((input): InputColumn => {
-    const { name, field, kind } = input
-    if (input.offsets) return { name, field, kind, ...gatherWords(input.codes, input.offsets, ranges, events) }
+  const inputs: InputColumn[] = []
+  for (const { name, field, kind, codes: from, fraction: part, offsets: words } of encoded.inputs) {
+    yield
+    if (words) {
+      inputs.push({ name, field, kind, ...gatherWords(from, words, ranges, events) })
+      continue
+    }
     const codes = new Int32Array(events)
-    for (const [i, { begin, end }] of ranges.entries()) codes.set(input.codes.subarray(begin, end), offsets[i])
-    if (!input.fraction) return { name, field, kind, codes }
-    const fraction = new Float32Array(events)
-    for (const [i, { begin, end }] of ranges.entries()) fraction.set(input.fraction.subarray(begin, end), offsets[i])
-    return { name, field, kind, codes, fraction }
-  })
+    for (const [i, { begin, end }] of ranges.entries()) codes.set(from.subarray(begin, end), offsets[i])
+    const fraction = part && new Float32Array(events)
+    if (fraction) {
+      for (const [i, { begin, end }] of ranges.entries()) fraction.set(part.subarray(begin, end), offsets[i])
+    }
+    inputs.push(fraction ? { name, field, kind, codes, fraction } : { name, field, kind, codes })
+  }
   return { offsets, time, inputs }
 }
 

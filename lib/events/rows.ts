@@ -2,6 +2,7 @@
 
 import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
+import { TextIndex } from '../util/text_index.js'
 import { calendarPart, parseIso } from './calendar.js'
 import { type FieldSpec, type Fields, type Schema, timeColumn } from './schema.js'
 import { sortedCopy, sortedPlaces } from './sort.js'
@@ -32,6 +33,8 @@ export type EventRow<F extends Fields, E extends string = string, T extends stri
 
 const WHERE = 'fromRows'
 const BLOCK = 1024
+/** Numbers of a column that are looked at between two turns of the event loop. */
+const NUMBERS_PER_TURN = 65_536
 
 /** A source over rows in any order. They are read at the first use and may be dropped afterwards. */
 export function fromRows<const F extends Fields, const E extends string, const T extends string>(
@@ -110,25 +113,33 @@ class RowSource<F extends Fields> implements EventSource<F> {
   async *values(field: keyof F & string, options: LongCall = {}): AsyncGenerator<ValueCounts, void, void> {
     const { dictionary, codes } = (await this.#open(options)).columns[field] as TextColumn
     const counts = new Float64Array(dictionary.length)
-    for (const code of codes) if (code >= 0) counts[code]++
+    await inBlocks(codes.length, options.signal, (begin, end) => {
+      for (let t = begin; t < end; t++) if (codes[t] >= 0) counts[codes[t]]++
+    })
     const compare = (a: number, b: number) => counts[b] - counts[a] || compareText(dictionary[a], dictionary[b])
     const order = await sortedPlaces(dictionary.length, compare, options.signal)
+    const pace = new Pace(options.signal)
     for (let from = 0; from < order.length; from += BLOCK) {
       const block = order.subarray(from, from + BLOCK)
       yield { values: Array.from(block, i => dictionary[i]), counts: Float64Array.from(block, i => counts[i]) }
+      await pace.turn()
     }
   }
 
   async missing(field: keyof F & string, options: LongCall = {}): Promise<number> {
     const { codes } = (await this.#open(options)).columns[field] as TextColumn
     let count = 0
-    for (const code of codes) if (code < 0) count++
+    await inBlocks(codes.length, options.signal, (begin, end) => {
+      for (let t = begin; t < end; t++) if (codes[t] < 0) count++
+    })
     return count
   }
 
   async numbers(field: (keyof F & string) | null, buckets: number, options: LongCall = {}): Promise<NumberProfile> {
     const sorted = await this.#open(options)
-    const values = field === null ? gapsOf(sorted) : finiteOf(sorted.columns[field] as Float64Array)
+    const values = await (field === null
+      ? gapsOf(sorted, options.signal)
+      : finiteOf(sorted.columns[field] as Float64Array, options.signal))
     const ascending = await sortedCopy(values, options.signal)
     return profileOf(ascending, buckets)
   }
@@ -154,19 +165,36 @@ function profileOf(ascending: Float64Array, buckets: number): NumberProfile {
   return { distinct: distinct.length <= buckets ? Float64Array.from(distinct) : null, quantiles }
 }
 
-function finiteOf(values: Float64Array): Float64Array {
+/** Calls `look` with ranges that cover 0 … count − 1, with turns of the event loop in between. */
+async function inBlocks(
+  count: number,
+  signal: AbortSignal | undefined,
+  look: (begin: number, end: number) => void,
+): Promise<void> {
+  const pace = new Pace(signal)
+  for (let begin = 0; begin < count; begin += NUMBERS_PER_TURN) {
+    look(begin, Math.min(count, begin + NUMBERS_PER_TURN))
+    await pace.turn()
+  }
+}
+
+async function finiteOf(values: Float64Array, signal?: AbortSignal): Promise<Float64Array> {
   const kept = new Float64Array(values.length)
   let count = 0
-  for (const value of values) if (Number.isFinite(value)) kept[count++] = value
+  await inBlocks(values.length, signal, (begin, end) => {
+    for (let t = begin; t < end; t++) if (Number.isFinite(values[t])) kept[count++] = values[t]
+  })
   return kept.slice(0, count)
 }
 
-function gapsOf({ offsets, time }: Sorted): Float64Array {
+async function gapsOf({ offsets, time }: Sorted, signal?: AbortSignal): Promise<Float64Array> {
   const gaps = new Float64Array(time.length - (offsets.length - 1))
   let at = 0
-  for (let i = 0; i + 1 < offsets.length; i++) {
-    for (let t = offsets[i] + 1; t < offsets[i + 1]; t++) gaps[at++] = time[t] - time[t - 1]
-  }
+  await inBlocks(offsets.length - 1, signal, (begin, end) => {
+    for (let i = begin; i < end; i++) {
+      for (let t = offsets[i] + 1; t < offsets[i + 1]; t++) gaps[at++] = time[t] - time[t - 1]
+    }
+  })
   return gaps
 }
 
@@ -177,7 +205,7 @@ async function sortRows(
 ): Promise<Sorted> {
   if (rows.length === 0) throw new SeqriskError('FILE_EMPTY', sentence(WHERE, 'at least one event', 'none'))
   const pace = new Pace(options.signal)
-  const numbers = new Map<string, number>()
+  const numbers = new TextIndex()
   const ids: string[] = []
   const entity = new Int32Array(rows.length)
   const time = new Float64Array(rows.length)
@@ -200,15 +228,15 @@ async function sortRows(
       await pace.turn()
     }
   }
-  const { order, offsets } = await orderOf(entity, time, ids.length, pace)
+  const { order, offsets } = await orderOf(entity, time, ids.length, options.signal)
   const columns: Record<string, Float64Array | TextColumn> = {}
   for (const [field, spec] of Object.entries(schema.fields)) {
     columns[field] = await readColumn(rows, order, field, spec, pace)
   }
-  await pace.turn()
   const sortedTime = new Float64Array(order.length)
-  for (let t = 0; t < order.length; t++) sortedTime[t] = time[order[t]]
-  await pace.turn()
+  await inBlocks(order.length, options.signal, (begin, end) => {
+    for (let t = begin; t < end; t++) sortedTime[t] = time[order[t]]
+  })
   const summary = {
     entities: ids.length,
     events: rows.length,
@@ -219,13 +247,18 @@ async function sortRows(
 }
 
 /** Rows by entity (in order of first appearance), then time, then place. */
-async function orderOf(entity: Int32Array, time: Float64Array, entities: number, pace: Pace) {
+async function orderOf(entity: Int32Array, time: Float64Array, entities: number, signal?: AbortSignal) {
   const offsets = new Int32Array(entities + 1)
-  for (const number of entity) offsets[number + 1]++
+  await inBlocks(entity.length, signal, (begin, end) => {
+    for (let i = begin; i < end; i++) offsets[entity[i] + 1]++
+  })
   for (let i = 0; i < entities; i++) offsets[i + 1] += offsets[i]
   const next = offsets.slice()
   const order = new Int32Array(entity.length)
-  for (let i = 0; i < entity.length; i++) order[next[entity[i]]++] = i
+  await inBlocks(entity.length, signal, (begin, end) => {
+    for (let i = begin; i < end; i++) order[next[entity[i]]++] = i
+  })
+  const pace = new Pace(signal)
   for (let i = 0; i < entities; i++) {
     const own = order.subarray(offsets[i], offsets[i + 1])
     if (own.some((row, t) => t > 0 && time[row] < time[own[t - 1]])) {
@@ -246,7 +279,7 @@ async function readColumn(
 ): Promise<Float64Array | TextColumn> {
   const numbers = new Float64Array(spec.kind === 'numeric' ? rows.length : 0)
   const codes = new Int32Array(spec.kind === 'numeric' ? 0 : rows.length)
-  const known = new Map<string, number>()
+  const known = new TextIndex()
   const dictionary: string[] = []
   for (const [t, i] of order.entries()) {
     const cell = rows[i][field]

@@ -10,6 +10,7 @@ import { gatherRows } from '../ops/gather_rows.js'
 import { CandidateSampler, sampledSoftmax } from '../ops/sampled_softmax.js'
 import { softmaxCrossEntropy } from '../ops/softmax_cross_entropy.js'
 import { Tensor } from '../runtime/tensor.js'
+import { atOnce, type Steps } from '../util/pace.js'
 import type { Philox } from '../util/philox.js'
 import type { Term } from './terms.js'
 
@@ -37,6 +38,11 @@ export interface MaskedBatch {
 
 /** Chooses and hides events. At least one is chosen as long as there is any. */
 export function maskEvents(batch: PackedBatch, random: Philox, options: MaskedEventsOptions = {}): MaskedBatch {
+  return atOnce(maskSteps(batch, random, options))
+}
+
+/** The same in short steps. */
+export function* maskSteps(batch: PackedBatch, random: Philox, options: MaskedEventsOptions = {}): Steps<MaskedBatch> {
   const { rate = 0.15 } = options
   const events = batch.offsets[batch.offsets.length - 1]
   const chosen: number[] = []
@@ -49,7 +55,11 @@ export function maskEvents(batch: PackedBatch, random: Philox, options: MaskedEv
     return draw < MASKED ? -1 : draw < MASKED + REPLACED ? random.below(events) : row
   })
   const targets = batch.inputs.map(input => targetsOf(input, rows, random))
-  const inputs = batch.inputs.map(input => (input.offsets ? hideTexts(input, rows, source) : hide(input, rows, source)))
+  const inputs: InputColumn[] = []
+  for (const input of batch.inputs) {
+    yield
+    inputs.push(input.offsets ? hideTexts(input, rows, source) : hide(input, rows, source))
+  }
   return { batch: { ...batch, inputs }, rows, targets }
 }
 

@@ -3,11 +3,12 @@
 import { type DeviceBatch, toDevice } from '../encoder/batch.js'
 import type { Encoder } from '../encoder/encoder.js'
 import { ParameterStore } from '../encoder/parameters.js'
-import { type Piece, sliceBatch } from '../events/batch.js'
+import { type Piece, sliceSteps } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import type { Parameter } from '../runtime/tape.js'
+import { atOnce, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { type MaskedBatch, MaskedEventsHead, maskEvents } from './masked_events.js'
+import { type MaskedBatch, MaskedEventsHead, maskSteps } from './masked_events.js'
 import type { Resolved } from './options.js'
 import { cutInPieces, type Pairs, QuickThoughtHead } from './quick_thought.js'
 import type { Term } from './terms.js'
@@ -50,10 +51,18 @@ export class PretrainModel {
 
   /** Chooses pieces and hides events; a function of the seed alone. */
   prepare(encoded: EncodedEvents, whole: readonly Piece[], seed: number): PreparedBatch {
+    return atOnce(this.prepareSteps(encoded, whole, seed))
+  }
+
+  /** The same in short steps. */
+  *prepareSteps(encoded: EncodedEvents, whole: readonly Piece[], seed: number): Steps<PreparedBatch> {
     const random = new Philox(this.#options.seed, seed)
     const pairs = this.#quick ? cutInPieces(whole, random, this.#options.quick) : null
-    const packed = sliceBatch(encoded, pairs?.pieces ?? whole)
-    const masked = this.#masked ? maskEvents(packed, random, this.#options.masked) : null
+    yield
+    const packed = yield* sliceSteps(encoded, pairs?.pieces ?? whole)
+    yield
+    const masked = this.#masked ? yield* maskSteps(packed, random, this.#options.masked) : null
+    yield
     const batch = masked?.batch ?? packed
     return { masked, pairs, batch, events: packed.offsets[packed.offsets.length - 1], seed }
   }

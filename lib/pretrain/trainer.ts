@@ -8,7 +8,7 @@ import { AdamW } from '../runtime/optimizer.js'
 import { Tape } from '../runtime/tape.js'
 import { scope, Tensor } from '../runtime/tensor.js'
 import { SeqriskError } from '../util/errors.js'
-import { inTurns, Pace, type Steps } from '../util/pace.js'
+import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { type Checkpoint, type RunState, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { addStep, type EpochRow, emptySums, type Sums, summary, writeLog } from './log.js'
@@ -39,7 +39,6 @@ export class Trainer {
   readonly #model: PretrainModel
   readonly #optimizer: AdamW
   readonly #split: Split
-  readonly #pace: Pace
   #step = 0
   #epoch = 0
   #stepInEpoch = 0
@@ -63,7 +62,6 @@ export class Trainer {
     this.#encoder = encoder
     this.#encoded = encoded
     this.#split = split
-    this.#pace = new Pace(call.signal)
     this.#options = options
     this.#call = call
     this.#fingerprint = fingerprint
@@ -244,7 +242,7 @@ export class Trainer {
     return sums
   }
 
-  async #prepare(sequences: Int32Array, stream: number): Promise<PreparedBatch> {
+  #prepare(sequences: Int32Array, stream: number): Promise<PreparedBatch> {
     const { offsets } = this.#encoded
     const random = new Philox(this.#options.seed ^ 0x5eed, stream)
     const pieces = Array.from(sequences, (sequence): Piece => {
@@ -253,10 +251,7 @@ export class Trainer {
       const begin = length > kept ? random.below(length - kept + 1) : 0
       return { sequence, begin, end: begin + kept }
     })
-    await this.#pace.turn()
-    const prepared = this.#model.prepare(this.#encoded, pieces, stream)
-    await this.#pace.turn()
-    return prepared
+    return inTurns(this.#model.prepareSteps(this.#encoded, pieces, stream), this.#call.signal)
   }
 
   #batches(epoch: number): Promise<Int32Array[]> {

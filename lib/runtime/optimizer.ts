@@ -85,17 +85,20 @@ export class AdamW {
     return this.#norm
   }
 
-  /** `adamw.step`, and `adamw.m.NAME` and `adamw.v.NAME` for every parameter. */
+  /**
+   * `adamw.step`, and `adamw.m.NAME` and `adamw.v.NAME` for every parameter.
+   * @throws {RangeError} if a step is taken before they are read: the state would be of two steps
+   */
   async state(): Promise<HostTensors> {
     const steps = this.#steps
-    const reads = this.#entries.flatMap(({ name, m, v }) => [
-      { name: `adamw.m.${name}`, shape: m.shape, values: m.read() },
-      { name: `adamw.v.${name}`, shape: v.shape, values: v.read() },
-    ])
     const state = new Map<string, { shape: readonly number[]; values: Float32Array }>()
     state.set('adamw.step', { shape: [2], values: Float32Array.of(steps % STEP_BASE, Math.floor(steps / STEP_BASE)) })
-    const values = await Promise.all(reads.map(read => read.values))
-    for (const [i, { name, shape }] of reads.entries()) state.set(name, { shape, values: values[i] })
+    // One after the other: memory for all at once would hold the event loop.
+    for (const { name, m, v } of this.#entries) {
+      state.set(`adamw.m.${name}`, { shape: m.shape, values: await m.read() })
+      state.set(`adamw.v.${name}`, { shape: v.shape, values: await v.read() })
+    }
+    expectRange(this.#steps === steps, 'AdamW.state', `to stay at step ${steps}`, this.#steps, 'await it before a step')
     return state
   }
 

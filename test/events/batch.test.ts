@@ -2,7 +2,13 @@
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type EncodedEvents, lengthGroupedBatches, sliceBatch, wholeSequences } from '../../lib/events/index.js'
+import {
+  type EncodedEvents,
+  lengthGroupedBatches,
+  sliceBatch,
+  viewBatch,
+  wholeSequences,
+} from '../../lib/events/index.js'
 import { Philox } from '../../lib/util/philox.js'
 
 const lengths = fc.array(fc.oneof(fc.integer({ min: 0, max: 12 }), fc.integer({ min: 0, max: 400 })), {
@@ -89,6 +95,28 @@ function randomEvents(own: readonly number[], seed: number): EncodedEvents {
     ],
   }
 }
+
+describe('viewBatch', () => {
+  it('equals the copy of the same sequences, and shares their memory', () => {
+    const encoded = randomEvents([3, 0, 7, 1], 9)
+    for (let begin = 0; begin <= 4; begin++) {
+      for (let end = begin; end <= 4; end++) {
+        const sequences = Array.from({ length: end - begin }, (_, i) => begin + i)
+        const copy = sliceBatch(encoded, wholeSequences(encoded.offsets, sequences))
+        expect(viewBatch(encoded, begin, end), `[${begin}, ${end})`).toEqual(copy)
+      }
+    }
+    expect(viewBatch(encoded, 1, 4).inputs[0].codes.buffer).toBe(encoded.inputs[0].codes.buffer)
+    for (const [begin, end] of [
+      [-1, 2],
+      [2, 1],
+      [0, 5],
+      [0.5, 1],
+    ]) {
+      expect(() => viewBatch(encoded, begin, end)).toThrow(/sequences in \[0, 4\)/)
+    }
+  })
+})
 
 describe('sliceBatch', () => {
   it('copies exactly the events of its pieces', () => {

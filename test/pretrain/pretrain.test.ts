@@ -7,7 +7,6 @@ import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { smallSource } from '../support/small_source.js'
-import { longestTurn } from '../support/turns.js'
 
 const source = smallSource()
 const small: PretrainOptions = {
@@ -133,29 +132,6 @@ describe('pretrain', () => {
     const run = pretrain(source, { ...small, learningRate: 10, weightDecay: 10, warmup: 0, epochs: 200, out })
     await expect(run).rejects.toMatchObject({ code: 'TRAINING_DIVERGED' })
     await expect(run).rejects.toThrow(/in step \d+ of epoch \d+; last good checkpoint: /)
-  })
-
-  it('never holds the event loop for long', async () => {
-    const train = () =>
-      longestTurn(async () => {
-        const { encoder } = await pretrain(source, { ...small, width: 64, heads: 4, blocks: 2, epochs: 6 })
-        await encoder.encode(source)
-        encoder.dispose()
-      })
-    await train()
-    const { longest, turns } = await train()
-    expect(turns).toBeGreaterThan(20)
-    // The aim is 20 ms. On a machine with five times more work than cores 22 … 48 ms were measured, start-up of the
-    // compiler included; this bound catches what would be felt, such as drawing all weights in JavaScript.
-    expect(longest).toBeLessThan(100)
-    // The measure sees what it should: a loop that holds on for 40 ms.
-    const held = await longestTurn(async () => {
-      await new Promise(resolve => setTimeout(resolve, 10))
-      const begun = process.cpuUsage()
-      while (process.cpuUsage(begun).user + process.cpuUsage(begun).system < 40_000);
-      await new Promise(resolve => setTimeout(resolve, 10))
-    })
-    expect(held.longest).toBeGreaterThan(20)
   })
 
   it('refuses what cannot be', async () => {

@@ -1,7 +1,17 @@
 // How long JavaScript holds the event loop, whatever else the machine does: processor time of the JavaScript thread
-// between two turns of the loop. Wall time would count the moments when another process had the processor.
+// between two turns of the loop. Wall time counts as well the moments when others had the processor.
 
 import { readFileSync } from 'node:fs'
+
+export interface Turns {
+  readonly turns: number
+  /** The longest stretch of processor time between two turns, in milliseconds; known to 4 ms, the tick of Linux. */
+  readonly longest: number
+  /** The longest stretch of wall time. */
+  readonly longestWall: number
+  /** Processor time of the JavaScript thread in all. */
+  readonly total: number
+}
 
 /** Milliseconds on the processor so far of the thread that runs JavaScript (Linux), or wall time elsewhere. */
 function threadTime(): number {
@@ -9,18 +19,28 @@ function threadTime(): number {
   return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
 }
 
-/** Runs `work` and returns the longest stretch of processor time between two turns, in milliseconds. */
-export async function longestTurn(work: () => Promise<unknown>): Promise<{ longest: number; turns: number }> {
-  let last = threadTime()
+/** Runs `work` and watches the event loop meanwhile. */
+export async function watchTurns(work: () => Promise<unknown>): Promise<Turns> {
+  const begun = threadTime()
+  let last = begun
+  let lastWall = performance.now()
   let longest = 0
+  let longestWall = 0
   let turns = 0
   let isOver = false
-  const turn = () => {
+  const look = () => {
     const now = threadTime()
+    const wall = performance.now()
     longest = Math.max(longest, now - last)
+    longestWall = Math.max(longestWall, wall - lastWall)
     last = now
+    lastWall = wall
     turns++
-    if (!isOver) setTimeout(turn, 1)
+  }
+  const turn = () => {
+    if (isOver) return
+    look()
+    setTimeout(turn, 1)
   }
   setTimeout(turn, 1)
   try {
@@ -28,5 +48,7 @@ export async function longestTurn(work: () => Promise<unknown>): Promise<{ longe
   } finally {
     isOver = true
   }
-  return { longest, turns }
+  // What came after the last turn belongs to the work as well.
+  look()
+  return { turns, longest, longestWall, total: last - begun }
 }
