@@ -6,8 +6,9 @@ import type { EncodedEvents } from '../../lib/events/encode.js'
 import { type EventEncoding, FIRST_VALUE } from '../../lib/events/encoding.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { Philox } from '../../lib/util/philox.js'
+import { benchThreads } from '../support/device.js'
 
-export const THREADS = 2
+export const THREADS = benchThreads() ?? 2
 export const CLASSES = 1000
 
 /** One field, the event's type: what remains is the encoder. Blocks are not shifted, which only costs the rivals time. */

@@ -9,8 +9,8 @@ import { encoderConfig } from '../../lib/encoder/config.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { fitEncoding, loadSchema, readEvents, VectorWriter } from '../../lib/events/index.js'
 import { pretrain } from '../../lib/pretrain/pretrain.js'
-import { Device } from '../../lib/runtime/device.js'
 import { type Turns, watchTurns } from '../../test/support/turns.js'
+import { benchDevice } from '../support/device.js'
 import { THREADS } from './contenders.js'
 
 export interface PhaseReport extends Turns {
@@ -45,7 +45,7 @@ async function watch(phase: string, work: (signal: AbortSignal) => Promise<unkno
 const [events, schemaFile] = process.argv.slice(2)
 const schema = await loadSchema(schemaFile)
 const source = readEvents(events, schema)
-const device = new Device({ threads: THREADS })
+const device = benchDevice(THREADS)
 const folder = await mkdtemp(join(tmpdir(), 'seqrisk-event-loop-'))
 try {
   const reports = [await watch('read and sort', signal => source.summary({ signal }))]

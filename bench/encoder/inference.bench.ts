@@ -6,8 +6,9 @@ import type { EncodedEvents } from '../../lib/events/encode.js'
 import type { EventEncoding } from '../../lib/events/encoding.js'
 import { exportEncoder } from '../../lib/export/onnx.js'
 import { padInputs } from '../../lib/export/onnx_inputs.js'
-import { Device } from '../../lib/runtime/device.js'
+import type { Device } from '../../lib/runtime/device.js'
 import { INSTALL, loadOnnxruntime, type Onnxruntime, type OnnxSession, type OnnxTensor } from '../peers/onnxruntime.js'
+import { benchDevice } from '../support/device.js'
 import { benchEncoder, CONFIG, evenEvents, expectSame, inTurns, THREADS } from './contenders.js'
 import { realEvents } from './real_events.js'
 import { compared, type Row, type Skip, toLines } from './rows.js'
@@ -32,7 +33,7 @@ export default () => toLines(inferenceBench())
 async function* inferenceBench(): AsyncGenerator<Row | Skip> {
   const ort = loadOnnxruntime({ install: true })
   if (!ort) yield { bench: BENCH, reason: `onnxruntime-node is not installed; ${INSTALL}` }
-  const device = new Device({ threads: THREADS })
+  const device = benchDevice(THREADS)
   try {
     for (const shape of SHAPES) yield* even(device, ort, shape)
     for (const { task, events, turns, target } of REAL) {

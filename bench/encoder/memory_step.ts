@@ -1,6 +1,6 @@
 // Run in a process of its own: pre-training steps with both tasks, and the memory that they took.
 
-import { Device } from '../../lib/runtime/device.js'
+import { benchDevice } from '../support/device.js'
 import { benchEncoder, evenEvents, THREADS } from './contenders.js'
 import { TrainingStep } from './training_step.js'
 
@@ -13,7 +13,7 @@ export interface MemoryReport {
   readonly loss: number
 }
 
-const device = new Device({ threads: THREADS })
+const device = benchDevice(THREADS)
 const encoder = benchEncoder(device, { width: 256 })
 const step = new TrainingStep(encoder, evenEvents(8, 4000), ['masked', 'quick'])
 const residentBefore = process.memoryUsage().rss

@@ -1,6 +1,6 @@
 // How time grows with the length of sequences, for the three kinds of attention, at the same number of events.
 
-import { Device } from '../../lib/runtime/device.js'
+import { benchDevice } from '../support/device.js'
 import { benchEncoder, evenEvents, inTurns, THREADS } from './contenders.js'
 
 const LENGTHS = [250, 1000, 4000, 16_000, 64_000]
@@ -12,7 +12,7 @@ const FULL_UP_TO = 4000
 const LINEAR_WITHIN = 1.3
 
 export default async function* scalingBench(): AsyncGenerator<string> {
-  const device = new Device({ threads: THREADS })
+  const device = benchDevice(THREADS)
   try {
     for (const attention of ['block', 'fixed', 'full'] as const) {
       const encoder = benchEncoder(device, { attention })

@@ -2,8 +2,9 @@
 
 import { readParameters } from '../../lib/encoder/model_files.js'
 import type { EncodedEvents } from '../../lib/events/encode.js'
-import { Device } from '../../lib/runtime/device.js'
+import type { Device } from '../../lib/runtime/device.js'
 import { hasTorch, INSTALL_TORCH, Torch } from '../peers/torch.js'
+import { benchDevice } from '../support/device.js'
 import { benchEncoder, CLASSES, CONFIG, evenEvents, expectSame, inTurns, THREADS } from './contenders.js'
 import { compared, type Row, type Skip, toLines } from './rows.js'
 import { TrainingStep } from './training_step.js'
@@ -23,7 +24,7 @@ const STEPS = 2
 export default () => toLines(trainingBench())
 
 async function* trainingBench(): AsyncGenerator<Row | Skip> {
-  const device = new Device({ threads: THREADS })
+  const device = benchDevice(THREADS)
   const torch = hasTorch() ? new Torch(THREADS) : null
   if (!torch) yield { bench: BENCH, reason: `PyTorch is not installed; ${INSTALL_TORCH}` }
   try {

@@ -1,7 +1,8 @@
 // What a bench of an op declares, and the timing that makes a line of it.
 
 import { MachineProbe } from '../../lib/ops/machine.js'
-import { Device } from '../../lib/runtime/device.js'
+import type { Device } from '../../lib/runtime/device.js'
+import { benchDevice } from './device.js'
 
 export interface OpCase {
   /** "f32 (32000, 256) K=5" */
@@ -30,7 +31,7 @@ export interface OpBench {
  * every sample and a share is taken per sample: the clock of a busy processor wanders by 10 % within seconds.
  */
 export async function* runOpBench({ op, cases }: OpBench): AsyncGenerator<string> {
-  const device = new Device()
+  const device = benchDevice()
   const probe = new MachineProbe(device)
   try {
     for await (const one of cases(device)) {

@@ -3,10 +3,13 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { expectOptions } from '../util/errors.js'
 
-type Kind = 'text' | 'texts' | 'list' | 'number' | 'numbers' | 'flag'
+type Kind = 'text' | 'texts' | 'words' | 'list' | 'number' | 'numbers' | 'flag'
 
 export interface OptionSpec {
-  /** `texts` takes several words after the option, `list` and `numbers` one word with commas. */
+  /**
+   * `texts` takes several words after the option, `list` and `numbers` one word with commas. `words` are what stands
+   * without an option; a command has at most one of these.
+   */
   readonly kind: Kind
   readonly about: string
   /** What the help shows for the value: FILE, N, COL … */
@@ -18,7 +21,7 @@ export interface OptionSpec {
 
 type ValueOf<K extends Kind> = K extends 'text'
   ? string
-  : K extends 'texts' | 'list'
+  : K extends 'texts' | 'words' | 'list'
     ? string[]
     : K extends 'number'
       ? number
@@ -27,7 +30,7 @@ type ValueOf<K extends Kind> = K extends 'text'
         : boolean
 
 type Values<O extends Record<string, OptionSpec>> = {
-  readonly [N in keyof O]: O[N] extends { required: true } | { fallback: string | number } | { kind: 'flag' }
+  readonly [N in keyof O]: O[N] extends { required: true } | { fallback: string | number } | { kind: 'flag' | 'words' }
     ? ValueOf<O[N]['kind']>
     : ValueOf<O[N]['kind']> | undefined
 }
@@ -79,18 +82,21 @@ export function parseCommand(
   command: Command,
   args: readonly string[],
 ): { values: Record<string, unknown> } & Omit<Context, 'signal'> & { help: boolean } {
-  const specs: Record<string, OptionSpec> = { ...command.options, ...COMMON }
+  const all: [string, OptionSpec][] = Object.entries({ ...command.options, ...COMMON })
+  const specs = Object.fromEntries(all.filter(([, { kind }]) => kind !== 'words'))
+  const words = all.find(([, { kind }]) => kind === 'words')?.[0]
   const options: ParseArgsConfig['options'] = Object.fromEntries(
     Object.entries(specs).map(([name, { kind }]) => [name, { type: kind === 'flag' ? 'boolean' : 'string' }]),
   )
   const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true })
-  const values: Record<string, unknown> = {}
+  const values: Record<string, unknown> = words === undefined ? {} : { [words]: [] }
   let open: string | null = null
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue
     if (token.kind === 'positional') {
-      if (open === null) throw new UsageError(`expected options but received '${token.value}'; see --help`)
-      ;(values[open] as string[]).push(token.value)
+      const list = open ?? words
+      if (list === undefined) throw new UsageError(`expected options but received '${token.value}'; see --help`)
+      ;(values[list] as string[]).push(token.value)
       continue
     }
     const { name, value } = token
@@ -162,11 +168,11 @@ function unknownOption(command: string, name: string, known: readonly string[]):
 export function helpOf({ name, about, options }: Command): string {
   const line = ([option, spec]: [string, OptionSpec]) => {
     const value = spec.kind === 'flag' ? '' : ` ${spec.oneOf ? spec.oneOf.join('|') : (spec.value ?? 'VALUE')}`
-    const many = spec.kind === 'texts' ? '…' : ''
+    const many = spec.kind === 'texts' || spec.kind === 'words' ? '…' : ''
     const notes = [spec.required && 'required', spec.fallback !== undefined && `default ${spec.fallback}`].filter(
       Boolean,
     )
-    const left = `  --${option}${value}${many}`
+    const left = spec.kind === 'words' ? ` ${value}${many}` : `  --${option}${value}${many}`
     return `${left.padEnd(34)}${left.length >= 34 ? `\n${' '.repeat(34)}` : ''}${spec.about}${notes.length ? ` (${notes.join(', ')})` : ''}`
   }
   const own = Object.entries(options).map(line)

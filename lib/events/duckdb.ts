@@ -7,15 +7,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
 import { SeqriskError } from '../util/errors.js'
-
-export interface DatabaseOptions {
-  /** DuckDB's own memory before it spills to disk, e.g. '2GB'. Default '1GB'. */
-  readonly memoryLimit?: string
-  /** Default: all cores. */
-  readonly threads?: number
-  /** Folder for spilled data; a sub-folder is made in it and removed on close. Default: the system's. */
-  readonly temporaryFolder?: string
-}
+import type { DatabaseOptions } from './database_options.js'
 
 const INTERRUPT_EVERY_MS = 20
 

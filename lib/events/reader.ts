@@ -2,7 +2,8 @@
 
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
-import { Database, type DatabaseOptions, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
+import type { DatabaseOptions } from './database_options.js'
+import { Database, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
 import { profileNumbers } from './quantiles.js'
 import type { Fields, Schema } from './schema.js'
 import {

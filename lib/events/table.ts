@@ -3,7 +3,8 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
-import { Database, type DatabaseOptions, rows, stream, texts, view } from './duckdb.js'
+import type { DatabaseOptions } from './database_options.js'
+import { Database, rows, stream, texts, view } from './duckdb.js'
 import { findFiles, type InputFile, verifyGzip } from './files.js'
 import { type Conversion, convert, describeFile, explain, type Relation } from './relation.js'
 

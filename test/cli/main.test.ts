@@ -100,4 +100,21 @@ describe('seqrisk', () => {
       expect(stdout).toMatch(/--json/)
     }
   })
+
+  it('runs benches by name, and names them', async () => {
+    const listed = await seqrisk('bench', '--list')
+    expect(listed.stdout.split('\n')).toContain('ops/add')
+    const { stdout, stderr, code } = await seqrisk('bench', 'ops/scale', '--json', '--threads', '1')
+    const { names, lines } = JSON.parse(stdout) as { names: string[]; lines: { bench: string; line: string }[] }
+    expect(names).toEqual(['ops/scale'])
+    expect(lines[0].line).toMatch(/, 1 threads, .* GFLOP\/s, copy .* GB\/s/)
+    expect(lines[1].line).toMatch(/^scale .* median .* ms/)
+    expect(stderr.trim().split('\n').length).toBe(lines.length)
+    expect(code).toBe(0)
+    const unknown = await seqrisk('bench', 'nonsense')
+    expect(unknown.stderr).toMatch(
+      /expected the name of a bench but received 'nonsense'; use a part of one of .*ops\/add/,
+    )
+    expect(unknown.code).toBe(2)
+  })
 })

@@ -2,8 +2,15 @@
 
 import type { Command } from '../command.js'
 import { aggregateCommand } from './aggregate.js'
+import { benchCommand } from './bench.js'
 import { encodeCommand } from './encode.js'
 import { pretrainCommand } from './pretrain.js'
 import { probeCommand } from './probe.js'
 
-export const commands: readonly Command[] = [pretrainCommand, encodeCommand, probeCommand, aggregateCommand]
+export const commands: readonly Command[] = [
+  pretrainCommand,
+  encodeCommand,
+  probeCommand,
+  aggregateCommand,
+  benchCommand,
+]

@@ -1,0 +1,13 @@
+// Copies into dist/ what the compiler of TypeScript leaves behind: the types of the addon, and what benches need of peers.
+
+import { copyFileSync, mkdirSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const peers = readdirSync(join(root, 'bench', 'peers')).filter(name => /\.(py|json)$/.test(name))
+for (const name of ['binding.d.ts', ...peers.map(name => join('bench', 'peers', name))]) {
+  const target = join(root, 'dist', name)
+  mkdirSync(dirname(target), { recursive: true })
+  copyFileSync(join(root, name), target)
+}
