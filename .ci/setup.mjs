@@ -5,7 +5,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -85,7 +85,11 @@ function nativeBuild() {
   const options = inCi ? ['--CDSEQRISK_WERROR=ON'] : []
   const wanted = digest(sources) + options.join()
   const stamp = join(root, 'build', '.seqrisk-setup')
-  if (readStamp(stamp) === wanted && existsSync(join(root, 'build', 'Release', 'seqrisk.node'))) return
+  const binary = join(root, 'build', 'Release', 'seqrisk.node')
+  const loads = works(process.execPath, '-e', `require(${JSON.stringify(binary)})`)
+  if (readStamp(stamp) === wanted && loads) return
+  // The build would take a damaged file for a fresh one.
+  if (!loads) rmSync(binary, { force: true })
   const begun = Date.now()
   say('building the native kernels (about two minutes the first time)')
   const parallel = String(availableParallelism())

@@ -1,28 +1,33 @@
 // The only file that loads the addon.
 
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import type { Binding } from '../binding.js'
 import { SeqriskError } from './util/errors.js'
+import { packageRoot } from './util/package_root.js'
 
 function load(): Binding {
-  const root = fileURLToPath(new URL('..', import.meta.url))
   try {
-    const binding = createRequire(import.meta.url)('node-gyp-build')(root) as Binding
+    const binding = createRequire(import.meta.url)('node-gyp-build')(packageRoot) as Binding
     binding.set_error_class(SeqriskError)
     return binding
   } catch (cause) {
-    const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
-    const libc = report?.header?.glibcVersionRuntime ? `glibc ${report.header.glibcVersionRuntime}` : 'no glibc'
-    throw new SeqriskError(
-      'BINARY_NOT_LOADED',
-      `[native] expected a binary for ${process.platform}-${process.arch} (${libc}, Node ${process.version}) under ` +
-        `${root}build/Release or ${root}prebuilds but received: ${(cause as Error).message}; compile one with ` +
-        '`npx cmake-js@8 compile -d node_modules/seqrisk` (needs cmake, make, a C++20 compiler and libhwy-dev), or in ' +
-        'a checkout with `npm run build`',
-      { cause },
-    )
+    throw new SeqriskError('BINARY_NOT_LOADED', sentenceOf(cause), { cause })
   }
+}
+
+/** One line, with one command. */
+function sentenceOf(cause: unknown): string {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
+  const libc = report?.header?.glibcVersionRuntime ? `glibc ${report.header.glibcVersionRuntime}` : 'no glibc'
+  const expected = `a binary for ${process.platform}-${process.arch} (${libc}, Node ${process.version}) in ${packageRoot}`
+  const received = cause instanceof Error ? cause.message : String(cause)
+  // A checkout knows what it needs and installs it.
+  const isCheckout = existsSync(join(packageRoot, '.ci', 'setup.mjs'))
+  const command = isCheckout ? 'npm run build' : `npx cmake-js@8 rebuild -d "${packageRoot}"`
+  const needs = isCheckout ? '' : ' (needs cmake, make, a C++20 compiler and the headers of Highway, libhwy-dev)'
+  return `[native] expected ${expected} but received: ${received.replace(/\s+/g, ' ').trim()}; compile one with \`${command}\`${needs}`
 }
 
 export const binding: Binding = load()

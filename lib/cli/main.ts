@@ -2,18 +2,22 @@
 // The `seqrisk` command: exit 0 on success, 1 on a failure with one clear line on stderr, 2 on wrong usage.
 
 import { readFileSync } from 'node:fs'
+import { packageRoot } from '../util/package_root.js'
 import { type Command, helpOf, parseCommand, UsageError } from './command.js'
-import { commands } from './commands/index.js'
+
+/** Loaded by `main`: where the binary is missing, that too ends in one clear line. */
+let commands: readonly Command[] = []
 
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args
-  if (name === undefined || name === '--help' || name === 'help') {
-    process.stdout.write(overview())
-    return name === undefined ? 2 : 0
-  }
   if (name === '--version') {
     process.stdout.write(`${version()}\n`)
     return 0
+  }
+  ;({ commands } = await import('./commands/index.js'))
+  if (name === undefined || name === '--help' || name === 'help') {
+    process.stdout.write(overview())
+    return name === undefined ? 2 : 0
   }
   const command = commands.find(command => command.name === name)
   if (!command) throw new UsageError(`expected a command but received '${name}'; see seqrisk --help`)
@@ -40,8 +44,7 @@ function overview(): string {
 }
 
 function version(): string {
-  const file = new URL('../../package.json', import.meta.url)
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+  return (JSON.parse(readFileSync(`${packageRoot}package.json`, 'utf8')) as { version: string }).version
 }
 
 /** Ctrl-C stops at the next step, with everything written that is whole; a second one ends the process. */

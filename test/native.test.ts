@@ -1,0 +1,72 @@
+// A binary that is missing or damaged ends in one line that names one command; the rest of the package still works.
+
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+import { runChild } from './support/child.js'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const folder = await mkdtemp(join(tmpdir(), 'seqrisk-native-'))
+const main = join(folder, 'lib', 'cli', 'main.ts')
+const binary = join(folder, 'build', 'Release', 'seqrisk.node')
+const prebuilt = join(folder, 'prebuilds', `${process.platform}-${process.arch}`, 'seqrisk.node')
+
+// A package without a binary.
+await cp(join(root, 'lib'), join(folder, 'lib'), { recursive: true })
+await cp(join(root, 'package.json'), join(folder, 'package.json'))
+await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+afterAll(() => rm(folder, { recursive: true }))
+
+async function withFile<T>(file: string, bytes: Buffer, work: () => Promise<T>): Promise<T> {
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(file, bytes)
+  try {
+    return await work()
+  } finally {
+    await rm(file)
+  }
+}
+
+const garbage = Buffer.from('this is no binary\n'.repeat(400))
+const truncated = Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0, 0, 0])
+
+describe('a binary', () => {
+  it.each([
+    ['is missing', binary, null],
+    ['is garbage where it is built', binary, garbage],
+    ['is garbage where it is delivered', prebuilt, garbage],
+    ['is empty', binary, Buffer.alloc(0)],
+    ['is truncated', binary, truncated],
+  ] as const)('that %s: one line with one command', async (_, file, bytes) => {
+    const run = () => runChild(main, ['encode', '--help'])
+    const { code, stdout, stderr } = await (bytes ? withFile(file, bytes, run) : run())
+    expect(stdout).toBe('')
+    expect(stderr.trim().split('\n')).toHaveLength(1)
+    expect(stderr).toContain(`[native] expected a binary for ${process.platform}-${process.arch}`)
+    expect(stderr).toContain(`compile one with \`npx cmake-js@8 rebuild -d "${folder}/"\``)
+    expect(stderr.match(/`/g)).toHaveLength(2)
+    expect(code).toBe(1)
+  })
+
+  it('that is missing from a checkout: the command of a checkout', async () => {
+    const setup = join(folder, '.ci', 'setup.mjs')
+    const { stderr, code } = await withFile(setup, Buffer.alloc(0), () => runChild(main, ['encode', '--help']))
+    expect(stderr).toMatch(/; compile one with `npm run build`\n$/)
+    expect(code).toBe(1)
+  })
+
+  it('that is missing: an error with a code and its cause for a program', async () => {
+    const program = join(folder, 'program.ts')
+    const text = `import('./lib/index.js').catch(error => console.log(error.code, error.name, error.cause instanceof Error))`
+    const { stdout } = await withFile(program, Buffer.from(text), () => runChild(program))
+    expect(stdout).toBe('BINARY_NOT_LOADED SeqriskError true\n')
+  })
+
+  it('is not needed for the version', async () => {
+    const { stdout, code } = await runChild(main, ['--version'])
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+    expect(code).toBe(0)
+  })
+})
