@@ -67,10 +67,15 @@ export class Encoder<F extends Fields = Fields> {
       this.device,
       options.weights ? { stored: options.weights } : { seed: options.seed ?? 0 },
     )
-    this.#embedding = new EventEmbedding(this.#store, this.config, encoding)
-    this.#layers = []
-    for (let i = 0; i < this.config.blocks; i++) this.#layers.push(...blockLayers(this.#store, i, this.config))
-    this.#norm = new LayerNorm(this.#store, 'norm', this.config.width)
+    try {
+      this.#embedding = new EventEmbedding(this.#store, this.config, encoding)
+      this.#layers = []
+      for (let i = 0; i < this.config.blocks; i++) this.#layers.push(...blockLayers(this.#store, i, this.config))
+      this.#norm = new LayerNorm(this.#store, 'norm', this.config.width)
+    } catch (error) {
+      this.dispose()
+      throw error
+    }
   }
 
   /** Width of a vector. */

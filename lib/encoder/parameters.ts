@@ -66,10 +66,23 @@ export class ParameterStore {
 function stored(arrays: NamedArrays, name: string, shape: readonly number[]): Float32Array {
   const found = arrays.get(name)
   const wanted = `weights '${name}' of shape (${shape.join(', ')})`
-  if (found && found.shape.length === shape.length && found.shape.every((n, i) => n === shape[i])) return found.values
+  if (found && found.shape.length === shape.length && found.shape.every((n, i) => n === shape[i])) {
+    expectFinite('model', name, found.values)
+    return found.values
+  }
   const received = found ? `shape (${found.shape.join(', ')})` : 'no such tensor'
   const advice = 'the file belongs to another model, or is damaged'
   throw new SeqriskError('MODEL_INVALID', `[model] expected ${wanted} but received ${received}; ${advice}`)
+}
+
+/** @throws {SeqriskError} code MODEL_INVALID for weights that are NaN or infinite */
+export function expectFinite(where: string, name: string, values: Float32Array): void {
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isFinite(values[i])) continue
+    const advice = 'the file is damaged, or its training diverged'
+    const text = `[${where}] expected finite weights in '${name}' but received ${values[i]} at place ${i}; ${advice}`
+    throw new SeqriskError('MODEL_INVALID', text)
+  }
 }
 
 /** FNV-1a of a name: the stream number of its initial values. */

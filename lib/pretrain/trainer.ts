@@ -2,6 +2,7 @@
 
 import type { Encoder } from '../encoder/encoder.js'
 import { readParameters } from '../encoder/model_files.js'
+import { expectFinite } from '../encoder/parameters.js'
 import { lengthGroupedSteps, type Piece } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { AdamW } from '../runtime/optimizer.js'
@@ -299,6 +300,7 @@ export class Trainer {
       if (!stored || stored.values.length !== value.size) {
         throw new SeqriskError('MODEL_INVALID', `[pretrain] expected '${name}' in the checkpoint but received none`)
       }
+      expectFinite('pretrain', name, stored.values)
       value.write(stored.values)
     }
     this.#optimizer.load(tensors)

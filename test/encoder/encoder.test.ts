@@ -6,6 +6,7 @@ import { type EncoderConfig, transformerConfig } from '../../lib/encoder/config.
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { loadEncoder, saveEncoder } from '../../lib/encoder/model_files.js'
 import { fitEncoding } from '../../lib/events/encoding.js'
+import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { smallSource } from '../support/small_source.js'
@@ -109,5 +110,40 @@ describe('model files', () => {
       await expect(loadEncoder(folder, { device }), what).rejects.toMatchObject({ code: 'MODEL_INVALID' })
     }
     await expect(loadEncoder(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+  })
+
+  it('refuses damaged weights, and names the tensor', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-model-'))
+    const device = openDevice()
+    await saveEncoder(folder, new Encoder(encoding, small({}), { device }), source.schema)
+    const path = join(folder, 'weights.safetensors')
+    const whole = await readFile(path)
+    const { tensors, metadata } = await readSafetensors(path)
+    const bytesBefore = device.info().liveBytes
+    const refused = (message: RegExp) =>
+      expect(loadEncoder(folder, { device })).rejects.toMatchObject({
+        code: 'MODEL_INVALID',
+        message: expect.stringMatching(message),
+      })
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      for (const [name, { shape, values }] of tensors) {
+        const damaged = values.slice()
+        damaged[damaged.length - 1] = value
+        await writeSafetensors(path, { tensors: new Map([...tensors, [name, { shape, values: damaged }]]), metadata })
+        const place = values.length - 1
+        await refused(
+          new RegExp(`finite weights in '${name.replace(/[.|]/g, '.')}' but received ${value} at place ${place};`),
+        )
+      }
+    }
+    for (const length of [0, 7, 100, whole.length >> 1, whole.length - 1]) {
+      await writeFile(path, whole.subarray(0, length))
+      await refused(/weights\.safetensors; the file is damaged/)
+    }
+    const fewer = new Map([...tensors].slice(1))
+    await writeSafetensors(path, { tensors: fewer, metadata })
+    await refused(new RegExp(`weights '${[...tensors.keys()][0]}' .* but received no such tensor`))
+    // What was made before the fault is freed.
+    expect(device.info().liveBytes).toBe(bytesBefore)
   })
 })
