@@ -80,13 +80,43 @@ HWY_INLINE V log_positive(V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, result);
 }
 
-// 1/(1 + e^−x) for any x, without overflow. Within 2.4 ulp where the result is a normal float.
+// x, but not below `least` nor above `most`; NaN stays NaN.
+template <class V>
+HWY_INLINE V clamped(float least, V x, float most) {
+  const hn::DFromV<V> d;
+#if HWY_TARGET == HWY_SCALAR  // Min and Max return the operand that is a number here; on x86 they return the second one
+  x = hn::IfThenElse(hn::Lt(x, hn::Set(d, least)), hn::Set(d, least), x);
+  return hn::IfThenElse(hn::Gt(x, hn::Set(d, most)), hn::Set(d, most), x);
+#else
+  return hn::Min(hn::Set(d, most), hn::Max(hn::Set(d, least), x));
+#endif
+}
+
+// 1/(1 + e^−x) for any x: 0 from −89 down, exactly 1 from 17 up. Within 2.5 ulp where the result is a normal float.
 template <class V>
 HWY_INLINE V sigmoid(V x) {
   const hn::DFromV<V> d;
+  const hn::RebindToSigned<decltype(d)> di;
   const V one = hn::Set(d, 1.0f);
-  const V e = exp_nonpositive(hn::Neg(hn::Abs(x)));
-  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+  // Above 87 the exponent would not fit; from −89 down the power is infinite.
+  const V y = clamped(-89.0f, x, 87.0f);
+  // e^−y = 2^n·e^−r. Adding 1.5·2²³ + 127 rounds to n and leaves n + 127, the exponent of 2^n, in the low bits.
+  const V magic = hn::Set(d, 12582912.0f + 127.0f);
+  const V shifted = hn::NegMulAdd(y, hn::Set(d, 1.44269504088896341f), magic);
+  const V n = hn::Sub(shifted, magic);
+  // r = y + n·ln 2 in two parts: n times the first is exact.
+  V r = hn::MulAdd(n, hn::Set(d, 0.693359375f), y);
+  r = hn::MulAdd(n, hn::Set(d, -2.12194440e-4f), r);
+  // Minimax for e^−r on [−ln 2 / 2, ln 2 / 2], with the first two terms fixed.
+  V p = hn::Set(d, 1.38145401e-3f);
+  p = hn::MulAdd(p, r, hn::Set(d, -8.36874514e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.16683908e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, -1.66665204e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.99999934e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, -1.0f));
+  p = hn::MulAdd(p, r, one);
+  const V power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, shifted)));
+  return hn::Div(one, hn::MulAdd(p, power, one));
 }
 
 // ln(1 + e^x) for any x, without overflow or cancellation (minus the log of the sigmoid of −x). Within 2 ulp where the
