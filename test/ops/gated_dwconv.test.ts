@@ -212,6 +212,41 @@ describe('gated_dwconv', () => {
     }
   })
 
+  it('gives a batch too large for the caches the bits of its sequences', async () => {
+    // Without guards: only an output on whole lines is written past the caches.
+    const device = openDevice({ guard: false })
+    const [length, channels] = [40_000, 256]
+    const values = new TestRandom(7).normals(9973)
+    const rows = Float32Array.from({ length: length * channels }, (_, i) => values[i % 9973])
+    const parameter = (...shape: number[]) =>
+      Tensor.from(
+        device,
+        Float32Array.from(
+          values.subarray(
+            0,
+            shape.reduce((a, b) => a * b),
+          ),
+        ),
+        shape,
+      )
+    const [weight, gateWeight, bias, gateBias] = [
+      ...[0, 1].map(() => parameter(5, channels)),
+      ...[0, 1].map(() => parameter(channels)),
+    ]
+    const run = async (sequences: number) => {
+      const x = new Float32Array(sequences * rows.length)
+      for (let s = 0; s < sequences; s++) x.set(rows, s * rows.length)
+      const offsets = new Offsets(
+        device,
+        Int32Array.from({ length: sequences + 1 }, (_, s) => s * length),
+      )
+      const input = Tensor.from(device, x, [sequences * length, channels])
+      return gatedDwconv(input, weight, bias, gateWeight, gateBias, offsets).read()
+    }
+    const [one, two] = [await run(1), await run(2)]
+    for (const s of [0, 1]) expectSameBits(two.subarray(s * rows.length, (s + 1) * rows.length), one)
+  })
+
   it('takes a dilation beyond every sequence', async () => {
     await expectReference(openDevice(), problem({ lengths: [5, 90], channels: 4, width: 5, dilation: 2 ** 31 - 1 }))
   })

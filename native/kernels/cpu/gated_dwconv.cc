@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cpu/ahead-inl.h"
 #include "kernels/cpu/math-inl.h"
 #include "kernels/cpu/taps-inl.h"
 #include "kernels/cpu/variant.h"
@@ -12,7 +13,10 @@
 namespace seqrisk::SEQRISK_VARIANT {
 namespace {
 
-constexpr int64_t kEventsPerTask = 64;
+constexpr int64_t kMaxEventsPerTask = 256;
+constexpr int64_t kMinEventsPerTask = 32;
+constexpr int64_t kTasks = 64;  // that smaller batches are cut into
+constexpr int64_t kVectorsPerPackingTask = 4096;
 
 // Filters as the tiles read them: per block of kFloatLanes channels the two biases, then per tap the two weights. The
 // partial sums of their gradients have the same layout.
@@ -26,16 +30,21 @@ int64_t blocks_of(int64_t channels) {
 template <class Arguments>
 void pack_filters(const Arguments& a, Workers& workers) {
   const Floats d;
-  workers.run(blocks_of(a.channels), [&](int64_t block, int) {
-    const int64_t c = block * kFloatLanes;
-    const int64_t count = std::min(kFloatLanes, a.channels - c);
-    float* to = a.scratch + block * filter_block(a.width);
-    hn::Store(load_first(d, count, a.bias + c), d, to);
-    hn::Store(load_first(d, count, a.gate_bias + c), d, to + kFloatLanes);
-    for (int64_t k = 0; k < a.width; ++k) {
-      to += 2 * kFloatLanes;
-      hn::Store(load_first(d, count, a.weight + k * a.channels + c), d, to);
-      hn::Store(load_first(d, count, a.gate_weight + k * a.channels + c), d, to + kFloatLanes);
+  const int64_t blocks = blocks_of(a.channels);
+  const int64_t per_task = kVectorsPerPackingTask / (2 * (a.width + 1));
+  workers.run((blocks + per_task - 1) / per_task, [&](int64_t task, int) {
+    const int64_t end = std::min((task + 1) * per_task, blocks);
+    for (int64_t block = task * per_task; block < end; ++block) {
+      const int64_t c = block * kFloatLanes;
+      const int64_t count = std::min(kFloatLanes, a.channels - c);
+      float* to = a.scratch + block * filter_block(a.width);
+      hn::Store(load_first(d, count, a.bias + c), d, to);
+      hn::Store(load_first(d, count, a.gate_bias + c), d, to + kFloatLanes);
+      for (int64_t k = 0; k < a.width; ++k) {
+        to += 2 * kFloatLanes;
+        hn::Store(load_first(d, count, a.weight + k * a.channels + c), d, to);
+        hn::Store(load_first(d, count, a.gate_weight + k * a.channels + c), d, to + kFloatLanes);
+      }
     }
   });
 }
@@ -78,22 +87,52 @@ struct Factors {
   FloatVec gate[kTileRows];  // before the sigmoid
 };
 
+// Both weights of taps k … k + kTaps − 1; `filter` starts with tap 0.
+template <int kTaps>
+struct TapWeights {
+  FloatVec value[kTaps];
+  FloatVec gate[kTaps];
+
+  HWY_INLINE TapWeights(const float* filter, int64_t k) {
+    const Floats d;
+    unroll<kTaps>([&](auto tap) __attribute__((always_inline)) {
+      value[tap] = in_register(hn::Load(d, filter + (k + tap) * 2 * kFloatLanes));
+      gate[tap] = in_register(hn::Load(d, filter + (k + tap) * 2 * kFloatLanes + kFloatLanes));
+    });
+  }
+
+  HWY_INLINE void store(float* filter, int64_t k) const {
+    const Floats d;
+    unroll<kTaps>([&](auto tap) __attribute__((always_inline)) {
+      hn::Store(value[tap], d, filter + (k + tap) * 2 * kFloatLanes);
+      hn::Store(gate[tap], d, filter + (k + tap) * 2 * kFloatLanes + kFloatLanes);
+    });
+  }
+};
+
 template <bool kWhole>
 struct SumFactors {
   Factors& sums;
   const float* filter;  // of tap 0
   const Lanes<kWhole>& lanes;
 
-  template <class Rows>
-  HWY_INLINE void operator()(int64_t k, Rows rows) const {
-    const Floats d;
-    const FloatVec weight = hn::Load(d, filter + k * 2 * kFloatLanes);
-    const FloatVec gate_weight = hn::Load(d, filter + k * 2 * kFloatLanes + kFloatLanes);
-    unroll<kTileRows>([&](auto j) {
-      const FloatVec x = lanes.load(rows.at(j));
-      sums.value[j] = hn::MulAdd(weight, x, sums.value[j]);
-      sums.gate[j] = hn::MulAdd(gate_weight, x, sums.gate[j]);
-    });
+  HWY_INLINE void some(int64_t k, const SomeRows& rows) const {
+    const TapWeights<1> weights(filter, k);
+    unroll<kTileRows>([&](auto j) __attribute__((always_inline)) { add(weights, 0, j, lanes.load(rows.at(j))); });
+  }
+
+  template <int kTaps>
+  HWY_INLINE void group(int64_t k, const AllRows& rows) const {
+    const TapWeights<kTaps> weights(filter, k);
+    over_tap_group<false, kTaps>(
+        [&](auto i) __attribute__((always_inline)) { return in_register(lanes.load(rows.at(i))); },
+        [&](auto tap, auto j, FloatVec x) __attribute__((always_inline)) { add(weights, tap, j, x); });
+  }
+
+  template <class Weights>
+  HWY_INLINE void add(const Weights& weights, int tap, int j, FloatVec x) const {
+    sums.value[j] = hn::MulAdd(weights.value[tap], x, sums.value[j]);
+    sums.gate[j] = hn::MulAdd(weights.gate[tap], x, sums.gate[j]);
   }
 };
 
@@ -110,18 +149,24 @@ HWY_INLINE void sum_factors(const Arguments& a, const Tile& tile, const Taps& ta
   });
   for_each_tap<false>(tile, taps, a.x + lanes.first, 0, a.channels,
                       SumFactors<kWhole>{sums, filter + 2 * kFloatLanes, lanes});
-  // −0 becomes +0, whichever zeros the tile added.
-  unroll<kTileRows>([&](auto j) { sums.value[j] = hn::Add(sums.value[j], hn::Zero(d)); });
 }
 
 template <bool kWhole>
 void forward_tile(const GatedDwconvForward& a, const Tile& tile, const Taps& taps, int64_t block,
-                  const Lanes<kWhole>& lanes) {
+                  const Lanes<kWhole>& lanes, bool streamed) {
+  const Floats d;
   Factors sums;
   sum_factors(a, tile, taps, block, lanes, sums);
   float* out = a.out + tile.first * a.channels + lanes.first;
-  unroll<kTileRows>([&](auto j) {
-    if (j < tile.rows) lanes.store(hn::Mul(sums.value[j], sigmoid(sums.gate[j])), out + j * a.channels);
+  unroll<kTileRows>([&](auto j) __attribute__((always_inline)) {
+    // −0 becomes +0, whichever zeros the tile added.
+    const FloatVec product = hn::MulAdd(sums.value[j], sigmoid(sums.gate[j]), hn::Zero(d));
+    if (j >= tile.rows) return;
+    if (kWhole && streamed) {
+      hn::Stream(product, d, out + j * a.channels);
+    } else {
+      lanes.store(product, out + j * a.channels);
+    }
   });
 }
 
@@ -134,19 +179,25 @@ struct SumFilterGradients {
   float* partial;  // of tap 0
   const Lanes<kWhole>& lanes;
 
-  template <class Rows>
-  HWY_INLINE void operator()(int64_t k, Rows rows) const {
-    const Floats d;
-    float* at = partial + k * 2 * kFloatLanes;
-    FloatVec dweight = hn::Load(d, at);
-    FloatVec dgate_weight = hn::Load(d, at + kFloatLanes);
-    unroll<kTileRows>([&](auto j) {
-      const FloatVec x = lanes.load(rows.at(j));
-      dweight = hn::MulAdd(gradients.value[j], x, dweight);
-      dgate_weight = hn::MulAdd(gradients.gate[j], x, dgate_weight);
-    });
-    hn::Store(dweight, d, at);
-    hn::Store(dgate_weight, d, at + kFloatLanes);
+  HWY_INLINE void some(int64_t k, const SomeRows& rows) const {
+    TapWeights<1> sums(partial, k);
+    unroll<kTileRows>([&](auto j) __attribute__((always_inline)) { add(sums, 0, j, lanes.load(rows.at(j))); });
+    sums.store(partial, k);
+  }
+
+  template <int kTaps>
+  HWY_INLINE void group(int64_t k, const AllRows& rows) const {
+    TapWeights<kTaps> sums(partial, k);
+    over_tap_group<false, kTaps>(
+        [&](auto i) __attribute__((always_inline)) { return in_register(lanes.load(rows.at(i))); },
+        [&](auto tap, auto j, FloatVec x) __attribute__((always_inline)) { add(sums, tap, j, x); });
+    sums.store(partial, k);
+  }
+
+  template <class Sums>
+  HWY_INLINE void add(Sums& sums, int tap, int j, FloatVec x) const {
+    sums.value[tap] = hn::MulAdd(gradients.value[j], x, sums.value[tap]);
+    sums.gate[tap] = hn::MulAdd(gradients.gate[j], x, sums.gate[tap]);
   }
 };
 
@@ -185,19 +236,36 @@ void factor_tile(const GatedDwconvBackward& a, const Tile& tile, const Taps& tap
 }
 
 struct SumInputGradients {
-  Factors& sums;
+  FloatVec (&sums)[kTileRows];
   const float* filter;  // of tap 0
 
-  template <class Rows>
-  HWY_INLINE void operator()(int64_t k, Rows rows) const {
+  struct Gradients {
+    FloatVec value;
+    FloatVec gate;
+  };
+
+  HWY_INLINE void some(int64_t k, const SomeRows& rows) const {
+    const TapWeights<1> weights(filter, k);
+    unroll<kTileRows>([&](auto j) __attribute__((always_inline)) { add(weights, 0, j, load(rows.at(j))); });
+  }
+
+  template <int kTaps>
+  HWY_INLINE void group(int64_t k, const AllRows& rows) const {
+    const TapWeights<kTaps> weights(filter, k);
+    over_tap_group<true, kTaps>([&](auto i) __attribute__((always_inline)) { return load(rows.at(i)); },
+                                [&](auto tap, auto j, const Gradients& g)
+                                    __attribute__((always_inline)) { add(weights, tap, j, g); });
+  }
+
+  HWY_INLINE static Gradients load(const float* factors) {
     const Floats d;
-    const FloatVec weight = hn::Load(d, filter + k * 2 * kFloatLanes);
-    const FloatVec gate_weight = hn::Load(d, filter + k * 2 * kFloatLanes + kFloatLanes);
-    unroll<kTileRows>([&](auto j) {
-      const float* factors = rows.at(j);
-      sums.value[j] = hn::MulAdd(weight, hn::Load(d, factors), sums.value[j]);
-      sums.gate[j] = hn::MulAdd(gate_weight, hn::Load(d, factors + kFloatLanes), sums.gate[j]);
-    });
+    return {in_register(hn::Load(d, factors)), in_register(hn::Load(d, factors + kFloatLanes))};
+  }
+
+  template <class Weights>
+  HWY_INLINE void add(const Weights& weights, int tap, int j, const Gradients& g) const {
+    sums[j] = hn::MulAdd(weights.value[tap], g.value, sums[j]);
+    sums[j] = hn::MulAdd(weights.gate[tap], g.gate, sums[j]);
   }
 };
 
@@ -207,15 +275,15 @@ void input_tile(const GatedDwconvBackward& a, const Tile& tile, const Taps& taps
                 const Lanes<kWhole>& lanes, const float* factors, int64_t first_event) {
   const Floats d;
   const float* filter = a.scratch + (block * filter_block(a.width) + 2 * kFloatLanes);
-  Factors sums;
-  unroll<kTileRows>([&](auto j) { sums.value[j] = sums.gate[j] = hn::Zero(d); });
+  FloatVec sums[kTileRows];
+  unroll<kTileRows>([&](auto j) { sums[j] = hn::Zero(d); });
   for_each_tap<true>(tile, taps, factors, first_event, kFactorStride, SumInputGradients{sums, filter});
   float* dx = a.dx + tile.first * a.channels + lanes.first;
   unroll<kTileRows>([&](auto j) {
     if (j < tile.rows) {
       // −0 becomes +0 by the last addition, whichever zeros the tile added.
       const FloatVec before = a.accumulate_dx ? lanes.load(dx + j * a.channels) : hn::Zero(d);
-      lanes.store(hn::Add(hn::Add(sums.value[j], sums.gate[j]), before), dx + j * a.channels);
+      lanes.store(hn::Add(sums[j], before), dx + j * a.channels);
     }
   });
 }
@@ -318,17 +386,32 @@ class BackwardTask {
 void gated_dwconv_forward(const GatedDwconvForward& a, Workers& workers) {
   pack_filters(a, workers);
   const Taps taps = taps_of(a.width, a.dilation, a.causal);
-  const int64_t tasks = (a.packing.events + kEventsPerTask - 1) / kEventsPerTask;
-  workers.run(tasks, [&](int64_t task, int) {
-    const int64_t begin = task * kEventsPerTask;
-    const int64_t end = std::min(begin + kEventsPerTask, a.packing.events);
+  const int64_t events = a.packing.events;
+  const int64_t floats = events * a.channels;
+  const int64_t share = (events / kTasks + kTileRows - 1) / kTileRows * kTileRows;
+  const int64_t per_task = std::clamp(share, kMinEventsPerTask, kMaxEventsPerTask);
+  const bool streamed = is_streamed(a.out, events, a.channels);
+  // What the next tile reads first, counted from the first event of a tile.
+  const int64_t reach = (a.width - 1 - taps.origin) * a.dilation + kTileRows;
+  constexpr int64_t kBlockFloats = kTileRows * kFloatLanes;
+  workers.run((events + per_task - 1) / per_task, [&](int64_t task, int) {
+    const int64_t begin = task * per_task;
+    const int64_t end = std::min(begin + per_task, events);
     SequenceCursor cursor(a.packing, begin);
     Tile tile;
     for (int64_t t = begin; t < end; t += kTileRows) {
       describe_tile<false>(tile, t, std::min<int64_t>(kTileRows, end - t), taps, cursor);
-      for_each_block(a.channels, 0, blocks_of(a.channels),
-                     [&](int64_t block, const auto& lanes) { forward_tile(a, tile, taps, block, lanes); });
+      int64_t next_x = (t + reach) * a.channels;
+      int64_t next_out = (t + kTileRows) * a.channels;
+      for_each_block(a.channels, 0, blocks_of(a.channels), [&](int64_t block, const auto& lanes) {
+        fetch_ahead(a.x, floats, next_x, next_x + kBlockFloats);
+        if (!streamed) fetch_ahead(a.out, floats, next_out, next_out + kBlockFloats);
+        next_x += kBlockFloats;
+        next_out += kBlockFloats;
+        forward_tile(a, tile, taps, block, lanes, streamed);
+      });
     }
+    if (streamed) hwy::FlushStream();
   });
 }
 

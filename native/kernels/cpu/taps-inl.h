@@ -29,7 +29,7 @@ constexpr int64_t kFloatLanes = static_cast<int64_t>(hn::MaxLanes(Floats()));
 // Calls f with 0 … kCount − 1 as compile-time constants: an array that a loop indexes would live in memory.
 template <int kCount, class F>
 HWY_INLINE void unroll(F&& f) {
-  [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) {
+  [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) __attribute__((always_inline)) {
     (f(std::integral_constant<int, kIndex>()), ...);
   }(std::make_integer_sequence<int, kCount>());
 }
@@ -138,17 +138,57 @@ struct SomeRows {
   HWY_INLINE const float* at(int64_t j) const { return inside >> j & 1 ? base + (offset + j * stride) : kZeroLanes; }
 };
 
-// Calls step(k, rows) for the tile's taps k, ascending; rows.at(j) is where tap k reads for row j. `base` points to
-// event `origin_event`, the next one lies `stride` floats further.
+// Neighbouring taps that are taken together where all rows have them: each row of the input is loaded once for all of
+// them. Their weights, the sums and a vector of the input fill the registers.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int kTapGroup = 5;
+#else
+constexpr int kTapGroup = 3;
+#endif
+
+// g++ would load a vector again for each of its uses.
+template <class V>
+HWY_INLINE V in_register(V v) {
+#if HWY_TARGET == HWY_AVX3 && (defined(__GNUC__) || defined(__clang__))
+  asm("" : "+v"(v.raw));
+#elif HWY_TARGET == HWY_AVX2 && (defined(__GNUC__) || defined(__clang__))
+  asm("" : "+x"(v.raw));
+#endif
+  return v;
+}
+
+// For kTaps neighbouring taps of all rows: calls load(i) for each row i that they read, counted from what the first tap
+// reads for row 0, then add(tap, row, loaded) for each tap and row that read it. Every row sees its taps ascending.
+template <bool kMirrored, int kTaps, class Load, class Add>
+HWY_INLINE void over_tap_group(Load&& load, Add&& add) {
+  constexpr int kInputs = kTileRows + kTaps - 1;
+  unroll<kInputs>([&](auto step) __attribute__((always_inline)) {
+    constexpr int kInput = kMirrored ? kTileRows - 1 - decltype(step)::value : decltype(step)::value;
+    const auto loaded = load(std::integral_constant<int, kInput>());
+    unroll<kTaps>([&](auto tap) __attribute__((always_inline)) {
+      constexpr int kRow = kMirrored ? kInput + decltype(tap)::value : kInput - decltype(tap)::value;
+      if constexpr (kRow >= 0 && kRow < kTileRows) add(tap, std::integral_constant<int, kRow>(), loaded);
+    });
+  });
+}
+
+// Walks the tile's taps, ascending: step.some(k, rows) takes tap k, which reads rows.at(j) for row j;
+// step.group<n>(k, rows) takes taps k … k + n − 1 as over_tap_group() describes. `base` points to event `origin_event`,
+// the next one lies `stride` floats further.
 template <bool kMirrored, class Step>
 HWY_INLINE void for_each_tap(const Tile& tile, const Taps& taps, const float* base, int64_t origin_event,
                              int64_t stride, Step&& step) {
   const int64_t along = (kMirrored ? -taps.dilation : taps.dilation) * stride;
   int64_t offset = (tile.first - origin_event) * stride + along * (tile.begin - taps.origin);
   int64_t k = tile.begin;
-  for (; k < tile.whole_begin; ++k, offset += along) step(k, SomeRows{base, stride, offset, tile.inside[k]});
-  for (; k < tile.whole_end; ++k, offset += along) step(k, AllRows{base + offset, stride});
-  for (; k < tile.end; ++k, offset += along) step(k, SomeRows{base, stride, offset, tile.inside[k]});
+  for (; k < tile.whole_begin; ++k, offset += along) step.some(k, SomeRows{base, stride, offset, tile.inside[k]});
+  if (taps.dilation == 1) {
+    for (; k + kTapGroup <= tile.whole_end; k += kTapGroup, offset += kTapGroup * along) {
+      step.template group<kTapGroup>(k, AllRows{base + offset, stride});
+    }
+  }
+  for (; k < tile.whole_end; ++k, offset += along) step.template group<1>(k, AllRows{base + offset, stride});
+  for (; k < tile.end; ++k, offset += along) step.some(k, SomeRows{base, stride, offset, tile.inside[k]});
 }
 
 }  // namespace seqrisk::SEQRISK_VARIANT
