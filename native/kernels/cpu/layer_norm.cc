@@ -3,11 +3,14 @@
 
 #include <cmath>
 
+#include "kernels/cpu/ahead-inl.h"
 #include "kernels/cpu/variant.h"
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
 namespace {
+
+constexpr int64_t kForwardRowsPerTask = 64;
 
 // Sum over the row of a(i)·b(i) for vectors and tails alike; four accumulators hide the latency of the addition.
 template <class D, class Load>
@@ -35,10 +38,11 @@ void layer_norm_forward(const LayerNormForward& a, Workers& workers) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t whole = a.width - a.width % lanes;
   const float inverse_width = 1.0f / static_cast<float>(a.width);
-  const int64_t tasks = (a.rows + kLayerNormRowsPerTask - 1) / kLayerNormRowsPerTask;
+  const bool streamed = is_streamed(a.out, a.rows, a.width);
+  const int64_t tasks = (a.rows + kForwardRowsPerTask - 1) / kForwardRowsPerTask;
   workers.run(tasks, [&](int64_t task, int) {
-    const int64_t end = task * kLayerNormRowsPerTask + kLayerNormRowsPerTask;
-    for (int64_t row = task * kLayerNormRowsPerTask; row < end && row < a.rows; ++row) {
+    const int64_t end = task * kForwardRowsPerTask + kForwardRowsPerTask;
+    for (int64_t row = task * kForwardRowsPerTask; row < end && row < a.rows; ++row) {
       const float* x = a.x + row * a.width;
       float* out = a.out + row * a.width;
       float sum = row_sum(d, whole, [&](int64_t i) { return hn::LoadU(d, x + i); });
@@ -54,12 +58,18 @@ void layer_norm_forward(const LayerNormForward& a, Workers& workers) {
       const auto rstd_v = hn::Set(d, rstd);
       for (int64_t i = 0; i < whole; i += lanes) {
         const auto normal = hn::Mul(hn::Sub(hn::LoadU(d, x + i), mean_v), rstd_v);
-        hn::StoreU(hn::MulAdd(normal, hn::LoadU(d, a.weight + i), hn::LoadU(d, a.bias + i)), d, out + i);
+        const auto result = hn::MulAdd(normal, hn::LoadU(d, a.weight + i), hn::LoadU(d, a.bias + i));
+        if (streamed) {
+          hn::Stream(result, d, out + i);
+        } else {
+          hn::StoreU(result, d, out + i);
+        }
       }
       for (int64_t i = whole; i < a.width; ++i) out[i] = (x[i] - mean) * rstd * a.weight[i] + a.bias[i];
       if (a.mean) a.mean[row] = mean;
       if (a.rstd) a.rstd[row] = rstd;
     }
+    if (streamed) hwy::FlushStream();
   });
 }
 
