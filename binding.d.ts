@@ -322,8 +322,8 @@ export interface Binding {
     x: TensorHandle,
     weight: TensorHandle,
     bias: TensorHandle,
-    gateWeight: TensorHandle,
-    gateBias: TensorHandle,
+    gateWeight: TensorHandle | null | undefined,
+    gateBias: TensorHandle | null | undefined,
     offsets: OffsetsHandle,
     dilation: number,
     causal: boolean,
@@ -334,8 +334,8 @@ export interface Binding {
     x: TensorHandle,
     weight: TensorHandle,
     bias: TensorHandle,
-    gateWeight: TensorHandle,
-    gateBias: TensorHandle,
+    gateWeight: TensorHandle | null | undefined,
+    gateBias: TensorHandle | null | undefined,
     offsets: OffsetsHandle,
     dilation: number,
     causal: boolean,
@@ -344,8 +344,8 @@ export interface Binding {
     accumulateDx: boolean,
     dweight: TensorHandle,
     dbias: TensorHandle,
-    dgateWeight: TensorHandle,
-    dgateBias: TensorHandle,
+    dgateWeight: TensorHandle | null | undefined,
+    dgateBias: TensorHandle | null | undefined,
   ): void
   glu_forward(stream: StreamHandle, out: TensorHandle, x: TensorHandle): void
   glu_backward(stream: StreamHandle, dout: TensorHandle, x: TensorHandle, dx: TensorHandle, accumulateDx: boolean): void

@@ -4,6 +4,7 @@ import { expectOptions, expectRange } from '../util/errors.js'
 
 export type AttentionKind = 'block' | 'fixed' | 'full' | 'none'
 export type ConvolutionKind = 'depthwise' | 'dense' | 'none'
+export type GateKind = 'depthwise' | 'pointwise'
 export type PoolingKind = 'mean' | 'max' | 'last'
 
 export interface EncoderConfig {
@@ -17,6 +18,8 @@ export interface EncoderConfig {
   readonly causal: boolean
   /** Gated depthwise convolution and a linear map; a dense gated convolution, the baseline; or `none`. */
   readonly convolution: ConvolutionKind
+  /** Where a depthwise convolution is gated: its own output, before the linear map, or that of a map to twice the width. */
+  readonly gate: GateKind
   readonly attention: AttentionKind
   /** Block length of block attention, memory slots of fixed attention. */
   readonly attentionSize: number
@@ -39,6 +42,7 @@ export const DEFAULT_ENCODER: EncoderConfig = {
   dilation: 1,
   causal: false,
   convolution: 'depthwise',
+  gate: 'depthwise',
   attention: 'block',
   attentionSize: 64,
   shift: true,
@@ -81,6 +85,7 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   whole('heads', 1, 256)
   whole('feedForward', 0, 65_536)
   oneOf('convolution', ['depthwise', 'dense', 'none'])
+  oneOf('gate', ['depthwise', 'pointwise'])
   oneOf('attention', ['block', 'fixed', 'full', 'none'])
   oneOf('merge', ['add', 'concat'])
   oneOf('pooling', ['mean', 'max', 'last'])

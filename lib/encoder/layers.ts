@@ -5,7 +5,7 @@ import { blockAttention } from '../ops/block_attention.js'
 import { dropout } from '../ops/dropout.js'
 import { fixedAttentionRead, fixedAttentionWrite } from '../ops/fixed_attention.js'
 import { fullAttention } from '../ops/full_attention.js'
-import { gatedDwconv } from '../ops/gated_dwconv.js'
+import { dwconv, gatedDwconv } from '../ops/gated_dwconv.js'
 import { glu } from '../ops/glu.js'
 import { layerNorm } from '../ops/layer_norm.js'
 import { linear } from '../ops/linear.js'
@@ -21,6 +21,14 @@ type Float = Tensor<'float32'>
 export interface Pass {
   /** Set while training: dropout is on, with masks from this seed. `nextElement` counts the elements masked so far. */
   readonly dropout?: { readonly rate: number; readonly seed: number; nextElement: number }
+}
+
+/** residual + dropout(y). */
+function addResidual(y: Float, residual: Float, pass: Pass): Float {
+  if (!pass.dropout || pass.dropout.rate === 0) return add(residual, y)
+  const { rate, seed, nextElement } = pass.dropout
+  pass.dropout.nextElement += y.size
+  return add(residual, dropout(y, { rate, seed, offset: nextElement }))
 }
 
 /** y = x·Wᵀ + b. Source: the deviation 1/√in keeps the variance (LeCun et al. 1998). */
@@ -41,10 +49,7 @@ export class Linear {
   /** residual + dropout(x·Wᵀ + b), in one kernel when nothing is dropped. */
   applyResidual(x: Float, residual: Float, pass: Pass): Float {
     if (!pass.dropout || pass.dropout.rate === 0) return this.apply(x, { residual })
-    const y = this.apply(x)
-    const { rate, seed, nextElement } = pass.dropout
-    pass.dropout.nextElement += y.size
-    return add(residual, dropout(y, { rate, seed, offset: nextElement }))
+    return addResidual(this.apply(x), residual, pass)
   }
 }
 
@@ -96,6 +101,31 @@ export class SeparableConvolution implements SubLayer {
   }
 }
 
+/** Depthwise separable convolution whose gate comes after the linear map: x + glu(W·conv(norm(x)) + b). */
+export class PointwiseGatedConvolution implements SubLayer {
+  readonly #config: EncoderConfig
+  readonly #norm: LayerNorm
+  readonly #weight: Parameter
+  readonly #bias: Parameter
+  readonly #out: Linear
+
+  constructor(store: ParameterStore, name: string, config: EncoderConfig) {
+    const { width, kernel } = config
+    this.#config = config
+    this.#norm = new LayerNorm(store, `${name}.norm`, width)
+    const deviation = 1 / Math.sqrt(kernel)
+    this.#weight = store.create(`${name}.weight`, [kernel, width], { deviation }, { decay: false })
+    this.#bias = store.create(`${name}.bias`, [width], { constant: 0 }, { decay: false })
+    this.#out = new Linear(store, `${name}.out`, width, 2 * width, residualGain(config))
+  }
+
+  apply(x: Float, offsets: Offsets, pass: Pass): Float {
+    const { dilation, causal } = this.#config
+    const h = dwconv(this.#norm.apply(x), this.#weight.value, this.#bias.value, offsets, { dilation, causal })
+    return addResidual(glu(this.#out.apply(h)), x, pass)
+  }
+}
+
 /** Dense gated convolution: the baseline that the separable one starts from. */
 export class DenseConvolution implements SubLayer {
   readonly #config: EncoderConfig
@@ -112,11 +142,7 @@ export class DenseConvolution implements SubLayer {
   apply(x: Float, offsets: Offsets, pass: Pass): Float {
     const { kernel, dilation, causal } = this.#config
     const windows = unfold(this.#norm.apply(x), offsets, { width: kernel, dilation, causal })
-    const y = glu(this.#dense.apply(windows))
-    if (!pass.dropout || pass.dropout.rate === 0) return add(x, y)
-    const { rate, seed, nextElement } = pass.dropout
-    pass.dropout.nextElement += y.size
-    return add(x, dropout(y, { rate, seed, offset: nextElement }))
+    return addResidual(glu(this.#dense.apply(windows)), x, pass)
   }
 }
 
@@ -204,7 +230,10 @@ export class FeedForward implements SubLayer {
 export function blockLayers(store: ParameterStore, index: number, config: EncoderConfig): SubLayer[] {
   const name = `blocks.${index}`
   const layers: SubLayer[] = []
-  if (config.convolution === 'depthwise') layers.push(new SeparableConvolution(store, `${name}.convolution`, config))
+  if (config.convolution === 'depthwise') {
+    const Convolution = config.gate === 'pointwise' ? PointwiseGatedConvolution : SeparableConvolution
+    layers.push(new Convolution(store, `${name}.convolution`, config))
+  }
   if (config.convolution === 'dense') layers.push(new DenseConvolution(store, `${name}.convolution`, config))
   if (config.attention === 'fixed') layers.push(new FixedAttention(store, `${name}.attention`, config))
   else if (config.attention !== 'none') {

@@ -63,7 +63,7 @@ export function feedForward(c: LayerContext, name: string, x: Value): Value {
  */
 export function convolution(c: LayerContext, name: string, x: Value): Value {
   const { graph, config } = c
-  const { width, convolution } = config
+  const { width, convolution, gate } = config
   let h = layerNorm(c, `${name}.norm`, x)
   if (c.real) {
     const mask = graph.node('Unsqueeze', [graph.node('Cast', [c.real], { to: 1 }), graph.integers([2])])
@@ -72,15 +72,15 @@ export function convolution(c: LayerContext, name: string, x: Value): Value {
   h = graph.node('Transpose', [graph.node('Unsqueeze', [h, graph.integers([1])])], { perm: [0, 3, 1, 2] })
   // An identity: onnxruntime enters its layout once, here, instead of once for each of the two filters.
   if (c.fused) h = conv(c, h, `${name}.identity`, ones(width), null, { group: width, kernel: 1 })
-  const out = c.weights((convolution as string) === 'dense' ? `${name}.dense.weight` : `${name}.out.weight`)
+  const out = c.weights(convolution === 'dense' ? `${name}.dense.weight` : `${name}.out.weight`)
   let y: Value
-  if ((convolution as string) === 'dense') {
+  if (convolution === 'dense') {
     y = gated(c, side => dense(c, h, `${name}.dense`, side))
   } else {
     const signal = depthwise(c, h, name, 'weight', 'bias')
-    if (convolution === 'depthwise') {
-      const gate = graph.node('Sigmoid', [depthwise(c, h, name, 'gate_weight', 'gate_bias')])
-      const mapped = graph.node('Mul', [signal, gate])
+    if (gate === 'depthwise') {
+      const open = graph.node('Sigmoid', [depthwise(c, h, name, 'gate_weight', 'gate_bias')])
+      const mapped = graph.node('Mul', [signal, open])
       y = pointwise(c, mapped, `${name}.out`, { from: 0, to: out.shape[0] })
     } else {
       y = gated(c, side => pointwise(c, signal, `${name}.out`, { from: side * width, to: (side + 1) * width }))

@@ -34,6 +34,35 @@ export function gatedDwconv(
   options: ConvolutionOptions = {},
 ): Tensor<'float32'> {
   expectOptions('gatedDwconv', options, ['dilation', 'causal'])
+  return convolve(x, [weight, bias], [gateWeight, gateBias], offsets, options)
+}
+
+/**
+ * Depthwise convolution without a gate: `out[t] = Σ_k weight[k] ⊙ x[t + r(k − o)] + bias`, otherwise like gatedDwconv.
+ * @throws {RangeError} for an even or larger width, a dilation below 1, or a shape that differs
+ */
+export function dwconv(
+  x: Tensor<'float32'>,
+  weight: Tensor<'float32'>,
+  bias: Tensor<'float32'>,
+  offsets: Offsets,
+  options: ConvolutionOptions = {},
+): Tensor<'float32'> {
+  expectOptions('dwconv', options, ['dilation', 'causal'])
+  return convolve(x, [weight, bias], null, offsets, options)
+}
+
+/** A filter and its bias. */
+type Filter = readonly [weight: Tensor<'float32'>, bias: Tensor<'float32'>]
+
+function convolve(
+  x: Tensor<'float32'>,
+  filter: Filter,
+  gate: Filter | null,
+  offsets: Offsets,
+  options: ConvolutionOptions,
+): Tensor<'float32'> {
+  const [weight, bias] = filter
   const { dilation = 1, causal = false } = options
   const { device } = x
   const tape = currentTape()
@@ -43,22 +72,22 @@ export function gatedDwconv(
     x.handle,
     weight.handle,
     bias.handle,
-    gateWeight.handle,
-    gateBias.handle,
+    gate?.[0].handle,
+    gate?.[1].handle,
     offsets.handle,
     dilation,
     causal,
     out.handle,
   )
-  tape?.add(out, [x, weight, bias, gateWeight, gateBias], dout => {
+  tape?.add(out, [x, ...filter, ...(gate ?? [])], dout => {
     const dx = tape.slot(x)
     binding.gated_dwconv_backward(
       device.handle,
       x.handle,
       weight.handle,
       bias.handle,
-      gateWeight.handle,
-      gateBias.handle,
+      gate?.[0].handle,
+      gate?.[1].handle,
       offsets.handle,
       dilation,
       causal,
@@ -67,8 +96,8 @@ export function gatedDwconv(
       dx?.accumulate ?? false,
       parameterGradient(tape, weight).handle,
       parameterGradient(tape, bias).handle,
-      parameterGradient(tape, gateWeight).handle,
-      parameterGradient(tape, gateBias).handle,
+      gate && parameterGradient(tape, gate[0]).handle,
+      gate && parameterGradient(tape, gate[1]).handle,
     )
   })
   return out

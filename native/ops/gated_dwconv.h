@@ -1,8 +1,9 @@
 // gated_dwconv: depthwise convolution with a gate of its own, per channel and inside each sequence of a packed batch,
 //   out[t] = (Σ_k weight[k] ⊙ x[t + r(k − o)] + bias) ⊙ σ(Σ_k gate_weight[k] ⊙ x[t + r(k − o)] + gate_bias),
-// r = dilation, o = ⌊width/2⌋, or width − 1 when causal; x is 0 outside its own sequence (Dauphin et al. 2017).
-// Bytes: forward 2·events·channels·4, backward 3·events·channels·4. Multiply-adds: 2·width and 6·width an element,
-// and about 15 vector operations for the gate. Finite weights assumed: an infinite one may turn edges into NaN.
+// or, without a gate, the first factor alone; r = dilation, o = ⌊width/2⌋, or width − 1 when causal; x is 0 outside its
+// own sequence (Dauphin et al. 2017). Bytes: forward 2·events·channels·4, backward 3·events·channels·4. Multiply-adds:
+// 2·width and 6·width an element, and about 15 vector operations for the gate. Finite weights assumed: an infinite one
+// may turn edges into NaN.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,7 @@ struct GatedDwconvForward {
   const float* x;            // (events, channels)
   const float* weight;       // (width, channels)
   const float* bias;         // (channels)
-  const float* gate_weight;  // (width, channels)
+  const float* gate_weight;  // (width, channels), or null with gate_bias: no gate
   const float* gate_bias;    // (channels)
   float* out;                // (events, channels)
   float* scratch;            // gated_dwconv_forward_scratch() bytes
@@ -41,8 +42,8 @@ struct GatedDwconvBackward {
   float* dx;            // (events, channels) assigned, or added to when accumulate_dx; null skips it
   float* dweight;       // (width, channels) added to
   float* dbias;         // (channels) added to
-  float* dgate_weight;  // (width, channels) added to
-  float* dgate_bias;    // (channels) added to
+  float* dgate_weight;  // (width, channels) added to; null without a gate
+  float* dgate_bias;    // (channels) added to; null without a gate
   float* scratch;       // gated_dwconv_backward_scratch() bytes
   Packing packing;
   int64_t channels;

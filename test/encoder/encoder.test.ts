@@ -20,6 +20,7 @@ const kinds: [string, Partial<EncoderConfig>][] = [
   ['full', { attention: 'full' }],
   ['transformer', transformerConfig(16)],
   ['dense', { convolution: 'dense' }],
+  ['pointwise', { gate: 'pointwise' }],
   ['concat', { merge: 'concat', pooling: 'max', attention: 'none' }],
   ['last', { pooling: 'last' }],
 ]

@@ -99,6 +99,8 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
     'blocks longer than the sequences': { attentionSize: 64 },
     'half a block shorter than the sequences': { attentionSize: 20 },
     'causal, dilated': { causal: true, dilation: 2, kernel: 5 },
+    'a pointwise gate': { gate: 'pointwise' },
+    'a dense convolution': { convolution: 'dense' },
     'fixed attention': { attention: 'fixed' },
     'full attention': { attention: 'full' },
     'a Transformer': { attention: 'full', convolution: 'none', feedForward: 64 },

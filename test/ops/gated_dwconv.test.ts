@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { gatedDwconv } from '../../lib/ops/gated_dwconv.js'
+import { binding } from '../../lib/native.js'
+import { dwconv, gatedDwconv } from '../../lib/ops/gated_dwconv.js'
 import { gatedDwconvBackward, gatedDwconvForward } from '../../lib/reference/gated_dwconv.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { Parameter, Tape } from '../../lib/runtime/tape.js'
@@ -212,6 +213,26 @@ describe('gated_dwconv', () => {
     }
   })
 
+  it.each(everyVariant())('%s: without a gate, it is the first factor and its gradients', async (_, device) => {
+    const p = problem({ lengths: uneven, channels: 19, width: 5, dilation: 2, causal: true })
+    // In float64 a gate of σ(100) is 1 − 4·10⁻⁴⁴, which is 1.
+    const open = { ...p, gateWeight: p.gateWeight.map(() => 0), gateBias: p.gateBias.map(() => 100) }
+    const tensor = (values: Float64Array, ...shape: number[]) => Tensor.from(device, Float32Array.from(values), shape)
+    const x = new Parameter('x', tensor(p.x, p.events, p.channels))
+    const weight = new Parameter('weight', tensor(p.weight, p.width, p.channels))
+    const bias = new Parameter('bias', tensor(p.bias, p.channels))
+    const tape = new Tape()
+    const options = { dilation: p.dilation, causal: p.causal }
+    const offsets = new Offsets(device, p.offsets)
+    const out = tape.record(() => dwconv(x.value, weight.value, bias.value, offsets, options))
+    tape.backward([{ loss: out, dout: tensor(p.dout, p.events, p.channels) }])
+    const want = gatedDwconvBackward(open, p.dout)
+    expectClose(await out.read(), gatedDwconvForward(open), tolerance(p.width), 'out')
+    expectClose(await x.gradient.read(), want.dx, tolerance(p.width), 'dx')
+    expectClose(await weight.gradient.read(), want.dweight, tolerance(p.events), 'dweight')
+    expectClose(await bias.gradient.read(), want.dbias, tolerance(p.events), 'dbias')
+  })
+
   it('gives a batch too large for the caches the bits of its sequences', async () => {
     // Without guards: only an output on whole lines is written past the caches.
     const device = openDevice({ guard: false })
@@ -270,6 +291,20 @@ describe('gated_dwconv', () => {
     expect(() => call({ gateBias: zeros(4, 1) })).toThrow(RangeError)
     const withOptions = (options: object, o = offsets) =>
       gatedDwconv(zeros(2, 4), zeros(3, 4), zeros(4), zeros(3, 4), zeros(4), o, options)
+    expect(() =>
+      binding.gated_dwconv_forward(
+        device.handle,
+        zeros(2, 4).handle,
+        zeros(3, 4).handle,
+        zeros(4).handle,
+        zeros(3, 4).handle,
+        null,
+        offsets.handle,
+        1,
+        false,
+        zeros(2, 4).handle,
+      ),
+    ).toThrow(/expected all parts of the gate or none but received 1 of 2/)
     expect(() => withOptions({ dilation: 0 })).toThrow(/expected dilation to be an integer in \[1, 2147483647\]/)
     expect(() => withOptions({ dilation: 1.5 })).toThrow(RangeError)
     expect(() => withOptions({ dilatoin: 2 })).toThrow(/did you mean 'dilation'/)

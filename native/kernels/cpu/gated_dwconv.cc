@@ -27,6 +27,9 @@ int64_t blocks_of(int64_t channels) {
   return (channels + kFloatLanes - 1) / kFloatLanes;
 }
 
+// Without a gate it is packed as one that is always open: its sigmoid is exactly 1 there.
+constexpr float kOpenGate = 100.0f;
+
 template <class Arguments>
 void pack_filters(const Arguments& a, Workers& workers) {
   const Floats d;
@@ -39,11 +42,14 @@ void pack_filters(const Arguments& a, Workers& workers) {
       const int64_t count = std::min(kFloatLanes, a.channels - c);
       float* to = a.scratch + block * filter_block(a.width);
       hn::Store(load_first(d, count, a.bias + c), d, to);
-      hn::Store(load_first(d, count, a.gate_bias + c), d, to + kFloatLanes);
+      const FloatVec gate_bias = a.gate_bias ? load_first(d, count, a.gate_bias + c) : hn::Set(d, kOpenGate);
+      hn::Store(gate_bias, d, to + kFloatLanes);
       for (int64_t k = 0; k < a.width; ++k) {
         to += 2 * kFloatLanes;
         hn::Store(load_first(d, count, a.weight + k * a.channels + c), d, to);
-        hn::Store(load_first(d, count, a.gate_weight + k * a.channels + c), d, to + kFloatLanes);
+        const FloatVec gate_weight =
+            a.gate_weight ? load_first(d, count, a.gate_weight + k * a.channels + c) : hn::Zero(d);
+        hn::Store(gate_weight, d, to + kFloatLanes);
       }
     }
   });
@@ -430,7 +436,9 @@ void gated_dwconv_backward(const GatedDwconvBackward& a, Workers& workers) {
     const Floats d;
     const int64_t c = block * kFloatLanes;
     const int64_t count = std::min(kFloatLanes, a.channels - c);
-    const auto add = [&](int64_t vector, float* to) {
+    const auto add = [&](int64_t vector, float* first) {
+      if (!first) return;
+      float* to = first + c;
       FloatVec sum = hn::Zero(d);
       for (int64_t range = 0; range < cut.ranges; ++range) {
         const float* from = partials + range * filters + block * filter_block(a.width) + vector * kFloatLanes;
@@ -438,11 +446,11 @@ void gated_dwconv_backward(const GatedDwconvBackward& a, Workers& workers) {
       }
       store_first(hn::Add(load_first(d, count, to), sum), d, count, to);
     };
-    add(0, a.dbias + c);
-    add(1, a.dgate_bias + c);
+    add(0, a.dbias);
+    add(1, a.dgate_bias);
     for (int64_t k = 0; k < a.width; ++k) {
-      add(2 * k + 2, a.dweight + k * a.channels + c);
-      add(2 * k + 3, a.dgate_weight + k * a.channels + c);
+      add(2 * k + 2, a.dweight + k * a.channels);
+      add(2 * k + 3, a.dgate_weight ? a.dgate_weight + k * a.channels : nullptr);
     }
   });
 }
