@@ -31,5 +31,5 @@ export {
   GbrtTrainer,
   type Objective,
 } from './trees/gbrt.js'
-export { GbrtModel, type ModelInfo, type PredictOptions, type Trees } from './trees/model.js'
+export { GbrtModel, type Levels, type ModelInfo, type PredictOptions, type Trees } from './trees/model.js'
 export { SeqriskError } from './util/errors.js'

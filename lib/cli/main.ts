@@ -19,8 +19,14 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(overview())
     return name === undefined ? 2 : 0
   }
-  const command = commands.find(command => command.name === name)
-  if (!command) throw new UsageError(`expected a command but received '${name}'; see seqrisk --help`)
+  const group = commands.filter(command => command.name.startsWith(`${name} `))
+  if (group.length > 0 && (rest[0] === undefined || rest[0] === '--help')) {
+    process.stdout.write(overview(group, ` ${name}`))
+    return rest[0] === undefined ? 2 : 0
+  }
+  const wanted = group.length > 0 ? `${name} ${rest.shift()}` : name
+  const command = commands.find(command => command.name === wanted)
+  if (!command) throw new UsageError(`expected a command but received '${wanted}'; see seqrisk --help`)
   const { values, help, ...context } = parseCommand(command, rest)
   if (help) {
     process.stdout.write(helpOf(command))
@@ -31,14 +37,14 @@ async function main(args: readonly string[]): Promise<number> {
   return 0
 }
 
-function overview(): string {
-  const lines = commands.map(({ name, about }: Command) => `  ${name.padEnd(12)}${about}`)
+function overview(shown = commands, prefix = ''): string {
+  const lines = shown.map(({ name, about }: Command) => `  ${name.padEnd(17)}${about}`)
   return [
     `seqrisk ${version()}: event histories to vectors and risk scores`,
     '',
     ...lines,
     '',
-    'seqrisk COMMAND --help shows its options.',
+    `seqrisk${prefix} COMMAND --help shows its options.`,
     '',
   ].join('\n')
 }

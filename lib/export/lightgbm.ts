@@ -1,7 +1,7 @@
 // LightGBM's text format (version v4), written and read. Numbers are written so that reading gives the same bits.
 
 import { readFile } from 'node:fs/promises'
-import { GbrtModel, type ModelInfo, type ModelObjective, type Trees } from '../trees/model.js'
+import { GbrtModel, type Levels, type ModelInfo, type ModelObjective, type Trees } from '../trees/model.js'
 import { SeqriskError } from '../util/errors.js'
 import { writeFileAtomic } from '../util/files.js'
 
@@ -37,6 +37,7 @@ export function toLightgbm(model: GbrtModel): string {
       : [`objective=${OBJECTIVE_WORDS[info.objective](info)}`]),
     ...(info.isAverage ? ['average_output'] : []),
     `feature_names=${info.names.map(safeName).join(' ')}`,
+    ...(info.names.some(name => safeName(name) !== name) ? [`column_names=${oneLine(info.names)}`] : []),
     `feature_infos=${info.featureInfos.join(' ')}`,
     `tree_sizes=${blocks.map(block => Buffer.byteLength(block)).join(' ')}`,
     '',
@@ -46,8 +47,21 @@ export function toLightgbm(model: GbrtModel): string {
     .filter(({ count }) => count > 0)
     .sort((a, b) => b.count - a.count)
     .map(({ name, count }) => `${name}=${count}`)
-  const tail = ['end of trees', '', 'feature_importances:', ...importance, '', 'parameters:', 'end of parameters', '']
-  return `${head}${blocks.join('')}${tail.join('\n')}\npandas_categorical:null\n`
+  const coded = info.levels?.flatMap((levels, f) => (levels ? [f] : [])) ?? []
+  const tail = [
+    'end of trees',
+    '',
+    'feature_importances:',
+    ...importance,
+    '',
+    'parameters:',
+    ...(coded.length > 0 ? [`[categorical_feature: ${coded.join(',')}]`] : []),
+    'end of parameters',
+    '',
+    `pandas_categorical:${coded.length > 0 ? oneLine(coded.map(f => info.levels![f])) : 'null'}`,
+    '',
+  ]
+  return `${head}${blocks.join('')}${tail.join('\n')}`
 }
 
 /** Writes `model.txt`; a crash leaves the old file or the new one. */
@@ -62,6 +76,9 @@ export async function loadLightgbm(path: string): Promise<GbrtModel> {
 
 /** White space would end a name: LightGBM writes an underscore, too. */
 const safeName = (name: string) => name.replace(/\s/g, '_')
+
+/** JSON without the sign that LightGBM splits lines at. */
+const oneLine = (value: unknown) => JSON.stringify(value).replaceAll('=', '\\u003d')
 
 function treeText(trees: Trees, t: number, node: number, leaf: number, shrinkage: number): string {
   const leaves = trees.numLeaves[t]
@@ -141,8 +158,9 @@ export function fromLightgbm(text: string): GbrtModel {
   const info: ModelInfo = {
     objective,
     numClass,
-    names,
+    names: head.has('column_names') ? columnNames(head.get('column_names')!, names) : names,
     featureInfos,
+    levels: levelsOf(lines.slice(end), featureInfos),
     sigmoid,
     isAverage: head.has('average_output'),
     shrinkage: blocks.length > 0 ? numbers(blocks.at(-1)!, 'shrinkage', 1)[0] : 1,
@@ -225,6 +243,51 @@ function treesOf(blocks: readonly Map<string, string>[]): Trees {
     leafCount: Float64Array.from(all('leafCount')),
     categoryStart: Int32Array.from(starts),
     categoryWords: Int32Array.from(all('words'), value => value | 0),
+  }
+}
+
+/** Names before white space was taken from them; LightGBM passes the line over. */
+function columnNames(line: string, safe: readonly string[]): readonly string[] {
+  const names = parsed(line, 'column_names')
+  const holds = Array.isArray(names) && names.length === safe.length
+  if (!holds || names.some((name, f) => typeof name !== 'string' || safeName(name) !== safe[f])) {
+    throw bad('column_names that agree with feature_names', line)
+  }
+  return names
+}
+
+/** What LightGBM's Python package keeps of categories: a list of values for each categorical column, in their order. */
+function levelsOf(tail: readonly string[], featureInfos: readonly string[]): (Levels | null)[] | undefined {
+  const line = tail
+    .find(one => one.startsWith('pandas_categorical:'))
+    ?.slice('pandas_categorical:'.length)
+    .trim()
+  if (line === undefined || line === 'null' || line === '' || line === '[]') return undefined
+  const lists = parsed(line, 'pandas_categorical')
+  const isValue = (value: unknown) => typeof value === 'string' || typeof value === 'number'
+  if (!Array.isArray(lists) || !lists.every(list => Array.isArray(list) && list.every(isValue))) {
+    throw bad('lists of texts or numbers in pandas_categorical', line)
+  }
+  const named = /^\[categorical_feature: ([0-9,]+)\]$/.exec(
+    tail.find(one => one.startsWith('[categorical_feature:')) ?? '',
+  )
+  const coded = named
+    ? named[1].split(',').map(Number)
+    : featureInfos.flatMap((info, f) => (info !== 'none' && !info.startsWith('[') ? [f] : []))
+  const known = coded.every((f, i) => f < featureInfos.length && (i === 0 || coded[i - 1] < f))
+  if (coded.length !== lists.length || !known) {
+    throw bad(`values of ${coded.length} categorical columns in pandas_categorical`, String(lists.length))
+  }
+  const levels = new Array<Levels | null>(featureInfos.length).fill(null)
+  for (const [i, f] of coded.entries()) levels[f] = lists[i] as Levels
+  return levels
+}
+
+function parsed(text: string, key: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw bad(`JSON in ${key}`, text)
   }
 }
 

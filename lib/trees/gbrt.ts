@@ -75,6 +75,8 @@ export interface FitInput {
   /** (classes, rows) scores to start from, such as another model's. They are not part of the new model. */
   readonly scores?: Float64Array
   readonly custom?: CustomObjective
+  /** Rounds of this fit. Default those of the trainer. */
+  readonly numIterations?: number
   readonly signal?: AbortSignal
   /** About every tenth of a second. */
   readonly onProgress?: (progress: { readonly phase: 'train'; readonly done: number; readonly total: number }) => void
@@ -133,10 +135,7 @@ export class GbrtTrainer {
     const all: Required<GbrtOptions> = { ...DEFAULTS, ...options }
     const objective = OBJECTIVES.indexOf(all.objective)
     expectRange(objective >= 0, 'GbrtTrainer', `objective as one of ${OBJECTIVES.join(', ')}`, all.objective)
-    for (const name of ['numIterations', 'earlyStoppingRound'] as const) {
-      const holds = Number.isInteger(all[name]) && all[name] >= 0
-      expectRange(holds, 'GbrtTrainer', `${name} to be an integer from 0`, all[name])
-    }
+    for (const name of ['numIterations', 'earlyStoppingRound'] as const) expectRounds(name, all[name])
     this.matrix = matrix
     this.options = all
     const numbers: TrainerNumbers = { ...all, objective, boostFromAverage: all.boostFromAverage ? 1 : 0 }
@@ -149,7 +148,9 @@ export class GbrtTrainer {
    */
   async fit(input: FitInput): Promise<GbrtFit> {
     const { targets, weights, scores, custom, signal, onProgress } = input
-    const { objective, numIterations, earlyStoppingRound, numClass } = this.options
+    const { objective, earlyStoppingRound, numClass } = this.options
+    const { numIterations = this.options.numIterations } = input
+    expectRounds('numIterations', numIterations)
     const isCustom = objective === 'custom'
     expectType(isCustom === (custom !== undefined), 'GbrtTrainer', 'custom gradients with objective custom', custom)
     if (this.#isFitting) {
@@ -226,6 +227,10 @@ export class GbrtTrainer {
     }
     return new GbrtModel(info, treesOf(trained, matrix, rounds * options.numClass))
   }
+}
+
+function expectRounds(name: string, given: number): void {
+  expectRange(Number.isInteger(given) && given >= 0, 'GbrtTrainer', `${name} to be an integer from 0`, given)
 }
 
 /** The first `count` trees with thresholds and categories instead of bins. */

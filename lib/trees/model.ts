@@ -19,12 +19,17 @@ export interface Trees extends ForestArrays {
   readonly leafCount: Float64Array
 }
 
+/** Values of a category column; value i has code i. */
+export type Levels = readonly (string | number)[]
+
 export interface ModelInfo {
   readonly objective: ModelObjective
   readonly numClass: number
   readonly names: readonly string[]
   /** One word for each feature, as LightGBM writes them: [low:high], codes joined by ':', or none. */
   readonly featureInfos: readonly string[]
+  /** For each feature, what its codes stand for; null for numbers and for codes as they are. */
+  readonly levels?: readonly (Levels | null)[]
   /** Factor of the score before the sigmoid. Default 1. */
   readonly sigmoid?: number
   /** Predictions are means over the trees instead of sums (random forests). */

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fromLightgbm, loadLightgbm, saveLightgbm, toLightgbm } from '../../lib/export/lightgbm.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
-import type { GbrtModel } from '../../lib/trees/model.js'
+import { GbrtModel } from '../../lib/trees/model.js'
 import { openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 import { smallTable } from '../support/tables.js'
@@ -103,9 +103,31 @@ describe("LightGBM's text format", () => {
     expect(model.trees.decision.some(decision => decision & 1)).toBe(true)
     expect(model.trees.decision.some(decision => decision & 8)).toBe(true)
     expect(back.trees).toEqual(model.trees)
-    expect(back.info).toMatchObject({ ...model.info, names: ['a', 'b_c', 'd', 'e', 'f', 'code'] })
+    expect(back.info).toMatchObject({ ...model.info })
     expect(toLightgbm(back)).toBe(toLightgbm(model))
     expect(await back.predict(device, { columns: table })).toEqual(await model.predict(device, { columns: table }))
+  })
+
+  it('keeps names with spaces, and what category codes stand for', async () => {
+    const { model } = await trained({})
+    const levels = [null, null, null, null, null, ['x = 1', 'é\n"', '7']]
+    const text = toLightgbm(new GbrtModel({ ...model.info, levels }, model.trees))
+    expect(text).toContain('feature_names=a b_c d e f code\n')
+    expect(text).toContain('\n[categorical_feature: 5]\n')
+    expect(fromLightgbm(text).info).toMatchObject({ names: ['a', 'b c', 'd', 'e', 'f', 'code'], levels })
+    // LightGBM's Python package writes the values of all categorical columns, without their numbers.
+    const plain = text.replace('[categorical_feature: 5]\n', '').replace(/^column_names.*\n/m, '')
+    expect(fromLightgbm(plain).info).toMatchObject({ names: ['a', 'b_c', 'd', 'e', 'f', 'code'], levels })
+    for (const [from, to, message] of [
+      ['pandas_categorical:[', 'pandas_categorical:{', /JSON in pandas_categorical/],
+      ['pandas_categorical:[', 'pandas_categorical:["a",', /lists of texts/],
+      ['[categorical_feature: 5]', '[categorical_feature: 9]', /1 categorical columns/],
+      ['[categorical_feature: 5]', '[categorical_feature: 3,5]', /2 categorical columns/],
+      ['column_names=["a"', 'column_names=["x"', /agree with feature_names/],
+    ] as const) {
+      expect(text).toContain(from)
+      expect(() => fromLightgbm(text.replace(from, to))).toThrow(message)
+    }
   })
 
   it('states the size of each tree in bytes', async () => {

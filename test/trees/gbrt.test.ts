@@ -245,6 +245,9 @@ describe('boosted trees', () => {
     const both = await new GbrtTrainer(matrix, { numIterations: 8 }).fit({ targets: labels })
     const joined = [...first.model.trees.leafValue, ...more.model.trees.leafValue]
     expect(joined).toEqual([...both.model.trees.leafValue])
+    const eight = await trainer.fit({ targets: labels, numIterations: 8 })
+    expect(toLightgbm(eight.model)).toBe(toLightgbm(both.model))
+    await expect(trainer.fit({ targets: labels, numIterations: 1.5 })).rejects.toThrow(/numIterations/)
   })
 
   it('obeys the limits on leaves', async () => {

@@ -4,6 +4,9 @@ import type { Command } from '../command.js'
 import { aggregateCommand } from './aggregate.js'
 import { benchCommand } from './bench.js'
 import { encodeCommand } from './encode.js'
+import { gbrtFitCommand } from './gbrt_fit.js'
+import { gbrtImportanceCommand } from './gbrt_importance.js'
+import { gbrtPredictCommand } from './gbrt_predict.js'
 import { pretrainCommand } from './pretrain.js'
 import { probeCommand } from './probe.js'
 
@@ -13,4 +16,7 @@ export const commands: readonly Command[] = [
   probeCommand,
   aggregateCommand,
   benchCommand,
+  gbrtFitCommand,
+  gbrtPredictCommand,
+  gbrtImportanceCommand,
 ]

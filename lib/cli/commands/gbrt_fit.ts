@@ -1,0 +1,182 @@
+import { readTable, type Table } from '../../events/table.js'
+import { saveLightgbm } from '../../export/lightgbm.js'
+import { progressLine } from '../../report/progress.js'
+import { BinnedMatrix } from '../../runtime/binned_matrix.js'
+import { Device } from '../../runtime/device.js'
+import { type GbrtOptions, GbrtTrainer, type Objective } from '../../trees/gbrt.js'
+import { GbrtModel } from '../../trees/model.js'
+import { columnsOfLayout, layoutOf, readingOf } from '../../trees/table_input.js'
+import { SeqriskError } from '../../util/errors.js'
+import { defineCommand, type OptionSpec, UsageError } from '../command.js'
+
+const OBJECTIVES: Record<string, Objective> = { binary: 'logistic', regression: 'squared', multiclass: 'softmax' }
+
+/** LightGBM's parameters that are numbers, and their defaults. */
+const PARAMETERS = {
+  'num-iterations': 100,
+  'num-leaves': 31,
+  'max-depth': -1,
+  'learning-rate': 0.1,
+  'min-data-in-leaf': 20,
+  'min-sum-hessian-in-leaf': 0.001,
+  'min-gain-to-split': 0,
+  'lambda-l1': 0,
+  'lambda-l2': 0,
+  'bagging-fraction': 1,
+  'bagging-freq': 0,
+  'feature-fraction': 1,
+  'early-stopping-round': 0,
+  'max-cat-threshold': 32,
+  'max-cat-to-onehot': 4,
+  'cat-l2': 10,
+  'cat-smooth': 10,
+  'min-data-per-group': 100,
+} as const
+
+type Parameter = keyof typeof PARAMETERS
+
+const parameterOptions = Object.fromEntries(
+  Object.entries(PARAMETERS).map(([name, fallback]) => {
+    const about = name === 'early-stopping-round' ? 'rounds without a better loss on --valid; 0: never stop early' : ''
+    return [name, { kind: 'number', value: 'X', about: about || "LightGBM's parameter", fallback }]
+  }),
+) as Record<Parameter, { kind: 'number'; value: string; about: string; fallback: number } & OptionSpec>
+
+const camelCase = (name: string) => name.replace(/-./g, part => part[1].toUpperCase())
+
+export const gbrtFitCommand = defineCommand({
+  name: 'gbrt fit',
+  about: "train boosted trees on a table; the model is LightGBM's text format",
+  options: {
+    table: { kind: 'text', value: 'FILE', required: true, about: 'CSV, CSV.gz, Parquet or JSON lines' },
+    target: { kind: 'text', value: 'COL', required: true, about: 'what to learn; rows without it are left out' },
+    model: { kind: 'text', value: 'FILE', required: true, about: 'where to write the model' },
+    drop: { kind: 'list', value: 'COL,…', about: 'columns that are no features' },
+    categorical: { kind: 'list', value: 'COL,…', about: 'columns of categories, codes or text' },
+    weight: { kind: 'text', value: 'COL', about: 'column of row weights' },
+    valid: { kind: 'text', value: 'FILE', about: 'table to watch the loss on' },
+    objective: {
+      kind: 'text',
+      oneOf: Object.keys(OBJECTIVES),
+      about: 'default: binary where all targets are 0 or 1, else regression',
+    },
+    'num-class': { kind: 'number', value: 'N', about: 'classes of multiclass (default: largest target + 1)' },
+    ...parameterOptions,
+    'boost-from-average': { kind: 'text', oneOf: ['true', 'false'], about: 'start from the mean', fallback: 'true' },
+    'max-bin': { kind: 'number', value: 'N', about: 'most bins of a column', fallback: 255 },
+    'min-data-in-bin': { kind: 'number', value: 'N', about: 'fewest rows in a bin', fallback: 3 },
+    'bin-construct-sample-cnt': { kind: 'number', value: 'N', about: 'rows that bins come from', fallback: 200_000 },
+  },
+  async run(values, { signal, seed = 0, threads, device: kind, json }) {
+    const { target, weight, drop = [], categorical = [] } = values
+    if (values['early-stopping-round'] > 0 && values.valid === undefined) {
+      throw new UsageError('expected --valid with --early-stopping-round but received no table')
+    }
+    const own = weight === undefined ? [target] : [target, weight]
+    const clash = own.find(name => drop.includes(name) || categorical.includes(name))
+    if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
+    const begun = performance.now()
+    const table = await readTable(values.table, { numeric: own, signal })
+    const layout = layoutOf('gbrt', table, { drop: [...own, ...drop], categorical })
+    const reading = readingOf(layout)
+    const valid =
+      values.valid === undefined
+        ? undefined
+        : await readTable(values.valid, {
+            ...reading,
+            columns: [...reading.columns!, ...own],
+            numeric: [...reading.numeric!, ...own],
+            signal,
+          })
+    const targets = joined(table, valid, target)
+    const trains = table.ids.length
+    const mask = Uint8Array.from(targets, (value, row) => (row < trains && !Number.isNaN(value) ? 1 : 0))
+    const validation = Uint8Array.from(targets, (value, row) => (row >= trains && !Number.isNaN(value) ? 1 : 0))
+    const rows = mask.reduce((sum, one) => sum + one, 0)
+    if (rows === 0) throw new SeqriskError('NO_LABELS', `[gbrt] expected targets in '${target}' but received none`)
+    const objective = values.objective === undefined ? guessed(targets) : OBJECTIVES[values.objective]
+    const device = new Device({ kind, threads })
+    const line = progressLine({ quiet: json })
+    try {
+      const columns = columnsOfLayout(layout, table)
+      const names = layout.names
+      let matrix = await BinnedMatrix.from(
+        device,
+        { columns },
+        {
+          names,
+          categorical,
+          maxBin: values['max-bin'],
+          minDataInBin: values['min-data-in-bin'],
+          sampleRows: values['bin-construct-sample-cnt'],
+          seed,
+          signal,
+        },
+      )
+      if (valid) {
+        // Bins come from the rows that train.
+        const others = columnsOfLayout(layout, valid)
+        const both = await matrix.like({ columns: columns.map((column, f) => concat(column, others[f])) }, { signal })
+        matrix.dispose()
+        matrix = both
+      }
+      const parameters = Object.fromEntries(
+        Object.keys(PARAMETERS).map(name => [camelCase(name), values[name as Parameter]]),
+      )
+      const options: GbrtOptions = {
+        ...parameters,
+        objective,
+        numClass: objective === 'softmax' ? (values['num-class'] ?? classesOf(targets)) : 1,
+        boostFromAverage: values['boost-from-average'] === 'true',
+        seed,
+      }
+      const weights = weight === undefined ? undefined : joined(table, valid, weight)
+      const trainer = new GbrtTrainer(matrix, options)
+      const fit = await trainer.fit({
+        targets,
+        weights: weights?.map((value, row) => (mask[row] || validation[row] ? value : 0)),
+        mask,
+        ...(valid && { validation }),
+        signal,
+        onProgress: line.update,
+      })
+      const model = new GbrtModel({ ...fit.model.info, levels: coded(layout.levels) }, fit.model.trees)
+      await saveLightgbm(model, values.model)
+      return {
+        model: values.model,
+        objective: Object.keys(OBJECTIVES).find(name => OBJECTIVES[name] === objective)!,
+        rows,
+        unlabelled: trains - rows,
+        features: names.length,
+        rounds: fit.rounds,
+        ...(valid && { loss: fit.losses[fit.rounds - 1] }),
+        seconds: (performance.now() - begun) / 1000,
+      }
+    } finally {
+      line.done()
+      device.close()
+    }
+  },
+  show({ model, objective, rows, features, rounds, loss, seconds }) {
+    const watched = loss === undefined ? '' : `, validation loss ${loss.toFixed(5)}`
+    return `${objective}: ${rounds} rounds on ${rows} rows × ${features} features in ${seconds.toFixed(1)} s${watched}: ${model}\n`
+  },
+})
+
+function concat(first: Float64Array, second: Float64Array): Float64Array {
+  const out = new Float64Array(first.length + second.length)
+  out.set(first)
+  out.set(second, first.length)
+  return out
+}
+
+const joined = (table: Table, valid: Table | undefined, name: string) =>
+  valid ? concat(table.columns[name], valid.columns[name]) : table.columns[name]
+
+const guessed = (targets: Float64Array): Objective =>
+  targets.every(value => value === 0 || value === 1 || Number.isNaN(value)) ? 'logistic' : 'squared'
+
+const classesOf = (targets: Float64Array) =>
+  targets.reduce((most, value) => (Number.isNaN(value) ? most : Math.max(most, value)), 1) + 1
+
+const coded = <T>(levels: readonly (T | null)[]) => (levels.some(one => one !== null) ? levels : undefined)

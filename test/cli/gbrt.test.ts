@@ -1,0 +1,153 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readTable } from '../../lib/events/table.js'
+import { writeTable } from '../../lib/events/write.js'
+import { loadLightgbm } from '../../lib/export/lightgbm.js'
+import { auc } from '../../lib/report/metrics.js'
+import { columnsOfLayout, layoutOfModel } from '../../lib/trees/table_input.js'
+import { openDevice } from '../support/devices.js'
+import { TestRandom } from '../support/random.js'
+
+const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+const folder = await mkdtemp(join(tmpdir(), 'seqrisk-gbrt-'))
+const at = (name: string) => join(folder, name)
+afterAll(() => rm(folder, { recursive: true }))
+
+function seqrisk(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise(resolve => {
+    execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {
+      resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
+    })
+  })
+}
+
+const JOBS = ['clerk', 'old = retired', 'nurse', 'pilot']
+/** How much a job moves the target; unknown ones do not. */
+const PULL = [1.5, -1.5, 0.5, -0.5]
+
+/** Lines of a table: id, amount with holes, a job, noise, a weight, whether it is bad, a grade of 0, 1, 2. */
+function lines(rows: number, seed: number): string[][] {
+  const random = new TestRandom(seed)
+  return Array.from({ length: rows }, (_, r) => {
+    const job = random.integer(0, 3)
+    const amount = random.normal()
+    const score = amount + PULL[job] + 0.5 * random.normal()
+    const bad = random.next() < 0.05 ? '' : score > 0 ? '1' : '0'
+    const grade = score > 1 ? '2' : score > -1 ? '1' : '0'
+    const shown = random.next() < 0.1 ? '' : amount.toFixed(4)
+    return [`u${r}`, shown, JOBS[job], String(random.integer(0, 9)), String(random.integer(1, 3)), bad, grade]
+  })
+}
+
+const HEAD = ['id', 'the amount', 'job', 'noise', 'weight', 'bad', 'grade']
+const csv = (rows: string[][]) => [HEAD, ...rows].map(row => row.join(',')).join('\n')
+const train = lines(3000, 1)
+const test = lines(1000, 2)
+const truth = Float32Array.from(test, row => Number(row[6] !== '0'))
+
+describe('seqrisk gbrt', () => {
+  beforeAll(async () => {
+    await writeFile(at('train.csv'), csv(train))
+    await writeFile(at('test.csv'), csv(test))
+  })
+
+  it('trains on a CSV, scores another one, and says what mattered', async () => {
+    const model = at('model.txt')
+    const fitted = await seqrisk(
+      ...['gbrt', 'fit', '--table', at('train.csv'), '--target', 'bad', '--model', model, '--drop', 'id,grade'],
+      ...['--categorical', 'job', '--weight', 'weight', '--valid', at('test.csv'), '--early-stopping-round', '5'],
+      ...['--num-leaves', '8', '--learning-rate', '0.2', '--threads', '2', '--json'],
+    )
+    expect(fitted).toMatchObject({ code: 0, stderr: '' })
+    const result = JSON.parse(fitted.stdout)
+    const unlabelled = train.filter(row => row[5] === '').length
+    expect(result).toMatchObject({ objective: 'binary', features: 3, rows: 3000 - unlabelled, unlabelled })
+    expect(result.rounds).toBeLessThan(100)
+    expect(result.loss).toBeLessThan(0.45)
+
+    const predicted = await seqrisk(
+      ...['gbrt', 'predict', '--table', at('test.csv'), '--model', model, '--out', at('scores.csv'), '--id', 'id'],
+    )
+    expect(predicted.code).toBe(0)
+    const scores = await readTable(at('scores.csv'), { id: 'id' })
+    expect(scores.ids).toEqual(test.map(row => row[0]))
+    expect(auc(scores.columns.score, truth)).toBeGreaterThan(0.9)
+    // The same as by the API, bit for bit: the file holds all digits.
+    const loaded = await loadLightgbm(model)
+    expect(loaded.info.names).toEqual(['the amount', 'noise', 'job'])
+    expect(loaded.info.levels).toEqual([null, null, [...JOBS].sort()])
+    const table = await readTable(at('test.csv'), { columns: [...loaded.info.names] })
+    const columns = columnsOfLayout(layoutOfModel(loaded), table)
+    expect(scores.columns.score).toEqual(await loaded.predict(openDevice(), { columns }))
+
+    const shown = await seqrisk('gbrt', 'importance', '--model', model, '--json')
+    const { features } = JSON.parse(shown.stdout) as { features: { name: string; gain: number; split: number }[] }
+    expect(features.map(({ name }) => name)).toEqual(['job', 'the amount', 'noise'])
+    expect(features[0].gain).toBeGreaterThan(10 * features[2].gain)
+    expect((await seqrisk('gbrt', 'importance', '--model', model)).stdout).toMatch(/\| job +\|/)
+  })
+
+  it('reads Parquet, predicts classes, and counts rows where there is no id', async () => {
+    const column = (c: number) => Float64Array.from(train, row => Number(row[c] === '' ? Number.NaN : row[c]))
+    const columns = { 'the amount': column(1), noise: column(3), grade: column(6) }
+    await writeTable(at('train.parquet'), 'id', { ids: train.map(row => row[0]), columns })
+    const model = at('classes.txt')
+    const fitted = await seqrisk(
+      ...['gbrt', 'fit', '--table', at('train.parquet'), '--target', 'grade', '--model', model, '--drop', 'id'],
+      ...['--objective', 'multiclass', '--num-iterations', '5', '--json'],
+    )
+    expect(fitted).toMatchObject({ code: 0, stderr: '' })
+    const out = at('classes.csv')
+    expect((await seqrisk('gbrt', 'predict', '--table', at('test.csv'), '--model', model, '--out', out)).code).toBe(0)
+    const [head, ...rows] = (await readFile(out, 'utf8')).trim().split('\n')
+    expect(head).toBe('id,score_0,score_1,score_2')
+    expect(rows.map(row => row.split(',')[0])).toEqual(test.map((_, r) => String(r + 1)))
+    for (const row of rows) {
+      const shares = row.split(',').slice(1).map(Number)
+      expect(shares.reduce((sum, one) => sum + one)).toBeCloseTo(1, 12)
+    }
+  })
+
+  it('gives the same file for any number of threads', async () => {
+    const files = ['1', '2'].map(threads => at(`threads${threads}.txt`))
+    for (const [i, file] of files.entries()) {
+      await seqrisk(
+        ...['gbrt', 'fit', '--table', at('train.csv'), '--target', 'bad', '--model', file, '--drop', 'id,grade,job'],
+        ...['--bagging-fraction', '0.5', '--bagging-freq', '1', '--seed', '7', '--threads', String(i + 1)],
+      )
+    }
+    expect(await readFile(files[0], 'utf8')).toBe(await readFile(files[1], 'utf8'))
+  })
+
+  const fit = ['gbrt', 'fit', '--model', at('none.txt')]
+  const onTrain = [...fit, '--table', at('train.csv')]
+  const wrong: [string, string[], number, RegExp][] = [
+    ['no part', ['gbrt', 'train'], 2, /expected a command but received 'gbrt train'/],
+    ['a misspelling', [...onTrain, '--target', 'bad', '--num-leafs', '3'], 2, /did you mean '--num-leaves'/],
+    ['patience without rows to watch', [...onTrain, '--target', 'bad', '--early-stopping-round', '3'], 2, /--valid/],
+    ['a target that is dropped', [...onTrain, '--target', 'bad', '--drop', 'bad'], 2, /'bad' in one option/],
+    ['no such target', [...onTrain, '--target', 'worse'], 1, /worse/],
+    ['no such column', [...onTrain, '--target', 'bad', '--drop', 'ids'], 1, /expected a column 'ids'/],
+    ['text', [...onTrain, '--target', 'bad', '--drop', 'id'], 1, /numbers in 'job'.*name 'job' as categorical/],
+    ['targets outside', [...onTrain, '--target', 'grade', '--drop', 'id,job', '--objective', 'binary'], 1, /\[0, 1\]/],
+    ['an option outside', [...onTrain, '--target', 'bad', '--drop', 'id,job', '--num-leaves', '1'], 1, /numLeaves/],
+  ]
+  it.each(wrong)('refuses %s in one line, and writes nothing', async (_, args, code, message) => {
+    const result = await seqrisk(...args)
+    expect(result).toMatchObject({ code, stdout: '' })
+    expect(result.stderr.trim().split('\n').length).toBe(1)
+    expect(result.stderr).toMatch(message)
+    expect(existsSync(at('none.txt'))).toBe(false)
+  })
+
+  it('explains itself', async () => {
+    expect((await seqrisk('gbrt', '--help')).stdout).toMatch(/gbrt fit[\s\S]*gbrt predict[\s\S]*gbrt importance/)
+    expect((await seqrisk('gbrt', 'fit', '--help')).stdout).toMatch(/--num-leaves/)
+    expect((await seqrisk('gbrt')).code).toBe(2)
+  })
+})
