@@ -1,13 +1,14 @@
-// How much vectors know of a label: a linear model on them, on hand-made features, and on both, over folds.
+// How much vectors know of a label: a model on them, on hand-made features, and on both, over folds.
 
-import { accuracy, auc, macroAuc, type Spread, spread } from '../report/metrics.js'
+import { type Spread, spread } from '../report/metrics.js'
 import { Device } from '../runtime/device.js'
 import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
 import { Philox } from '../util/philox.js'
-import { DesignMatrix } from './design.js'
-import { innerParts, stratifiedParts, stratifiedSample } from './folds.js'
-import { allDone, type FitTask, type FittedTask, fitLogistic } from './logistic.js'
-import type { Bend, Block } from './scaling.js'
+import { BoostedLearner } from './boosted_learner.js'
+import { stratifiedParts, stratifiedSample } from './folds.js'
+import { type Judged, type Problem, type Quality, streams } from './learner.js'
+import { LinearLearner } from './linear_learner.js'
+import type { Block } from './scaling.js'
 import { columnsOf, join, type LabelTable, type Table } from './tables.js'
 
 export type Learner = 'linear' | 'gbrt'
@@ -35,7 +36,10 @@ export interface ProbeOptions {
   readonly budgets?: readonly number[]
   /** Draws per fold and budget. Default 5. */
   readonly draws?: number
-  /** Default `linear`: L2-regularised logistic regression, its strength chosen inside the training part. */
+  /**
+   * Default `linear`: L2-regularised logistic regression, its strength chosen inside the training part. `gbrt`: boosted
+   * trees, their number chosen likewise.
+   */
   readonly learner?: Learner
   /** Default 0. */
   readonly seed?: number
@@ -72,28 +76,17 @@ export interface ProbeResult {
 
 const where = 'probe'
 const mostClasses = 100
-/** The best of those compared by cross-validated AUC on hand-made aggregates of ten data sets; see docs/probe.md. */
-const bend: Bend = 'auto'
+const learners = { linear: LinearLearner, gbrt: BoostedLearner }
 /**
  * Vectors beside features: on the same scale, and with weights that cost sixteen times as much, for what few labels can
  * learn from vectors is less than from features that somebody thought of. The validation loss inside the training part decides.
  */
 const emphases = [1, 1 / 4]
-/** Philox streams of one seed. */
-const streams = { folds: 0, inner: 1, draws: 2 ** 16 }
-
-interface Problem {
-  /** Class of each row, 0 … count − 1. */
-  readonly classes: Int32Array
-  readonly count: number
-  readonly folds: readonly { readonly train: Int32Array; readonly test: Int32Array; readonly name: number }[]
-}
-
 /**
  * Probes vectors for a label. Entities are joined by id; those with an unknown label are skipped. The columns' scales are
  * learnt from all joined entities, as they see no label; strength and weights from the training part of each fold.
  * @throws {RangeError} for values that are not finite, ids that repeat, sizes or budgets that do not fit
- * @throws {SeqriskError} codes `NO_COMMON_IDS`, `ONE_CLASS`, `LEARNER_UNAVAILABLE`
+ * @throws {SeqriskError} codes `NO_COMMON_IDS`, `ONE_CLASS`
  */
 export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const { vectors, features, labels, label = 'label', learner = 'linear', seed = 0, signal } = checked(options)
@@ -105,7 +98,9 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const sets: { set: FeatureSet; choices: Block[][] }[] = [{ set: 'vectors', choices: [[own]] }]
   if (features) {
     sets.push({ set: 'features', choices: [[made]] })
-    sets.push({ set: 'both', choices: emphases.map(emphasis => [made, { ...own, emphasis }]) })
+    // Trees do not care for scale.
+    const both = learner === 'gbrt' ? [1] : emphases
+    sets.push({ set: 'both', choices: both.map(emphasis => [made, { ...own, emphasis }]) })
   }
   const budgets = options.budgets ?? []
   const draws = budgets.map((size, b) => drawBudget(problem, size, options.draws ?? 5, seed, b))
@@ -116,17 +111,16 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   try {
     for (const { set, choices } of sets) {
       for (const blocks of choices) {
-        const matrix = await DesignMatrix.build(device, blocks, { bend, signal })
+        const own = await learners[learner].build(device, blocks, problem, signal)
         try {
-          const found = [await fitFolds(matrix, problem, seed, { signal, onProgress: report(set) })]
+          const found = [await own.folds({ signal, onProgress: report(set) })]
           for (let b = 0; b < budgets.length; b++) {
-            const onProgress = report(set, b)
-            found.push(await fitDraws(matrix, problem, draws[b], seed, { signal, onProgress }))
+            found.push(await own.draws(draws[b], { signal, onProgress: report(set, b) }))
           }
           const before = qualities[set]
           qualities[set] = before ? before.map((own, b) => own.map((one, i) => better(one, found[b][i]))) : found
         } finally {
-          matrix.dispose()
+          own.dispose()
         }
       }
     }
@@ -159,11 +153,7 @@ function checked(options: ProbeOptions): ProbeOptions {
   expectOptions(where, options, [...known, 'signal', 'onProgress'])
   const { learner = 'linear', labels, folds, draws = 5, signal } = options
   signal?.throwIfAborted()
-  if (learner === 'gbrt') {
-    const message = sentence(where, "learner 'linear'", 'gbrt', 'the tree engine is not part of this version')
-    throw new SeqriskError('LEARNER_UNAVAILABLE', message)
-  }
-  expectRange(learner === 'linear', where, "learner 'linear' or 'gbrt'", learner)
+  expectRange(Object.hasOwn(learners, learner), where, "learner 'linear' or 'gbrt'", learner)
   const isDouble = labels.fold !== undefined && folds !== undefined
   expectRange(!isDouble, where, 'no number of folds beside a fold column', folds, 'leave one of them out')
   expectRange(Number.isInteger(draws) && draws >= 1, where, 'draws to be a whole number ≥ 1', draws)
@@ -199,7 +189,7 @@ function pose(labelRows: Int32Array, { labels, folds: foldCount = 5, seed = 0 }:
       throw oneClass(what, distinct[first], 'use fewer folds, or folds stratified by class')
     }
   }
-  return { classes, count: distinct.length, folds }
+  return { seed, classes, count: distinct.length, folds }
 }
 
 function oneClass(expected: string, value: number, advice: string): SeqriskError {
@@ -227,112 +217,9 @@ function drawBudget(problem: Problem, size: number, draws: number, seed: number,
   )
 }
 
-interface Quality {
-  readonly score: number
-  readonly macroAuc?: number
-}
-
-/** `loss`: validation loss inside the training part, by which choices are made; null where nothing was validated. */
-interface Judged extends Quality {
-  readonly loss: number | null
-}
-
 /** The first unless the second was seen to be better. */
 function better(first: Judged, second: Judged): Judged {
   return first.loss !== null && second.loss !== null && second.loss < first.loss ? second : first
-}
-
-interface FitControl {
-  readonly signal?: AbortSignal
-  readonly onProgress: (done: number) => void
-}
-
-function innerTask(train: Int32Array, classes: Int32Array, seed: number): FitTask {
-  return { train, innerFolds: innerParts(train, classes, new Philox(seed, streams.inner)) }
-}
-
-/** All folds at once: they share each pass over the matrix. */
-async function fitFolds(matrix: DesignMatrix, problem: Problem, seed: number, control: FitControl): Promise<Judged[]> {
-  const { classes, count, folds } = problem
-  const tasks = folds.map(({ train }) => innerTask(train, classes, seed))
-  const fitted = await fitLogistic(matrix, classes, count, tasks, control)
-  const weights = fitted.map(task => task.weights)
-  const scores = await matrix.scores(weights, count === 2 ? 1 : count)
-  return scores.map((own, f) => ({ ...judge(own, problem, folds[f].test), loss: lossOf(fitted[f]) }))
-}
-
-function lossOf({ path }: FittedTask): number | null {
-  return path.length > 0 ? Math.min(...path.map(({ loss }) => loss)) : null
-}
-
-/** Few labels: each draw on a small matrix of its own rows, then one pass to score the test part. */
-async function fitDraws(
-  matrix: DesignMatrix,
-  problem: Problem,
-  draws: readonly Int32Array[][],
-  seed: number,
-  control: FitControl,
-): Promise<Judged[]> {
-  const { count, folds } = problem
-  const qualities: Judged[] = []
-  for (let f = 0; f < folds.length; f++) {
-    const fitted = await allDone(draws[f].map(rows => fitDraw(matrix, problem, rows, seed, control.signal)))
-    const weights = fitted.map(task => task.weights)
-    const scores = await matrix.scores(weights, count === 2 ? 1 : count)
-    scores.forEach((own, d) => {
-      qualities.push({ ...judge(own, problem, folds[f].test), loss: lossOf(fitted[d]) })
-    })
-    control.onProgress((f + 1) / folds.length)
-  }
-  return qualities
-}
-
-async function fitDraw(matrix: DesignMatrix, problem: Problem, rows: Int32Array, seed: number, signal?: AbortSignal) {
-  const small = await matrix.select(rows, signal)
-  try {
-    const classes = rows.map(row => problem.classes[row])
-    const train = rows.map((_, row) => row)
-    const [fitted] = await fitLogistic(small, classes, problem.count, [innerTask(train, classes, seed)], { signal })
-    return fitted
-  } finally {
-    small.dispose()
-  }
-}
-
-/** Quality on some rows of scores (outputs, all rows). */
-function judge(scores: Float32Array, { classes, count }: Problem, test: Int32Array): Quality {
-  const truth = test.map(row => classes[row])
-  if (count === 2) {
-    const own = Float32Array.from(test, row => scores[row])
-    return { score: auc(own, truth) }
-  }
-  const rows = classes.length
-  const own = new Float32Array(test.length * count)
-  const predicted = new Int32Array(test.length)
-  for (let t = 0; t < test.length; t++) {
-    for (let c = 0; c < count; c++) {
-      own[t * count + c] = scores[c * rows + test[t]]
-      if (own[t * count + c] > own[t * count + predicted[t]]) predicted[t] = c
-    }
-  }
-  // Softmax against the other classes orders the rows of one class; plain scores share a free constant per row.
-  return { score: accuracy(predicted, truth), macroAuc: macroAuc(softmaxRows(own, count), truth, count) }
-}
-
-/** Probabilities, row by row; float64, as float32 ones would tie near 1. */
-function softmaxRows(scores: Float32Array, count: number): Float64Array {
-  const out = new Float64Array(scores.length)
-  for (let start = 0; start < out.length; start += count) {
-    let largest = scores[start]
-    for (let c = 1; c < count; c++) largest = Math.max(largest, scores[start + c])
-    let total = 0
-    for (let c = 0; c < count; c++) {
-      out[start + c] = Math.exp(scores[start + c] - largest)
-      total += out[start + c]
-    }
-    for (let c = 0; c < count; c++) out[start + c] /= total
-  }
-  return out
 }
 
 /** Turns the progress of single fits into that of the whole: a budget counts as a third of a fit on all labels. */

@@ -71,6 +71,11 @@ struct GbrtFeature {
   int16_t bins;        // without the one for NaN; of categories, bin 0 is the unknown
 };
 
+// Cells that rows can be in. In wide tables of few rows the others would be most of the work.
+constexpr int64_t gbrt_used_cells(const GbrtFeature& feature) {
+  return feature.kind == GbrtKind::unused ? kGbrtCells : feature.bins + (feature.has_nan ? 1 : 0);
+}
+
 // A leaf, as split search sees it.
 struct GbrtNode {
   int64_t g;
@@ -105,7 +110,7 @@ struct GbrtFind {
   int64_t count;
   GbrtCellMemory cells;
   int shift;
-  int64_t* fresh;    // (features, 2, kGbrtCells)
+  int64_t* fresh;    // (features, 2, kGbrtCells); a feature's used cells alone
   int64_t* sibling;  // or null
   GbrtNode fresh_node, sibling_node;
   bool search_fresh, search_sibling;

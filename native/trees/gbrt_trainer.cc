@@ -211,7 +211,7 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
   context.kernels.gbrt_find(find, context.workers);
   if (context.workers.cancelled()) return false;
   GbrtNode& node = leaves_[0].node;
-  for (int64_t b = 0; b < kGbrtCells; ++b) {
+  for (int64_t b = 0; b < gbrt_used_cells(features_[0]); ++b) {
     node.g += memory_.histograms[b];
     node.h += memory_.histograms[kGbrtCells + b];
   }

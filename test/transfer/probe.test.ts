@@ -55,6 +55,36 @@ test('labels need not be 0 and 1', async () => {
   expect((await run({ ...rest, labels: renamed })).results).toEqual((await run()).results)
 })
 
+test('boosted trees learn from vectors, features and both', async () => {
+  const result = await run({ learner: 'gbrt', budgets: [120], draws: 2 })
+  expect(result).toMatchObject({ metric: 'auc', learner: 'gbrt', rows: n, folds: 5 })
+  const { vectors, features, both } = result.results
+  expect(vectors.mean).toBeGreaterThan(0.65)
+  expect(features!.mean).toBeGreaterThan(0.65)
+  expect(both!.mean).toBeGreaterThan(Math.max(vectors.mean, features!.mean) + 0.03)
+  expect(result.budgets![0].results.both!.mean).toBeGreaterThan(0.65)
+  // What no line can see: the label is whether two signs agree.
+  const random = new TestRandom(3)
+  const x = Float32Array.from({ length: 800 }, () => random.normal())
+  const pairs = Array.from({ length: 400 }, (_, i) => `p${i}`)
+  const agree = { ids: pairs, values: Float64Array.from(pairs, (_, i) => Number(x[2 * i] * x[2 * i + 1] > 0)) }
+  const bent = { vectors: { ids: pairs, width: 2, vectors: x }, labels: agree, features: undefined }
+  expect((await run({ ...bent, learner: 'linear' })).results.vectors.mean).toBeLessThan(0.6)
+  expect((await run({ ...bent, learner: 'gbrt' })).results.vectors.mean).toBeGreaterThan(0.9)
+})
+
+test('boosted trees: three classes, any number of threads, constant vectors', async () => {
+  const own = { ...problem(3), features: undefined, learner: 'gbrt', folds: 3, budgets: [40], draws: 1 } as const
+  const one = await probe({ ...own, device: openDevice({ threads: 1 }) })
+  expect(await probe({ ...own, device: openDevice({ threads: 2 }) })).toEqual(one)
+  expect(one.metric).toBe('accuracy')
+  expect(one.results.vectors.mean).toBeGreaterThan(0.4)
+  expect(one.budgets![0].macroAuc!.vectors.mean).toBeGreaterThan(0.5)
+  const constant = { ids, width: 2, vectors: new Float32Array(2 * n).fill(8) }
+  const { results } = await run({ vectors: constant, features: undefined, learner: 'gbrt' })
+  expect(results.vectors).toEqual({ mean: 0.5, sd: 0 })
+})
+
 test('a pure function of inputs and seed, for any number of threads', async () => {
   const options = { features: undefined, folds: 3, budgets: [30], draws: 2 }
   const one = await run({ ...options, device: openDevice({ threads: 1 }), seed: 4 })
@@ -154,7 +184,6 @@ test('progress rises to 1; an abort ends it and frees its memory', async () => {
 describe('bad input', () => {
   const { vectors, features, labels } = problem()
   const cases: [name: string, options: Partial<ProbeOptions>, error: object][] = [
-    ['trees', { learner: 'gbrt' }, { code: 'LEARNER_UNAVAILABLE', message: /tree engine is not part of this version/ }],
     ['unknown learner', { learner: 'svm' as never }, { message: /expected learner 'linear' or 'gbrt'/ }],
     ['misspelled option', { foldz: 3 } as object, { message: /did you mean 'folds'/ }],
     ['no common ids', { labels: { ...labels, ids: ids.map(id => `x${id}`) } }, { code: 'NO_COMMON_IDS' }],

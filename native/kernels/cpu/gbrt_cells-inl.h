@@ -93,9 +93,9 @@ void add_pairs(const GbrtBins& bins, const int64_t* packed, int shift, const Row
   }
 }
 
-// Packed cells of one feature to its pairs; leaves them zero.
-HWY_INLINE void unpack_cells(int64_t* HWY_RESTRICT packed, int64_t* HWY_RESTRICT pairs, int shift) {
-  for (int64_t b = 0; b < kGbrtCells; ++b) {
+// The first packed cells of one feature to its pairs; leaves them zero.
+HWY_INLINE void unpack_cells(int64_t* HWY_RESTRICT packed, int64_t* HWY_RESTRICT pairs, int64_t count, int shift) {
+  for (int64_t b = 0; b < count; ++b) {
     const int64_t value = packed[b];
     packed[b] = 0;
     pairs[b] += gradient_of(value, shift);
@@ -105,7 +105,7 @@ HWY_INLINE void unpack_cells(int64_t* HWY_RESTRICT packed, int64_t* HWY_RESTRICT
 
 HWY_INLINE void flush_cells(const GbrtCells& cells, int64_t features, int shift) {
   for (int64_t f = 0; f < features; ++f) {
-    unpack_cells(cells.packed + f * kGbrtStride, cells.pairs + f * 2 * kGbrtCells, shift);
+    unpack_cells(cells.packed + f * kGbrtStride, cells.pairs + f * 2 * kGbrtCells, kGbrtCells, shift);
   }
   cells.pending[0] = 0;
   cells.pending[1] = 1;

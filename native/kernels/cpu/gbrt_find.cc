@@ -244,22 +244,27 @@ void gbrt_find(const GbrtFind& a, Workers& workers) {
   workers.run((a.count + kFeaturesPerTask - 1) / kFeaturesPerTask, [&](int64_t task, int) {
     const int64_t end = (task + 1) * kFeaturesPerTask;
     for (int64_t f = task * kFeaturesPerTask; f < end && f < a.count; ++f) {
+      const int64_t used = gbrt_used_cells(a.features[f]);
       int64_t* fresh = a.fresh + f * 2 * kGbrtCells;
-      for (int64_t b = 0; b < 2 * kGbrtCells; ++b) fresh[b] = 0;
+      const auto each = [&](auto&& body) {
+        for (int64_t b = 0; b < used; ++b) body(b);
+        for (int64_t b = kGbrtCells; b < kGbrtCells + used; ++b) body(b);
+      };
+      each([&](int64_t b) { fresh[b] = 0; });
       for (int worker = 0; worker < a.cells.workers; ++worker) {
         const GbrtCells cells = a.cells.of(worker);
-        if (cells.pending[0]) unpack_cells(cells.packed + f * kGbrtStride, fresh, a.shift);
+        if (cells.pending[0]) unpack_cells(cells.packed + f * kGbrtStride, fresh, used, a.shift);
         if (!cells.pending[1]) continue;
         int64_t* pairs = cells.pairs + f * 2 * kGbrtCells;
-        for (int64_t b = 0; b < 2 * kGbrtCells; ++b) {
+        each([&](int64_t b) {
           fresh[b] += pairs[b];
           pairs[b] = 0;
-        }
+        });
       }
       if (a.search_fresh) search(a, fresh, a.fresh_node, f, a.fresh_splits + f);
       if (!a.sibling) continue;
       int64_t* sibling = a.sibling + f * 2 * kGbrtCells;
-      for (int64_t b = 0; b < 2 * kGbrtCells; ++b) sibling[b] -= fresh[b];
+      each([&](int64_t b) { sibling[b] -= fresh[b]; });
       if (a.search_sibling) search(a, sibling, a.sibling_node, f, a.sibling_splits + f);
     }
   });

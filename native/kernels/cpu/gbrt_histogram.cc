@@ -27,7 +27,7 @@ void gbrt_histogram(const GbrtHistogram& a, Workers& workers) {
     for (int64_t b = 0; b < 2 * kGbrtCells; ++b) out[b] = 0;
     for (int worker = 0; worker < a.cells.workers; ++worker) {
       const GbrtCells cells = a.cells.of(worker);
-      unpack_cells(cells.packed + f * kGbrtStride, out, a.shift);
+      unpack_cells(cells.packed + f * kGbrtStride, out, kGbrtCells, a.shift);
       int64_t* pairs = cells.pairs + f * 2 * kGbrtCells;
       for (int64_t b = 0; b < 2 * kGbrtCells; ++b) {
         out[b] += pairs[b];

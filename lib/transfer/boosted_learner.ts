@@ -1,0 +1,141 @@
+// Boosted trees as a probe's learner: their number is chosen inside the training part.
+
+import { BinnedMatrix } from '../runtime/binned_matrix.js'
+import type { Device } from '../runtime/device.js'
+import { GbrtTrainer } from '../trees/gbrt.js'
+import type { GbrtModel } from '../trees/model.js'
+import { Pace } from '../util/pace.js'
+import { type FitControl, innerPartsOf, type Judged, judge, type Problem, type SetLearner } from './learner.js'
+import type { Block } from './scaling.js'
+
+/** On seven labels of three sets of events, half the learning rate with twice the rounds took thrice as long, no better. */
+const shape = { numIterations: 100, learningRate: 0.1, numLeaves: 15, earlyStoppingRound: 10 } as const
+/** Of training parts with a class too rare to choose on. */
+const roundsUnchosen = 30
+/** Few rows have no use for more, and search costs as much as the bins are many. */
+const maxBin = 63
+
+type Column = Float32Array | Float64Array
+
+export class BoostedLearner implements SetLearner {
+  readonly #problem: Problem
+  readonly #columns: readonly Column[]
+  readonly #matrix: BinnedMatrix
+
+  private constructor(problem: Problem, columns: readonly Column[], matrix: BinnedMatrix) {
+    this.#problem = problem
+    this.#columns = columns
+    this.#matrix = matrix
+  }
+
+  /** Bins come from all joined rows, which show no label. */
+  static async build(device: Device, blocks: readonly Block[], problem: Problem, signal?: AbortSignal) {
+    const pace = new Pace(signal)
+    const columns: Column[] = []
+    for (const { columns: sources, rows } of blocks) {
+      for (const { values, start, stride } of sources) {
+        await pace.turn()
+        columns.push(taken(values, rows, start, stride))
+      }
+    }
+    const matrix = await BinnedMatrix.from(device, { columns }, { maxBin, seed: problem.seed, signal })
+    return new BoostedLearner(problem, columns, matrix)
+  }
+
+  /** Rows of all folds stay on one matrix: masks say who trains. */
+  async folds({ signal, onProgress }: FitControl): Promise<Judged[]> {
+    const { classes, folds } = this.#problem
+    const fewest = folds.reduce((least, { train }) => Math.min(least, train.length), classes.length)
+    const trainer = this.#trainer(this.#matrix, fewest)
+    const qualities: Judged[] = []
+    try {
+      for (const [f, { train, test }] of folds.entries()) {
+        await this.#fit(trainer, classes, train, signal)
+        qualities.push({ ...judge(await trainer.scores(), this.#problem, test), loss: null })
+        onProgress((f + 1) / folds.length)
+      }
+    } finally {
+      trainer.dispose()
+    }
+    return qualities
+  }
+
+  /** Each draw on a small matrix of its own rows, then one pass to score all. */
+  async draws(draws: readonly Int32Array[][], { signal, onProgress }: FitControl): Promise<Judged[]> {
+    const { folds } = this.#problem
+    const qualities: Judged[] = []
+    for (const [f, { test }] of folds.entries()) {
+      for (const rows of draws[f]) {
+        qualities.push({ ...judge(await this.#fitDraw(rows, signal), this.#problem, test), loss: null })
+      }
+      onProgress((f + 1) / folds.length)
+    }
+    return qualities
+  }
+
+  dispose(): void {
+    this.#matrix.dispose()
+  }
+
+  async #fitDraw(rows: Int32Array, signal?: AbortSignal): Promise<Float64Array> {
+    const classes = rows.map(row => this.#problem.classes[row])
+    const columns = this.#columns.map(column => taken(column, rows, 0, 1))
+    const small = await this.#matrix.like({ columns }, { signal })
+    const trainer = this.#trainer(small, rows.length)
+    try {
+      const model = await this.#fit(
+        trainer,
+        classes,
+        rows.map((_, row) => row),
+        signal,
+      )
+      return transposed(await model.predictBinned(this.#matrix, { raw: true }), model.info.numClass)
+    } finally {
+      trainer.dispose()
+      small.dispose()
+    }
+  }
+
+  #trainer(matrix: BinnedMatrix, train: number): GbrtTrainer {
+    const { count, seed } = this.#problem
+    const minDataInLeaf = Math.min(20, Math.max(2, Math.floor(train / 25)))
+    const goal =
+      count === 2 ? ({ objective: 'logistic' } as const) : ({ objective: 'softmax', numClass: count } as const)
+    return new GbrtTrainer(matrix, { ...goal, ...shape, minDataInLeaf, seed })
+  }
+
+  /** As many trees as served the parts of `train` best that were left out in turn. */
+  async #fit(trainer: GbrtTrainer, targets: Int32Array, train: Int32Array, signal?: AbortSignal): Promise<GbrtModel> {
+    const mask = marked(targets.length, train)
+    const sums = new Float64Array(shape.numIterations)
+    const parts = innerPartsOf(train, targets, this.#problem)
+    for (const part of parts) {
+      const own = mask.slice()
+      for (const row of part) own[row] = 0
+      const { losses } = await trainer.fit({ targets, mask: own, validation: marked(targets.length, part), signal })
+      // A fit that ended early stays as it is.
+      for (let round = 0; round < sums.length; round++)
+        sums[round] += part.length * losses[Math.min(round, losses.length - 1)]
+    }
+    const numIterations = parts.length > 0 ? sums.indexOf(Math.min(...sums)) + 1 : roundsUnchosen
+    return (await trainer.fit({ targets, mask, numIterations, signal })).model
+  }
+}
+
+function taken(values: Column, rows: Int32Array, start: number, stride: number): Column {
+  const out = values instanceof Float32Array ? new Float32Array(rows.length) : new Float64Array(rows.length)
+  for (let r = 0; r < rows.length; r++) out[r] = values[start + rows[r] * stride]
+  return out
+}
+
+function marked(length: number, rows: Int32Array): Uint8Array {
+  const out = new Uint8Array(length)
+  for (const row of rows) out[row] = 1
+  return out
+}
+
+/** (rows, outputs) as (outputs, rows) */
+function transposed(values: Float64Array, outputs: number): Float64Array {
+  const rows = values.length / outputs
+  return values.map((_, i) => values[(i % rows) * outputs + Math.floor(i / rows)])
+}

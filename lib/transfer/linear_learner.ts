@@ -1,0 +1,78 @@
+// Logistic regression as a probe's learner: its strength is chosen inside the training part.
+
+import type { Device } from '../runtime/device.js'
+import { DesignMatrix } from './design.js'
+import { type FitControl, innerPartsOf, type Judged, judge, type Problem, type SetLearner } from './learner.js'
+import { allDone, type FitTask, type FittedTask, fitLogistic } from './logistic.js'
+import type { Bend, Block } from './scaling.js'
+
+/** The best of those compared by cross-validated AUC on hand-made aggregates of ten data sets; see docs/probe.md. */
+const bend: Bend = 'auto'
+
+export class LinearLearner implements SetLearner {
+  readonly #matrix: DesignMatrix
+  readonly #problem: Problem
+
+  private constructor(matrix: DesignMatrix, problem: Problem) {
+    this.#matrix = matrix
+    this.#problem = problem
+  }
+
+  static async build(device: Device, blocks: readonly Block[], problem: Problem, signal?: AbortSignal) {
+    return new LinearLearner(await DesignMatrix.build(device, blocks, { bend, signal }), problem)
+  }
+
+  /** All folds at once: they share each pass over the matrix. */
+  async folds(control: FitControl): Promise<Judged[]> {
+    const { classes, count, folds } = this.#problem
+    const tasks = folds.map(({ train }) => this.#task(train, classes))
+    const fitted = await fitLogistic(this.#matrix, classes, count, tasks, control)
+    const scores = await this.#scores(fitted)
+    return scores.map((own, f) => ({ ...judge(own, this.#problem, folds[f].test), loss: lossOf(fitted[f]) }))
+  }
+
+  /** Each draw on a small matrix of its own rows, then one pass to score the test part. */
+  async draws(draws: readonly Int32Array[][], control: FitControl): Promise<Judged[]> {
+    const { folds } = this.#problem
+    const qualities: Judged[] = []
+    for (let f = 0; f < folds.length; f++) {
+      const fitted = await allDone(draws[f].map(rows => this.#fitDraw(rows, control.signal)))
+      const scores = await this.#scores(fitted)
+      scores.forEach((own, d) => {
+        qualities.push({ ...judge(own, this.#problem, folds[f].test), loss: lossOf(fitted[d]) })
+      })
+      control.onProgress((f + 1) / folds.length)
+    }
+    return qualities
+  }
+
+  dispose(): void {
+    this.#matrix.dispose()
+  }
+
+  async #fitDraw(rows: Int32Array, signal?: AbortSignal): Promise<FittedTask> {
+    const small = await this.#matrix.select(rows, signal)
+    try {
+      const classes = rows.map(row => this.#problem.classes[row])
+      const train = rows.map((_, row) => row)
+      const [fitted] = await fitLogistic(small, classes, this.#problem.count, [this.#task(train, classes)], { signal })
+      return fitted
+    } finally {
+      small.dispose()
+    }
+  }
+
+  #task(train: Int32Array, classes: Int32Array): FitTask {
+    return { train, innerFolds: innerPartsOf(train, classes, this.#problem) }
+  }
+
+  #scores(fitted: readonly FittedTask[]): Promise<Float32Array[]> {
+    const { count } = this.#problem
+    const weights = fitted.map(task => task.weights)
+    return this.#matrix.scores(weights, count === 2 ? 1 : count)
+  }
+}
+
+function lossOf({ path }: FittedTask): number | null {
+  return path.length > 0 ? Math.min(...path.map(({ loss }) => loss)) : null
+}
