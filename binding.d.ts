@@ -9,6 +9,7 @@ declare const offsetsBrand: unique symbol
 declare const binnedBrand: unique symbol
 declare const trainerBrand: unique symbol
 declare const forestBrand: unique symbol
+declare const iforestBrand: unique symbol
 
 export interface StreamHandle {
   readonly [streamBrand]: true
@@ -28,6 +29,9 @@ export interface TrainerHandle {
 }
 export interface ForestHandle {
   readonly [forestBrand]: true
+}
+export interface IforestHandle {
+  readonly [iforestBrand]: true
 }
 
 export type NumberArray =
@@ -227,6 +231,31 @@ export interface Binding {
     transform: number,
     trees: number,
   ): void
+
+  /** `samples` rows for each tree; splits look at `extension` features besides one. */
+  iforest_create(
+    stream: StreamHandle,
+    features: number,
+    trees: number,
+    samples: number,
+    extension: number,
+    seed: number,
+  ): IforestHandle
+  /** Trees `tree` to `tree + count − 1`, each from rows that it draws. Copies them before it returns. */
+  iforest_grow(
+    forest: IforestHandle,
+    tree: number,
+    count: number,
+    values: NumberArray | readonly NumberArray[],
+    rows: number,
+  ): Promise<unknown>
+  /** Copies the rows before it returns. */
+  iforest_score(
+    forest: IforestHandle,
+    values: NumberArray | readonly NumberArray[],
+    start: number,
+    count: number,
+  ): Promise<Float64Array<ArrayBuffer>>
 
   block_attention_forward(
     stream: StreamHandle,

@@ -31,5 +31,6 @@ export {
   GbrtTrainer,
   type Objective,
 } from './trees/gbrt.js'
+export { IsolationForest, type IsolationForestOptions } from './trees/isolation_forest.js'
 export { GbrtModel, type Levels, type ModelInfo, type PredictOptions, type Trees } from './trees/model.js'
 export { SeqriskError } from './util/errors.js'

@@ -2,6 +2,7 @@ import type { ForestHandle, NumberArray } from '../../binding.js'
 import { binding } from '../native.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
+import { inChunks } from './chunks.js'
 
 export const TRANSFORMS = ['raw', 'sigmoid', 'softmax', 'average'] as const
 export type ForestTransform = (typeof TRANSFORMS)[number]
@@ -21,8 +22,6 @@ export interface ForestArrays {
   readonly categoryStart: Int32Array
   readonly categoryWords: Int32Array
 }
-
-const CHUNK_VALUES = 1 << 19
 
 /** Trees ready for prediction: checked once, here. */
 export class Forest {
@@ -65,23 +64,13 @@ export class Forest {
     trees = this.trees,
   ): Promise<Float64Array<ArrayBuffer>> {
     const out = new Float64Array(rows * this.classes)
-    const chunk = Math.max(64, Math.floor(CHUNK_VALUES / this.features / 64) * 64)
     const kind = TRANSFORMS.indexOf(transform)
-    const put = async (row: number) => {
-      const count = Math.min(chunk, rows - row)
+    await inChunks(rows, this.features, async (row, count) => {
       out.set(
         await binding.forest_predict(device.handle, this.#handle, values, row, count, kind, trees),
         row * this.classes,
       )
-    }
-    let before = Promise.resolve()
-    for (let row = 0; row < rows; row += chunk) {
-      const next = put(row)
-      next.catch(() => {})
-      await before
-      before = next
-    }
-    await before
+    })
     return out
   }
 

@@ -1,10 +1,10 @@
 // A trained forest: LightGBM's arrays, prediction, importance.
 
-import type { NumberArray } from '../../binding.js'
 import { Forest, type ForestArrays, type ForestTransform } from '../ops/forest_predict.js'
 import type { BinnedMatrix, TableData } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
-import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { expectOptions, expectRange } from '../util/errors.js'
+import { rowsOf } from './rows.js'
 
 /** What predictions mean; it decides how scores become predictions. */
 export type ModelObjective = 'squared' | 'logistic' | 'softmax' | 'custom'
@@ -85,19 +85,8 @@ export class GbrtModel {
    */
   async predict(device: Device, data: TableData, options: PredictOptions = {}): Promise<Float64Array<ArrayBuffer>> {
     const { transform, trees } = this.#options(options)
-    let source: NumberArray | readonly NumberArray[]
-    let rows: number
-    if ('values' in data) {
-      const { values, features } = data
-      expectRange(features === this.features, 'GbrtModel', `${this.features} features`, features)
-      expectRange(values.length % features === 0, 'GbrtModel', `rows of ${features} values`, values.length)
-      source = values
-      rows = values.length / features
-    } else {
-      source = this.#columns(data.columns)
-      rows = source[0]?.length ?? 0
-      for (const column of source) expectRange(column.length === rows, 'GbrtModel', `${rows} rows`, column.length)
-    }
+    const { source, rows, features } = rowsOf('GbrtModel', data, this.info.names)
+    expectRange(features === this.features, 'GbrtModel', `${this.features} features`, features)
     return this.forest.predict(device, source, rows, transform, trees)
   }
 
@@ -160,15 +149,6 @@ export class GbrtModel {
     expectRange(whole, 'GbrtModel', `iterations in [0, ${this.iterations}]`, iterations)
     const { objective, isAverage, numClass } = this.info
     return { transform: isAverage ? 'average' : raw ? 'raw' : TRANSFORM[objective], trees: iterations * numClass }
-  }
-
-  #columns(columns: readonly NumberArray[] | Readonly<Record<string, NumberArray>>): readonly NumberArray[] {
-    if (Array.isArray(columns)) return columns as readonly NumberArray[]
-    const named = columns as Readonly<Record<string, NumberArray>>
-    return this.info.names.map(name => {
-      expectType(named[name] !== undefined, 'GbrtModel', `column '${name}'`, undefined)
-      return named[name]
-    })
   }
 }
 

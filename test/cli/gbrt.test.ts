@@ -124,6 +124,22 @@ describe('seqrisk gbrt', () => {
     expect(await readFile(files[0], 'utf8')).toBe(await readFile(files[1], 'utf8'))
   })
 
+  it('scores how unusual rows are', async () => {
+    const rows = [...train, ['odd', '9', 'pilot', '40', '3', '', '0']]
+    await writeFile(at('odd.csv'), csv(rows))
+    const flags = ['--table', at('odd.csv'), '--out', at('odd_scores.csv'), '--id', 'id', '--drop', 'bad,grade,weight']
+    const refused = await seqrisk('iforest', ...flags)
+    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(refused.stderr).toMatch(/numbers in 'job'/)
+    const { code, stdout } = await seqrisk('iforest', ...flags, '--categorical', 'job', '--seed', '3', '--json')
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ rows: 3001, features: 3, trees: 100, samples: 256 })
+    const scores = await readTable(at('odd_scores.csv'), { id: 'id' })
+    expect(scores.ids.at(-1)).toBe('odd')
+    expect(Math.max(...scores.columns.score)).toBe(scores.columns.score[3000])
+    expect(Math.min(...scores.columns.score)).toBeGreaterThan(0)
+  })
+
   const fit = ['gbrt', 'fit', '--model', at('none.txt')]
   const onTrain = [...fit, '--table', at('train.csv')]
   const wrong: [string, string[], number, RegExp][] = [

@@ -24,6 +24,7 @@ export class TreeZoo {
   #filled: unknown
   #trainer: unknown
   #forest: unknown
+  #iforest: unknown
 
   constructor(addon: Addon, random: TestRandom, sources: Sources) {
     this.#addon = addon
@@ -45,6 +46,8 @@ export class TreeZoo {
     this.#trainer = addon.gbrt_trainer_create(learned, TRAINER_OPTIONS)
     await addon.gbrt_trainer_begin(this.#trainer, ...this.#problem())
     this.#forest = addon.forest_create(...this.#trees())
+    this.#iforest = addon.iforest_create(this.#sources.stream(), FEATURES, 4, 5, this.#random.integer(0, 2), 1)
+    await addon.iforest_grow(this.#iforest, 0, 4, this.#columns(), ROWS)
   }
 
   /** Null for a function that is not about trees. */
@@ -74,6 +77,9 @@ export class TreeZoo {
       forest_predict: () => [this.#sources.stream(), this.#forest, this.#columns(), ...rows, 1, 1],
       forest_predict_binned: () => [this.#sources.stream(), this.#forest, this.#filled, ...rows, 1, 1],
       forest_predict_row: () => [this.#forest, new Float64Array(FEATURES), new Float64Array(1), 1, 1],
+      iforest_create: () => [this.#sources.stream(), FEATURES, 4, 5, this.#random.integer(0, 2), 1],
+      iforest_grow: () => [this.#iforest, this.#random.integer(0, 2), 2, this.#columns(), ROWS],
+      iforest_score: () => [this.#iforest, this.#columns(), ...rows],
     }
     return make[name]?.() ?? null
   }

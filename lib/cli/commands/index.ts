@@ -7,6 +7,7 @@ import { encodeCommand } from './encode.js'
 import { gbrtFitCommand } from './gbrt_fit.js'
 import { gbrtImportanceCommand } from './gbrt_importance.js'
 import { gbrtPredictCommand } from './gbrt_predict.js'
+import { iforestCommand } from './iforest.js'
 import { pretrainCommand } from './pretrain.js'
 import { probeCommand } from './probe.js'
 
@@ -19,4 +20,5 @@ export const commands: readonly Command[] = [
   gbrtFitCommand,
   gbrtPredictCommand,
   gbrtImportanceCommand,
+  iforestCommand,
 ]

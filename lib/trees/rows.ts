@@ -1,0 +1,37 @@
+// Rows of a table as the native learners take them.
+
+import type { NumberArray } from '../../binding.js'
+import type { TableData } from '../runtime/binned_matrix.js'
+import { expectRange, expectType } from '../util/errors.js'
+
+export interface Rows {
+  /** One row-major array, or a list of columns. */
+  readonly source: NumberArray | readonly NumberArray[]
+  readonly rows: number
+  readonly features: number
+}
+
+/**
+ * @param names  which columns of a named table to take, in order; default all
+ * @throws {RangeError} for columns of different lengths
+ */
+export function rowsOf(where: string, data: TableData, names?: readonly string[]): Rows {
+  if ('values' in data) {
+    const { values, features } = data
+    expectRange(Number.isInteger(features) && features > 0, where, 'features from 1', features)
+    expectRange(values.length % features === 0, where, `rows of ${features} values`, values.length)
+    return { source: values, rows: values.length / features, features }
+  }
+  const { columns } = data
+  expectType(columns !== null && typeof columns === 'object', where, 'columns', columns)
+  const source = Array.isArray(columns)
+    ? (columns as readonly NumberArray[])
+    : (names ?? Object.keys(columns)).map(name => {
+        const column = (columns as Readonly<Record<string, NumberArray>>)[name]
+        expectType(column !== undefined, where, `column '${name}'`, undefined)
+        return column
+      })
+  const rows = source[0]?.length ?? 0
+  for (const column of source) expectRange(column.length === rows, where, `columns of ${rows} rows`, column.length)
+  return { source, rows, features: source.length }
+}

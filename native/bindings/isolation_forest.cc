@@ -1,0 +1,163 @@
+// Isolation forests: trees grown from rows that are copied out of host arrays, and scores of rows.
+#include "trees/isolation_forest.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "bindings/bindings.h"
+#include "bindings/call_args.h"
+#include "bindings/environment.h"
+#include "bindings/host_array.h"
+#include "bindings/wrap.h"
+#include "runtime/kernel_table.h"
+#include "runtime/thread_pool.h"
+
+namespace seqrisk {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+constexpr napi_type_tag kIforestTag = {0x5e9715c0a51de2f8, 0x1c60f7ab42d93e85};
+constexpr int64_t kMostRows = int64_t{1} << 31;
+constexpr int64_t kMostNodes = int64_t{1} << 28;
+const std::string kWhere = "[IsolationForest] expected ";
+
+struct Held {
+  StreamHandle stream;
+  IsolationForest forest;
+  std::vector<uint8_t> grown;  // (trees) on the stream
+};
+using Handle = std::shared_ptr<Held>;
+
+const Handle& forest_of(const Napi::Value& value) {
+  const Handle* handle = unwrap<Handle>(value, kIforestTag);
+  if (!handle) throw Error::type(kWhere + "an isolation forest but received " + describe(value));
+  return *handle;
+}
+
+// stream, features, trees, samples, extension, seed
+Napi::Value iforest_create(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const StreamHandle stream = args.open_stream(0);
+  const int64_t features = args.integer(1, "features", 1, 1 << 24);
+  IforestOptions options;
+  options.trees = args.integer(2, "trees", 1, 1 << 16);
+  options.samples = args.integer(3, "samples", 1, 1 << 24);
+  options.extension = args.integer(4, "extension", 0, features - 1);
+  options.seed = args.seed(5);
+  const int64_t most = kMostNodes / options.trees / (options.extension + 1);
+  if (2 * options.samples > most) {
+    throw Error::range(kWhere + "at most " + std::to_string(most / 2) + " samples for so many trees but received " +
+                       std::to_string(options.samples));
+  }
+  auto held = std::make_shared<Held>(
+      Held{stream, IsolationForest(features, options), std::vector<uint8_t>(static_cast<size_t>(options.trees))});
+  return wrap<Handle>(info.Env(), std::move(held), kIforestTag);
+}
+
+// Rows by number, row-major, out of one array of rows or a list of columns.
+void copy_rows(const Napi::Value& values, int64_t features, int64_t rows, const std::vector<int64_t>& taken,
+               double* to) {
+  const auto expect_length = [&](const HostNumbers& numbers, int64_t length) {
+    if (numbers.length >= length) return;
+    throw Error::range(kWhere + "at least " + std::to_string(length) + " values but received " +
+                       std::to_string(numbers.length));
+  };
+  if (values.IsTypedArray()) {
+    const HostNumbers numbers = host_numbers(values, kWhere);
+    expect_length(numbers, rows * features);
+    for (const int64_t row : taken) {
+      copy_numbers(numbers, row * features, 1, features, to);
+      to += features;
+    }
+    return;
+  }
+  if (!values.IsArray() || values.As<Napi::Array>().Length() != static_cast<size_t>(features)) {
+    throw Error::type(kWhere + "a typed array of rows or a list of " + std::to_string(features) +
+                      " columns but received " + describe(values));
+  }
+  for (int64_t f = 0; f < features; ++f) {
+    const HostNumbers numbers = host_numbers(values.As<Napi::Array>().Get(static_cast<uint32_t>(f)), kWhere);
+    expect_length(numbers, rows);
+    double* next = to + f;
+    for (const int64_t row : taken) {
+      copy_numbers(numbers, row, 1, 1, next);
+      next += features;
+    }
+  }
+}
+
+// forest, first tree, count, values (a typed array of rows or a list of columns), rows
+Napi::Value iforest_grow(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const Handle held = forest_of(args.value(0));
+  const IforestOptions& options = held->forest.options();
+  const int64_t first = args.integer(1, "tree", 0, options.trees);
+  const int64_t count = args.integer(2, "count", 0, options.trees - first);
+  const int64_t rows = args.integer(4, "rows", options.samples, kMostRows);
+  const int64_t size = options.samples * held->forest.features();
+  std::vector<double> values(static_cast<size_t>(size * count));
+  for (int64_t i = 0; i < count; ++i) {
+    copy_rows(args.value(3), held->forest.features(), rows, held->forest.sample(first + i, rows),
+              values.data() + i * size);
+  }
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held->stream);
+  held->stream->run(
+      [held, first, count, size, values = std::move(values)](HostContext& context) -> std::optional<Error> {
+        context.workers.run(count, [&](int64_t i, int) {
+          held->forest.grow(first + i, values.data() + i * size);
+          held->grown[static_cast<size_t>(first + i)] = 1;
+        });
+        return std::nullopt;
+      },
+      std::move(done));
+  return promise;
+}
+
+// forest, values (a typed array of rows or a list of columns), start, count
+Napi::Value iforest_score(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const Handle held = forest_of(args.value(0));
+  const int64_t start = args.integer(2, "start", 0, kMostRows);
+  const int64_t count = args.integer(3, "count", 0, kMostRows);
+  struct Keep {
+    Handle held;
+    StagedRows rows;
+  };
+  auto keep = std::make_shared<Keep>(
+      Keep{held, StagedRows(args.value(1), held->forest.features(), start, count, true, kWhere)});
+  IforestScore call = held->forest.score_call();
+  const std::vector<StagedColumn>& columns = keep->rows.columns();
+  call.values = columns[0].values;
+  call.is_double = columns[0].is_double;
+  call.row_stride = columns[0].stride;
+  call.feature_stride = columns[0].stride == 1 ? count : 1;
+  call.rows = count;
+  const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count));
+  Napi::Float64Array target = out;
+  call.out = target.Data();
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, held->stream);
+  held->stream->run(
+      [call, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
+        const std::vector<uint8_t>& grown = keep->held->grown;
+        const auto missing = std::find(grown.begin(), grown.end(), 0);
+        if (missing != grown.end()) {
+          return Error::range(kWhere + "all trees to be grown but received a forest without tree " +
+                              std::to_string(missing - grown.begin()));
+        }
+        context.kernels.iforest_score(call, context.workers);
+        return std::nullopt;
+      },
+      std::move(done));
+  return promise;
+}
+
+}  // namespace
+
+void register_isolation_forest(Napi::Object& exports) {
+  add_function<iforest_create>(exports, "iforest_create");
+  add_function<iforest_grow>(exports, "iforest_grow");
+  add_function<iforest_score>(exports, "iforest_score");
+}
+
+}  // namespace seqrisk
