@@ -145,7 +145,11 @@ Napi::Value iforest_score(const Info& info) {
           return Error::range(kWhere + "all trees to be grown but received a forest without tree " +
                               std::to_string(missing - grown.begin()));
         }
-        context.kernels.iforest_score(call, context.workers);
+        const int64_t words = context.workers.count() * call.features * kIforestTileRows;
+        std::vector<double> scratch(static_cast<size_t>(words));
+        IforestScore with_scratch = call;
+        with_scratch.scratch = scratch.data();
+        context.kernels.iforest_score(with_scratch, context.workers);
         return std::nullopt;
       },
       std::move(done));

@@ -20,6 +20,8 @@ struct IforestTerm {
   int32_t feature;
 };
 
+constexpr int64_t kIforestTileRows = 64;
+
 struct IforestScore {
   const IforestNode* nodes;
   const double* depths;      // (nodes) of leaves: the path's length, with what isolating its rows would add
@@ -34,7 +36,9 @@ struct IforestScore {
   int64_t row_stride;
   int64_t feature_stride;
   int64_t rows;
-  double* out;  // (rows)
+  int64_t features;
+  double* scratch;  // (workers, features, kIforestTileRows)
+  double* out;      // (rows)
 };
 
 }  // namespace seqrisk

@@ -248,6 +248,7 @@ IforestScore IsolationForest::score_call() const {
   call.terms_per_node = options_.extension + 1;
   call.trees = options_.trees;
   call.levels = levels_;
+  call.features = features_;
   const double path = mean_path(static_cast<double>(options_.samples));
   call.per_depth = path > 0 ? 1 / path : 1;
   return call;
