@@ -10,6 +10,7 @@ declare const binnedBrand: unique symbol
 declare const trainerBrand: unique symbol
 declare const forestBrand: unique symbol
 declare const iforestBrand: unique symbol
+declare const kmeansBrand: unique symbol
 
 export interface StreamHandle {
   readonly [streamBrand]: true
@@ -32,6 +33,9 @@ export interface ForestHandle {
 }
 export interface IforestHandle {
   readonly [iforestBrand]: true
+}
+export interface KmeansHandle {
+  readonly [kmeansBrand]: true
 }
 
 export type NumberArray =
@@ -256,6 +260,32 @@ export interface Binding {
     start: number,
     count: number,
   ): Promise<Float64Array<ArrayBuffer>>
+
+  kmeans_create(
+    stream: StreamHandle,
+    rows: number,
+    features: number,
+    clusters: number,
+    tolerance: number,
+    seed: number,
+  ): KmeansHandle
+  /** The next rows. Copies them before it returns. */
+  kmeans_append(
+    problem: KmeansHandle,
+    values: NumberArray | readonly NumberArray[],
+    start: number,
+    count: number,
+  ): Promise<unknown>
+  /** From centres, (clusters, features), or from seeds. Refuses values that are not finite, later. */
+  kmeans_begin(problem: KmeansHandle, centers: Float32Array | null): Promise<unknown>
+  /** Gives iterations so far, rows that changed their cluster, Σ of squared steps of the centres, 1 when done. */
+  kmeans_step(problem: KmeansHandle, iterations: number): Promise<Float64Array<ArrayBuffer>>
+  kmeans_finish(problem: KmeansHandle): Promise<{
+    centers: Float32Array<ArrayBuffer>
+    assigned: Int32Array<ArrayBuffer>
+    inertia: Float64Array<ArrayBuffer>
+  }>
+  kmeans_dispose(problem: KmeansHandle): void
 
   block_attention_forward(
     stream: StreamHandle,

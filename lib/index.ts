@@ -32,5 +32,6 @@ export {
   type Objective,
 } from './trees/gbrt.js'
 export { IsolationForest, type IsolationForestOptions } from './trees/isolation_forest.js'
+export { type KMeansOptions, type KMeansResult, kmeans } from './trees/kmeans.js'
 export { GbrtModel, type Levels, type ModelInfo, type PredictOptions, type Trees } from './trees/model.js'
 export { SeqriskError } from './util/errors.js'

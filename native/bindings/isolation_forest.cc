@@ -32,7 +32,8 @@ using Handle = std::shared_ptr<Held>;
 const Handle& forest_of(const Napi::Value& value) {
   const Handle* handle = unwrap<Handle>(value, kIforestTag);
   if (!handle) throw Error::type(kWhere + "an isolation forest but received " + describe(value));
-  return *handle;
+  if (!(*handle)->stream->closed()) return *handle;
+  throw Error::coded("CLOSED", kWhere + "a forest of an open device but received one of a closed device");
 }
 
 // stream, features, trees, samples, extension, seed

@@ -16,6 +16,7 @@
 #include "ops/gbrt_tree.h"
 #include "ops/glu.h"
 #include "ops/iforest_score.h"
+#include "ops/kmeans.h"
 #include "ops/l2_normalize.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <unordered_set>
 
-#include "ops/philox.h"
+#include "trees/draws.h"
 
 namespace seqrisk {
 namespace {
@@ -16,38 +16,6 @@ constexpr uint32_t kGrowStream = 0x1f1;
 // Infinities stand at the ends of what differences of float64 can hold.
 constexpr double kEnd = 1e300;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// Numbers of one tree, in order.
-class Draws {
- public:
-  Draws(uint64_t seed, uint32_t stream, int64_t tree)
-      : seed_(seed), counter_{{0, static_cast<uint32_t>(tree), stream, 0}} {}
-
-  // In [0, 1), of 53 bits.
-  double uniform() {
-    if (at_ == 4) {
-      block_ = philox4x32(counter_, seed_);
-      ++counter_.word[0];
-      at_ = 0;
-    }
-    const uint64_t high = block_.word[at_];
-    const uint64_t low = block_.word[at_ + 1];
-    at_ += 2;
-    return static_cast<double>((high << 32 | low) >> 11) * 0x1p-53;
-  }
-  int64_t below(int64_t count) { return static_cast<int64_t>(uniform() * static_cast<double>(count)); }
-  double normal() {
-    // Box & Muller 1958
-    const double radius = std::sqrt(-2 * std::log(1 - uniform()));
-    return radius * std::cos(6.283185307179586 * uniform());
-  }
-
- private:
-  uint64_t seed_;
-  PhiloxBlock counter_;
-  PhiloxBlock block_{};
-  int at_ = 4;
-};
 
 }  // namespace
 

@@ -25,6 +25,8 @@ export class TreeZoo {
   #trainer: unknown
   #forest: unknown
   #iforest: unknown
+  #kmeans: unknown
+  #unfilled: unknown
 
   constructor(addon: Addon, random: TestRandom, sources: Sources) {
     this.#addon = addon
@@ -48,6 +50,10 @@ export class TreeZoo {
     this.#forest = addon.forest_create(...this.#trees())
     this.#iforest = addon.iforest_create(this.#sources.stream(), FEATURES, 4, 5, this.#random.integer(0, 2), 1)
     await addon.iforest_grow(this.#iforest, 0, 4, this.#columns(), ROWS)
+    this.#unfilled = addon.kmeans_create(...this.#clusters())
+    this.#kmeans = addon.kmeans_create(...this.#clusters())
+    await addon.kmeans_append(this.#kmeans, this.#columns(), 0, ROWS)
+    await addon.kmeans_begin(this.#kmeans, null)
   }
 
   /** Null for a function that is not about trees. */
@@ -80,12 +86,22 @@ export class TreeZoo {
       iforest_create: () => [this.#sources.stream(), FEATURES, 4, 5, this.#random.integer(0, 2), 1],
       iforest_grow: () => [this.#iforest, this.#random.integer(0, 2), 2, this.#columns(), ROWS],
       iforest_score: () => [this.#iforest, this.#columns(), ...rows],
+      kmeans_create: () => this.#clusters(),
+      kmeans_append: () => [this.#unfilled, this.#columns(), 0, this.#random.integer(0, 3)],
+      kmeans_begin: () => [this.#kmeans, this.#random.integer(0, 1) ? null : new Float32Array(FEATURES * 2)],
+      kmeans_step: () => [this.#kmeans, this.#random.integer(0, 3)],
+      kmeans_finish: () => [this.#kmeans],
+      kmeans_dispose: () => [this.#random.integer(0, 9) ? this.#unfilled : this.#kmeans],
     }
     return make[name]?.() ?? null
   }
 
   #create(): unknown[] {
     return [this.#sources.stream(), FEATURES, this.#random.integer(2, 255), 1, Uint8Array.of(0, 0, 1)]
+  }
+
+  #clusters(): unknown[] {
+    return [this.#sources.stream(), ROWS, FEATURES, 2, 0, this.#random.integer(0, 9)]
   }
 
   /** Small whole numbers do for categories too. */

@@ -1,0 +1,195 @@
+// K-Means: rows are copied in, then seeded, iterated and read.
+#include "trees/kmeans.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "bindings/bindings.h"
+#include "bindings/call_args.h"
+#include "bindings/environment.h"
+#include "bindings/host_array.h"
+#include "bindings/wrap.h"
+#include "runtime/thread_pool.h"
+
+namespace seqrisk {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+constexpr napi_type_tag kKmeansTag = {0x5e9715c0a51de2fa, 0x63a17c0de5482b9f};
+constexpr int64_t kMostRows = (int64_t{1} << 31) - 1;
+constexpr int64_t kMostValues = int64_t{1} << 40;
+constexpr int64_t kMostCenterValues = int64_t{1} << 26;
+const std::string kWhere = "[kmeans] expected ";
+
+struct Held {
+  StreamHandle stream;
+  Kmeans kmeans;
+  std::shared_ptr<Buffer> buffer;  // null once it was freed
+  KmeansMemory memory;
+  int64_t filled = 0;      // rows, counted by the JavaScript thread
+  bool has_begun = false;  // on the stream
+};
+using Handle = std::shared_ptr<Held>;
+
+Handle kmeans_of(const Napi::Value& value) {
+  const Handle* handle = unwrap<Handle>(value, kKmeansTag);
+  if (!handle) throw Error::type(kWhere + "a K-Means problem but received " + describe(value));
+  if (!(*handle)->buffer) throw Error::type(kWhere + "a live K-Means problem but received a freed one");
+  if (!(*handle)->stream->closed()) return *handle;
+  throw Error::coded("CLOSED", kWhere + "a K-Means problem of an open device but received one of a closed device");
+}
+
+// stream, rows, features, clusters, tolerance, seed
+Napi::Value kmeans_create(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const StreamHandle stream = args.open_stream(0);
+  KmeansOptions options;
+  options.rows = args.integer(1, "rows", 1, kMostRows);
+  options.features = args.integer(2, "features", 1, std::min(kMostCenterValues, kMostValues / options.rows));
+  options.clusters = args.integer(3, "clusters", 1, std::min(options.rows, kMostCenterValues / options.features));
+  options.tolerance = args.number(4, "tolerance", 0, 1e9);
+  options.seed = args.seed(5);
+  const auto rows = static_cast<size_t>(options.rows);
+  const size_t values = rows * static_cast<size_t>(options.features);
+  auto buffer = std::make_shared<Buffer>(stream, (values + 3 * rows) * 4, "kmeans");
+  KmeansMemory memory;
+  memory.values = reinterpret_cast<float*>(buffer->data());
+  memory.assigned = reinterpret_cast<int32_t*>(memory.values + values);
+  memory.upper = memory.values + values + rows;
+  memory.lower = memory.upper + rows;
+  auto held = std::make_shared<Held>(Held{stream, Kmeans(options), std::move(buffer), memory});
+  return wrap<Handle>(info.Env(), std::move(held), kKmeansTag);
+}
+
+// Runs on the problem's stream; its memory lives until then.
+template <class Value, class Task>
+Napi::Value submit(const Info& info, const Handle& held, const Value& result, Task task) {
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), result, held->stream);
+  held->stream->run(
+      [held, buffer = held->buffer, task = std::move(task)](HostContext& context) { return task(context); },
+      std::move(done));
+  return promise;
+}
+
+// problem, values (a typed array of rows or a list of columns), start, count: the next rows
+Napi::Value kmeans_append(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const Handle held = kmeans_of(args.value(0));
+  const int64_t features = held->kmeans.options().features;
+  const int64_t start = args.integer(2, "start", 0, kMostRows);
+  const int64_t count = args.integer(3, "count", 0, held->kmeans.options().rows - held->filled);
+  auto rows = std::make_shared<StagedRows>(args.value(1), features, start, count, true, kWhere);
+  float* to = held->memory.values + held->filled * features;
+  held->filled += count;
+  return submit(info, held, info[0], [rows, to, features, count](HostContext&) -> std::optional<Error> {
+    for (int64_t f = 0; f < features; ++f) {
+      const StagedColumn& column = rows->columns()[static_cast<size_t>(f)];
+      for (int64_t r = 0; r < count; ++r) {
+        to[r * features + f] = column.is_double
+                                   ? static_cast<float>(static_cast<const double*>(column.values)[r * column.stride])
+                                   : static_cast<const float*>(column.values)[r * column.stride];
+      }
+    }
+    return std::nullopt;
+  });
+}
+
+// problem, centres or null
+Napi::Value kmeans_begin(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const Handle held = kmeans_of(args.value(0));
+  const KmeansOptions& options = held->kmeans.options();
+  if (held->filled != options.rows) {
+    throw Error::range(kWhere + std::to_string(options.rows) + " rows before it begins but received " +
+                       std::to_string(held->filled));
+  }
+  std::vector<float> centers;
+  if (!args.value(1).IsNull() && !args.value(1).IsUndefined()) {
+    const int64_t size = options.clusters * options.features;
+    const float* given = host_floats(args.value(1), size, kWhere + "centers as ");
+    centers.assign(given, given + size);
+    for (const float value : centers) {
+      if (!(value >= -1e15F && value <= 1e15F)) {
+        throw Error::range(kWhere + "centers in [-1e15, 1e15] but received " + std::to_string(value));
+      }
+    }
+  }
+  Held* raw = held.get();
+  return submit(info, held, info[0], [raw, centers = std::move(centers)](HostContext& context) {
+    raw->has_begun = false;
+    auto error = raw->kmeans.begin(raw->memory, centers, context);
+    raw->has_begun = !error;
+    return error;
+  });
+}
+
+std::optional<Error> not_begun() {
+  return Error::range(kWhere + "a problem that has begun but received one that has not; call begin first");
+}
+
+// problem, iterations; gives [iterations so far, rows that changed, Σ of squared steps, done]
+Napi::Value kmeans_step(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const Handle held = kmeans_of(args.value(0));
+  const int64_t iterations = args.integer(1, "iterations", 0, int64_t{1} << 31);
+  Napi::Float64Array result = Napi::Float64Array::New(info.Env(), 4);
+  double* to = result.Data();
+  Held* raw = held.get();
+  return submit(info, held, result, [raw, iterations, to](HostContext& context) -> std::optional<Error> {
+    if (!raw->has_begun) return not_begun();
+    if (auto error = raw->kmeans.step(iterations, context)) return error;
+    const KmeansProgress& progress = raw->kmeans.progress();
+    to[0] = static_cast<double>(progress.iterations);
+    to[1] = static_cast<double>(progress.changed);
+    to[2] = progress.shift;
+    to[3] = progress.is_done ? 1 : 0;
+    return std::nullopt;
+  });
+}
+
+// problem; gives {centers (clusters, features), assigned (rows), inertia (1)}
+Napi::Value kmeans_finish(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const Handle held = kmeans_of(args.value(0));
+  const KmeansOptions& options = held->kmeans.options();
+  const Napi::Env env = info.Env();
+  Napi::Float32Array centers = Napi::Float32Array::New(env, static_cast<size_t>(options.clusters * options.features));
+  Napi::Int32Array assigned = Napi::Int32Array::New(env, static_cast<size_t>(options.rows));
+  Napi::Float64Array inertia = Napi::Float64Array::New(env, 1);
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("centers", centers);
+  result.Set("assigned", assigned);
+  result.Set("inertia", inertia);
+  Held* raw = held.get();
+  const auto task = [raw, to_centers = centers.Data(), to_assigned = assigned.Data(),
+                     to_inertia = inertia.Data()](HostContext& context) -> std::optional<Error> {
+    if (!raw->has_begun) return not_begun();
+    if (auto error = raw->kmeans.finish(to_inertia, context)) return error;
+    std::copy(raw->kmeans.centers().begin(), raw->kmeans.centers().end(), to_centers);
+    std::copy(raw->memory.assigned, raw->memory.assigned + raw->kmeans.options().rows, to_assigned);
+    return std::nullopt;
+  };
+  return submit(info, held, result, task);
+}
+
+Napi::Value kmeans_dispose(const Info& info) {
+  const CallArgs args(info, kWhere);
+  const Handle* handle = unwrap<Handle>(args.value(0), kKmeansTag);
+  if (!handle) throw Error::type(kWhere + "a K-Means problem but received " + describe(args.value(0)));
+  (*handle)->buffer.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void register_kmeans(Napi::Object& exports) {
+  add_function<kmeans_create>(exports, "kmeans_create");
+  add_function<kmeans_append>(exports, "kmeans_append");
+  add_function<kmeans_begin>(exports, "kmeans_begin");
+  add_function<kmeans_step>(exports, "kmeans_step");
+  add_function<kmeans_finish>(exports, "kmeans_finish");
+  add_function<kmeans_dispose>(exports, "kmeans_dispose");
+}
+
+}  // namespace seqrisk
