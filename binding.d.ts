@@ -170,20 +170,26 @@ export interface Binding {
     out: TensorHandle,
   ): void
 
-  /** `options` as lib/ops/gbrt_trainer.ts lists them. */
-  gbrt_trainer_create(matrix: BinnedHandle, options: readonly number[]): TrainerHandle
-  /** `roles`: 0 unused, 1 trains, 2 validates. `scores`: (classes, rows) to start from. */
+  /** `options` as lib/ops/gbrt_trainer.ts lists them. `monotone`, for each feature: 0 none, 1 rises, 2 falls. */
+  gbrt_trainer_create(matrix: BinnedHandle, options: readonly number[], monotone: Uint8Array | null): TrainerHandle
+  /**
+   * `roles`: 0 unused, 1 trains, 2 validates. `scores`: (classes, rows) to start from. `firstRound`: rounds of the fit
+   * that this one goes on from.
+   */
   gbrt_trainer_begin(
     trainer: TrainerHandle,
     targets: NumberArray | null,
     weights: NumberArray | null,
     roles: Uint8Array | null,
     scores: Float64Array | null,
+    firstRound: number,
   ): Promise<unknown>
+  /** `rates`: the learning rate of each round. */
   gbrt_trainer_boost(
     trainer: TrainerHandle,
     rounds: number,
     patience: number,
+    rates: Float64Array | null,
     gradients: Float32Array | null,
     hessians: Float32Array | null,
   ): Promise<unknown>

@@ -57,26 +57,35 @@ const ORDER: readonly (keyof TrainerNumbers)[] = [
 export class NativeTrainer {
   readonly #handle: TrainerHandle
 
-  constructor(matrix: BinnedMatrix, numbers: TrainerNumbers) {
-    this.#handle = binding.gbrt_trainer_create(
-      matrix.handle,
-      ORDER.map(name => numbers[name]),
-    )
+  /** @param monotone  for each feature 0 none, 1 rises, 2 falls */
+  constructor(matrix: BinnedMatrix, numbers: TrainerNumbers, monotone: Uint8Array | null) {
+    const list = ORDER.map(name => numbers[name])
+    this.#handle = binding.gbrt_trainer_create(matrix.handle, list, monotone)
   }
 
-  /** Checks and copies a problem; roles are 0 unused, 1 trains, 2 validates. */
+  /** Checks and copies a problem; roles are 0 unused, 1 trains, 2 validates. `firstRound` rounds came before. */
   async begin(
     targets: NumberArray | null,
     weights: NumberArray | null,
     roles: Uint8Array | null,
     scores: Float64Array | null,
+    firstRound: number,
   ): Promise<void> {
-    await binding.gbrt_trainer_begin(this.#handle, targets, weights, roles, scores)
+    await binding.gbrt_trainer_begin(this.#handle, targets, weights, roles, scores, firstRound)
   }
 
-  /** Adds rounds; `patience` 0 never stops early. One round for each set of gradients. */
-  async boost(rounds: number, patience: number, gradients?: Float32Array, hessians?: Float32Array): Promise<void> {
-    await binding.gbrt_trainer_boost(this.#handle, rounds, patience, gradients ?? null, hessians ?? null)
+  /**
+   * Adds rounds; `patience` 0 never stops early. With gradients it is one round.
+   * @param rates  learning rate of each round, or null for that of the options
+   */
+  async boost(
+    rounds: number,
+    patience: number,
+    rates: Float64Array | null,
+    own?: { readonly gradients: Float32Array; readonly hessians: Float32Array },
+  ): Promise<void> {
+    const { gradients = null, hessians = null } = own ?? {}
+    await binding.gbrt_trainer_boost(this.#handle, rounds, patience, rates, gradients, hessians)
   }
 
   /** Ends a running boost at the next tree; its promise rejects with code `ABORTED`. */

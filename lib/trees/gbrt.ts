@@ -4,7 +4,7 @@ import type { NumberArray, TrainedTrees } from '../../binding.js'
 import { NativeTrainer, OBJECTIVES, type TrainerNumbers } from '../ops/gbrt_trainer.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
-import { featureInfos, GbrtModel, type Trees } from './model.js'
+import { featureInfos, GbrtModel, joinTrees, type Trees } from './model.js'
 
 export type Objective = (typeof OBJECTIVES)[number]
 
@@ -20,8 +20,8 @@ export interface GbrtOptions {
   readonly numLeaves?: number
   /** Default −1: no limit. */
   readonly maxDepth?: number
-  /** Default 0.1. */
-  readonly learningRate?: number
+  /** Of all rounds, or of each, by its number from 0. Default 0.1. */
+  readonly learningRate?: number | ((round: number) => number)
   /** Default 20. Counts of both sides of a split are estimated from Hessians where those differ, as LightGBM does. */
   readonly minDataInLeaf?: number
   /** Default 0.001. */
@@ -50,6 +50,11 @@ export interface GbrtOptions {
   readonly catSmooth?: number
   /** Default 100. */
   readonly minDataPerGroup?: number
+  /**
+   * 1 where predictions may not fall as a column rises, −1 where they may not rise; by name, or for each column. Missing
+   * values are no part of it.
+   */
+  readonly monotone?: Readonly<Record<string, number>> | readonly number[]
   /** Start from the mean target. Default true. */
   readonly boostFromAverage?: boolean
   /** Rounds without a better validation loss before a fit stops; 0 = never. Default 0. */
@@ -74,6 +79,11 @@ export interface FitInput {
   readonly validation?: Uint8Array
   /** (classes, rows) scores to start from, such as another model's. They are not part of the new model. */
   readonly scores?: Float64Array
+  /**
+   * A model to go on from, of the same objective and columns: the new one holds its trees too. `numIterations` counts
+   * new rounds.
+   */
+  readonly from?: GbrtModel
   readonly custom?: CustomObjective
   /** Rounds of this fit. Default those of the trainer. */
   readonly numIterations?: number
@@ -86,7 +96,7 @@ export interface GbrtFit {
   readonly model: GbrtModel
   /** Mean loss on the validation rows after each round. */
   readonly losses: Float64Array
-  /** Rounds that the model has: those up to the best loss where there is validation and early stopping. */
+  /** New rounds that the model has: those up to the best loss where there is validation and early stopping. */
   readonly rounds: number
 }
 
@@ -100,7 +110,7 @@ const DEFAULTS = {
   numIterations: 100,
   numLeaves: 31,
   maxDepth: -1,
-  learningRate: 0.1,
+  learningRate: 0.1 as number | ((round: number) => number),
   minDataInLeaf: 20,
   minSumHessianInLeaf: 1e-3,
   minGainToSplit: 0,
@@ -115,6 +125,7 @@ const DEFAULTS = {
   catL2: 10,
   catSmooth: 10,
   minDataPerGroup: 100,
+  monotone: [] as Readonly<Record<string, number>> | readonly number[],
   boostFromAverage: true,
   earlyStoppingRound: 0,
 }
@@ -138,8 +149,10 @@ export class GbrtTrainer {
     for (const name of ['numIterations', 'earlyStoppingRound'] as const) expectRounds(name, all[name])
     this.matrix = matrix
     this.options = all
-    const numbers: TrainerNumbers = { ...all, objective, boostFromAverage: all.boostFromAverage ? 1 : 0 }
-    this.#native = new NativeTrainer(matrix, numbers)
+    const learningRate = typeof all.learningRate === 'function' ? 1 : all.learningRate
+    const boostFromAverage = all.boostFromAverage ? 1 : 0
+    const numbers: TrainerNumbers = { ...all, objective, learningRate, boostFromAverage }
+    this.#native = new NativeTrainer(matrix, numbers, signsOf(matrix, all.monotone))
   }
 
   /**
@@ -147,7 +160,7 @@ export class GbrtTrainer {
    * @throws {RangeError} for targets outside the objective's range, negative or NaN weights, no row left, wrong lengths
    */
   async fit(input: FitInput): Promise<GbrtFit> {
-    const { targets, weights, scores, custom, signal, onProgress } = input
+    const { targets, weights, from, custom, signal, onProgress } = input
     const { objective, earlyStoppingRound, numClass } = this.options
     const { numIterations = this.options.numIterations } = input
     expectRounds('numIterations', numIterations)
@@ -157,13 +170,16 @@ export class GbrtTrainer {
       throw new SeqriskError('BUSY', '[GbrtTrainer] expected one fit at a time but received a second; await the first')
     }
     signal?.throwIfAborted()
+    const before = from ? this.#roundsOf(from, input) : 0
+    const rates = this.#rates(before, numIterations)
     this.#isFitting = true
     const stop = () => this.#native.stop()
     signal?.addEventListener('abort', stop)
     const report = () => onProgress?.({ phase: 'train', done: this.#native.rounds, total: numIterations })
     const timer = onProgress && setInterval(report, PROGRESS_MS)
     try {
-      await this.#native.begin(targets ?? null, weights ?? null, this.#roles(input), scores ?? null)
+      const scores = from ? await this.#scoresOf(from) : (input.scores ?? null)
+      await this.#native.begin(targets ?? null, weights ?? null, this.#roles(input), scores, before)
       signal?.throwIfAborted()
       if (custom) {
         const size = this.matrix.rows * numClass
@@ -171,10 +187,10 @@ export class GbrtTrainer {
         for (let round = 0; round < numIterations; round++) {
           await custom(await this.#native.scores(), gradients, hessians)
           signal?.throwIfAborted()
-          await this.#native.boost(1, 0, gradients, hessians)
+          await this.#native.boost(1, 0, rates?.subarray(round, round + 1) ?? null, { gradients, hessians })
         }
       } else {
-        await this.#native.boost(numIterations, earlyStoppingRound)
+        await this.#native.boost(numIterations, earlyStoppingRound, rates)
       }
       report()
     } catch (error) {
@@ -186,15 +202,11 @@ export class GbrtTrainer {
       this.#isFitting = false
     }
     const trees = this.#native.trees()
-    const built = trees.numLeaves.length / numClass
-    const rounds = earlyStoppingRound > 0 && trees.losses.length > 0 ? trees.bestRound : built
-    return { model: this.#model(trees, rounds), losses: trees.losses, rounds }
+    const rounds = trees.numLeaves.length / numClass
+    return { model: this.#model(trees, from), losses: trees.losses, rounds }
   }
 
-  /**
-   * Raw scores of every row after the last fit, (classes, rows): what the model predicts, without a pass. After an
-   * early stop they hold the rounds that were built after the best one as well.
-   */
+  /** Raw scores of every row after the last fit, (classes, rows): what the model predicts, without a pass. */
   scores(): Promise<Float64Array<ArrayBuffer>> {
     return this.#native.scores()
   }
@@ -216,28 +228,71 @@ export class GbrtTrainer {
     return roles
   }
 
-  #model(trained: TrainedTrees, rounds: number): GbrtModel {
-    const { matrix, options } = this
-    const info = {
-      objective: options.objective,
-      numClass: options.numClass,
-      names: matrix.names,
-      featureInfos: featureInfos(matrix),
-      shrinkage: options.learningRate,
-    }
-    return new GbrtModel(info, treesOf(trained, matrix, rounds * options.numClass))
+  #roundsOf(from: GbrtModel, { scores }: FitInput): number {
+    const { objective, numClass } = this.options
+    const { info, features, iterations } = from
+    expectRange(info.objective === objective, 'GbrtTrainer', `a model of objective ${objective}`, info.objective)
+    expectRange(info.numClass === numClass, 'GbrtTrainer', `a model of ${numClass} classes`, info.numClass)
+    expectRange(features === this.matrix.features, 'GbrtTrainer', `${this.matrix.features} features`, features)
+    expectRange(!info.isAverage, 'GbrtTrainer', 'a model of boosted trees', 'a forest')
+    expectRange(scores === undefined, 'GbrtTrainer', 'scores or a model to start from', 'both')
+    return iterations
   }
+
+  /** (classes, rows) */
+  async #scoresOf(from: GbrtModel): Promise<Float64Array> {
+    const { numClass } = this.options
+    const { rows } = this.matrix
+    const byRow = await from.predictBinned(this.matrix, { raw: true })
+    return byRow.map((_, i) => byRow[(i % rows) * numClass + Math.floor(i / rows)])
+  }
+
+  #rates(before: number, rounds: number): Float64Array | null {
+    const { learningRate } = this.options
+    if (typeof learningRate !== 'function') return null
+    return Float64Array.from({ length: rounds }, (_, round) => {
+      const rate = learningRate(before + round)
+      const holds = rate > 0 && rate < Number.POSITIVE_INFINITY
+      expectRange(holds, 'GbrtTrainer', `learningRate(${before + round}) above 0`, rate)
+      return rate
+    })
+  }
+
+  #model(trained: TrainedTrees, from: GbrtModel | undefined): GbrtModel {
+    const { matrix, options } = this
+    const { objective, numClass, learningRate } = options
+    const shrinkage = typeof learningRate === 'function' ? learningRate(0) : learningRate
+    const trees = treesOf(trained, matrix)
+    if (from) return new GbrtModel(from.info, joinTrees(from.trees, trees))
+    const info = { objective, numClass, names: matrix.names, featureInfos: featureInfos(matrix), shrinkage }
+    return new GbrtModel(info, trees)
+  }
+}
+
+/** For each feature 0 none, 1 rises, 2 falls; null where there are no constraints. */
+function signsOf(matrix: BinnedMatrix, monotone: Required<GbrtOptions>['monotone']): Uint8Array | null {
+  const { features, names } = matrix
+  const signs = new Uint8Array(features)
+  const list = Array.isArray(monotone)
+  if (list && monotone.length > 0) {
+    expectRange(monotone.length === features, 'GbrtTrainer', `${features} monotone constraints`, monotone.length)
+  }
+  for (const [key, sign] of Object.entries(monotone)) {
+    const at = list ? Number(key) : names.indexOf(key)
+    expectRange(at >= 0, 'GbrtTrainer', 'monotone to name columns', key)
+    expectRange(sign === 0 || sign === 1 || sign === -1, 'GbrtTrainer', `monotone of 0, 1 or −1 for ${key}`, sign)
+    signs[at] = sign === -1 ? 2 : sign
+  }
+  return signs.some(sign => sign !== 0) ? signs : null
 }
 
 function expectRounds(name: string, given: number): void {
   expectRange(Number.isInteger(given) && given >= 0, 'GbrtTrainer', `${name} to be an integer from 0`, given)
 }
 
-/** The first `count` trees with thresholds and categories instead of bins. */
-function treesOf(trained: TrainedTrees, matrix: BinnedMatrix, count: number): Trees {
-  let leaves = 0
-  for (let t = 0; t < count; t++) leaves += trained.numLeaves[t]
-  const nodes = leaves - count
+/** Thresholds and categories instead of bins. */
+function treesOf(trained: TrainedTrees, matrix: BinnedMatrix): Trees {
+  const nodes = trained.splitFeature.length
   const threshold = new Float64Array(nodes)
   const decision = new Uint8Array(nodes)
   const starts = [0]
@@ -262,20 +317,11 @@ function treesOf(trained: TrainedTrees, matrix: BinnedMatrix, count: number): Tr
     threshold[node] = starts.length - 2
     decision[node] = 1
   }
+  const { bestRound, losses, thresholdBin, categoryBins, ...own } = trained
   return {
-    numLeaves: trained.numLeaves.slice(0, count),
-    splitFeature: trained.splitFeature.slice(0, nodes),
+    ...own,
     threshold,
     decision,
-    leftChild: trained.leftChild.slice(0, nodes),
-    rightChild: trained.rightChild.slice(0, nodes),
-    splitGain: trained.splitGain.slice(0, nodes),
-    internalValue: trained.internalValue.slice(0, nodes),
-    internalWeight: trained.internalWeight.slice(0, nodes),
-    internalCount: trained.internalCount.slice(0, nodes),
-    leafValue: trained.leafValue.slice(0, leaves),
-    leafWeight: trained.leafWeight.slice(0, leaves),
-    leafCount: trained.leafCount.slice(0, leaves),
     categoryStart: Int32Array.from(starts),
     categoryWords: Int32Array.from(words),
   }

@@ -159,3 +159,21 @@ export function featureInfos(matrix: BinnedMatrix): string[] {
     return column.bins > 1 ? `[${column.bounds[0]}:${column.bounds[column.bins - 2]}]` : 'none'
   })
 }
+
+/** The trees of both, one after the other. */
+export function joinTrees(first: Trees, second: Trees): Trees {
+  const concat = <T extends Int32Array | Uint8Array | Float64Array>(a: T, b: T): T => {
+    const out = new (a.constructor as new (length: number) => T)(a.length + b.length)
+    out.set(a)
+    out.set(b, a.length)
+    return out
+  }
+  const lists = first.categoryStart.length - 1
+  const threshold = second.threshold.map((value, i) => ((second.decision[i] & 1) === 1 ? value + lists : value))
+  const start = second.categoryStart.subarray(1).map(word => word + first.categoryWords.length)
+  const moved = { ...second, threshold, categoryStart: start }
+  const keys = Object.keys(first) as (keyof Trees)[]
+  return Object.fromEntries(
+    keys.map(key => [key, concat<Trees[typeof key]>(first[key], moved[key])]),
+  ) as unknown as Trees
+}

@@ -7,6 +7,7 @@
 #include "bindings/args.h"
 #include "bindings/bindings.h"
 #include "bindings/environment.h"
+#include "bindings/gbrt_options.h"
 #include "bindings/host_array.h"
 #include "bindings/tree_handles.h"
 #include "bindings/wrap.h"
@@ -17,7 +18,6 @@ namespace {
 using Info = Napi::CallbackInfo;
 
 constexpr napi_type_tag kTrainerTag = {0x5e9715c0a51de2f5, 0xe92c40a7b8d6135f};
-constexpr double kMost = 1e300;
 
 const std::string kWhere = "[GbrtTrainer] expected ";
 
@@ -28,7 +28,7 @@ struct Held {
   std::shared_ptr<std::atomic<int>> running = std::make_shared<std::atomic<int>>(0);
   std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
   GbrtOptions options;
-  std::shared_ptr<Buffer> rows, nodes, weights, roles, trains, custom;
+  std::shared_ptr<Buffer> rows, nodes, weights, roles, trains, custom, best;
 
   Stream& stream() const { return *matrix->stream; }
 };
@@ -52,66 +52,10 @@ Held& trainer_of(const Napi::Value& value) {
   return **handle;
 }
 
-// Reads the options in the order in which lib/ops/gbrt_trainer.ts lists them.
-class Numbers {
- public:
-  explicit Numbers(const Napi::Value& value) {
-    if (!value.IsArray()) throw Error::type(kWhere + "a list of options but received " + describe(value));
-    list_ = value.As<Napi::Array>();
-  }
-  double number(const char* name, double low, double high) {
-    const Napi::Value value = list_.Get(next_++);
-    const double given = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
-    if (given >= low && given <= high) return given;
-    throw Error::range(kWhere + name + " in [" + bound(low) + ", " + bound(high) + "] but received " + describe(value));
-  }
-  int64_t integer(const char* name, int64_t low, int64_t high) {
-    const double given = number(name, static_cast<double>(low), static_cast<double>(high));
-    if (given == std::trunc(given)) return static_cast<int64_t>(given);
-    throw Error::range(kWhere + name + " to be an integer but received " + std::to_string(given));
-  }
-
- private:
-  static std::string bound(double value) {
-    if (value >= kMost) return "∞";
-    if (value == std::trunc(value)) return std::to_string(static_cast<int64_t>(value));
-    return std::to_string(value);
-  }
-
-  Napi::Array list_;
-  uint32_t next_ = 0;
-};
-
-GbrtOptions options_of(const Napi::Value& value) {
-  constexpr int64_t kLarge = int64_t{1} << 31;
-  Numbers numbers(value);
-  GbrtOptions o;
-  o.objective = static_cast<GbrtObjective>(numbers.integer("objective", 0, 3));
-  o.classes = numbers.integer("numClass", 1, 4096);
-  o.num_leaves = numbers.integer("numLeaves", 2, 131072);
-  o.max_depth = numbers.integer("maxDepth", -1, kLarge);
-  o.learning_rate = numbers.number("learningRate", 1e-300, kMost);
-  o.min_data_in_leaf = numbers.number("minDataInLeaf", 0, static_cast<double>(kLarge));
-  o.min_hessian = numbers.number("minSumHessianInLeaf", 0, kMost);
-  o.min_gain = numbers.number("minGainToSplit", 0, kMost);
-  o.lambda_l1 = numbers.number("lambdaL1", 0, kMost);
-  o.lambda_l2 = numbers.number("lambdaL2", 0, kMost);
-  o.bagging_fraction = numbers.number("baggingFraction", 1e-9, 1);
-  o.bagging_freq = numbers.integer("baggingFreq", 0, kLarge);
-  o.feature_fraction = numbers.number("featureFraction", 1e-9, 1);
-  o.seed = static_cast<uint64_t>(numbers.integer("seed", 0, (int64_t{1} << 53) - 1));
-  o.max_cat_threshold = numbers.integer("maxCatThreshold", 1, 255);
-  o.max_cat_to_onehot = numbers.integer("maxCatToOnehot", 1, 255);
-  o.cat_l2 = numbers.number("catL2", 0, kMost);
-  o.cat_smooth = numbers.number("catSmooth", 0, kMost);
-  o.min_data_per_group = numbers.integer("minDataPerGroup", 1, kLarge);
-  o.boost_from_average = numbers.integer("boostFromAverage", 0, 1) != 0;
-  if (o.objective == GbrtObjective::softmax ? o.classes < 2 : o.objective != GbrtObjective::custom && o.classes != 1) {
-    throw Error::range(kWhere + "numClass of at least 2 for softmax, 1 for squared and logistic, but received " +
-                       std::to_string(o.classes));
-  }
-  if (o.bagging_fraction == 1) o.bagging_freq = 0;
-  return o;
+int64_t whole(const Napi::Value& value, const char* name) {
+  const double given = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+  if (given >= 0 && given <= 1e9 && given == std::trunc(given)) return static_cast<int64_t>(given);
+  throw Error::range(kWhere + name + " to be an integer from 0 but received " + describe(value));
 }
 
 // Carves arrays out of one buffer, each on a boundary of 64 bytes; with a null base it only measures.
@@ -161,12 +105,13 @@ Napi::Value gbrt_trainer_create(const Info& info) {
   auto held = std::make_shared<Held>();
   held->matrix = binned_of(argument(info, 0), kWhere, true);
   held->bins = held->matrix->bins;
-  held->options = options_of(argument(info, 1));
+  held->options = gbrt_options_of(argument(info, 1));
   // More leaves than rows could be told apart need no memory.
   held->options.num_leaves = std::max<int64_t>(2, std::min(held->options.num_leaves, held->matrix->rows));
   const GbrtBins bins = held->matrix->kernel_bins();
   std::vector<GbrtFeature> features;
   for (const BinnedColumn& column : *held->matrix->columns) features.push_back(column.feature);
+  if (!is_absent(argument(info, 2))) held->options.monotone = gbrt_monotone_of(argument(info, 2), features);
   const int workers = held->stream().threads();
   held->trainer = std::make_shared<GbrtTrainer>(bins, std::move(features), held->options, workers);
   GbrtMemory measured;
@@ -196,9 +141,10 @@ Completion counted(const Held& held, Completion done) {
   };
 }
 
-// trainer, targets, weights or null, roles or null, scores or null
+// trainer, targets, weights or null, roles or null, scores or null, first round
 Napi::Value gbrt_trainer_begin(const Info& info) {
   Held& held = trainer_of(argument(info, 0));
+  const int64_t first_round = whole(argument(info, 5), "firstRound");
   const int64_t rows = held.matrix->rows;
   const auto count = static_cast<size_t>(rows);
   std::vector<float> targets(count);
@@ -250,7 +196,7 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
   }
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
   held.stream().run(
-      [trainer = held.trainer, memory, targets = std::move(targets), weights = std::move(weights),
+      [trainer = held.trainer, memory, first_round, targets = std::move(targets), weights = std::move(weights),
        roles = std::move(roles), scores = std::move(scores)](HostContext& context) {
         const auto put = [](auto* to, const auto& from) {
           if (!from.empty()) std::memcpy(to, from.data(), from.size() * sizeof(from[0]));
@@ -259,45 +205,51 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
         put(memory.weights, weights);
         put(memory.roles, roles);
         put(memory.scores, scores);
-        return trainer->begin(memory, !scores.empty(), context);
+        return trainer->begin(memory, !scores.empty(), first_round, context);
       },
       counted(held, std::move(done)));
   return promise;
 }
 
-// trainer, rounds, patience, gradients or null, Hessians or null
+// trainer, rounds, patience, rates or null, gradients or null, Hessians or null
 Napi::Value gbrt_trainer_boost(const Info& info) {
   Held& held = trainer_of(argument(info, 0));
-  const auto whole = [&](size_t i, const char* name, double low, double high) {
-    const Napi::Value value = argument(info, i);
-    const double given = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
-    if (given >= low && given <= high && given == std::trunc(given)) return static_cast<int64_t>(given);
-    throw Error::range(kWhere + name + " to be an integer from " + std::to_string(static_cast<int64_t>(low)) +
-                       " but received " + describe(value));
-  };
-  const int64_t rounds = whole(1, "rounds", 0, 1e9);
-  const int64_t patience = whole(2, "earlyStoppingRound", 0, 1e9);
+  GbrtBoost boost;
+  boost.rounds = whole(argument(info, 1), "rounds");
+  boost.patience = whole(argument(info, 2), "earlyStoppingRound");
+  if (!is_absent(argument(info, 3))) {
+    boost.rates = copy_of(host_doubles(argument(info, 3), boost.rounds, kWhere + "rates as "), boost.rounds);
+    for (const double rate : boost.rates) {
+      if (!(rate > 0 && rate < kGbrtMostOption)) {
+        throw Error::range(kWhere + "learning rates above 0 but received " + std::to_string(rate));
+      }
+    }
+  }
   const int64_t values = held.matrix->rows * held.options.classes;
   std::vector<float> grad;
   std::vector<float> hess;
   float* to = nullptr;
   if (held.options.objective == GbrtObjective::custom) {
-    if (rounds != 1) throw Error::range(kWhere + "one round for each set of gradients but received another number");
-    grad = copy_of(host_floats(argument(info, 3), values, kWhere + "gradients as "), values);
-    hess = copy_of(host_floats(argument(info, 4), values, kWhere + "Hessians as "), values);
+    if (boost.rounds != 1)
+      throw Error::range(kWhere + "one round for each set of gradients but received another number");
+    grad = copy_of(host_floats(argument(info, 4), values, kWhere + "gradients as "), values);
+    hess = copy_of(host_floats(argument(info, 5), values, kWhere + "Hessians as "), values);
     if (!held.custom) throw Error::type(kWhere + "begin before boost but received boost");
     to = reinterpret_cast<float*>(held.custom->data());
+  }
+  if (boost.patience > 0) {
+    boost.best_scores = reinterpret_cast<double*>(buffer_for(held, held.best, static_cast<size_t>(values) * 8)->data());
   }
   held.stop = std::make_shared<std::atomic<bool>>(false);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
   held.stream().run(
-      [trainer = held.trainer, rounds, patience, stop = held.stop, grad = std::move(grad), hess = std::move(hess),
-       to](HostContext& context) {
+      [trainer = held.trainer, best = held.best, boost = std::move(boost), stop = held.stop, grad = std::move(grad),
+       hess = std::move(hess), to](HostContext& context) {
         if (to) {
           std::memcpy(to, grad.data(), grad.size() * 4);
           std::memcpy(to + grad.size(), hess.data(), hess.size() * 4);
         }
-        return trainer->boost(rounds, patience, *stop, context);
+        return trainer->boost(boost, *stop, context);
       },
       counted(held, std::move(done)));
   return promise;
@@ -370,7 +322,8 @@ Napi::Value gbrt_trainer_dispose(const Info& info) {
   Held& held = **handle;
   held.stop->store(true);
   held.trainer.reset();
-  for (auto* buffer : {&held.bins, &held.rows, &held.nodes, &held.weights, &held.roles, &held.trains, &held.custom}) {
+  for (auto* buffer :
+       {&held.bins, &held.rows, &held.nodes, &held.weights, &held.roles, &held.trains, &held.custom, &held.best}) {
     buffer->reset();
   }
   return info.Env().Undefined();

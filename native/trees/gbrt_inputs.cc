@@ -1,4 +1,5 @@
-// What a fit is given: weights, targets and roles, checked and brought into fixed point; starting scores; losses.
+// What a fit is given: weights, targets and roles, checked and brought into fixed point; starting scores; bags of rows
+// and of features.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -12,6 +13,7 @@ namespace seqrisk {
 namespace {
 
 constexpr uint32_t kBaggingStream = 0x6a9;
+constexpr uint32_t kFeatureStream = 0x6aa;
 constexpr double kMostUnits = static_cast<double>(kGbrtMostPending);
 constexpr double kMostTotal = 4294967296.0;  // of units; see ops/gbrt_rows.h
 
@@ -187,7 +189,7 @@ void GbrtTrainer::start_scores(HostContext& context) {
 // Draws the rows of a bag anew.
 void GbrtTrainer::bag(HostContext& context) {
   const double limit = options_.bagging_fraction;
-  const auto draw = static_cast<uint64_t>(rounds_.load() / options_.bagging_freq);
+  const auto draw = static_cast<uint64_t>((first_round_ + rounds_.load()) / options_.bagging_freq);
   std::vector<int64_t>& counts = block_weight_;
   context.workers.run(blocks_, [&](int64_t block, int) {
     int64_t count = 0;
@@ -209,49 +211,24 @@ void GbrtTrainer::bag(HostContext& context) {
   bag_count_ = static_cast<double>(total);
 }
 
-// Mean loss over the validating rows: squared error, log loss, or the softmax's. Added up block by block.
-double GbrtTrainer::validation_loss(HostContext& context) {
-  block_loss_.assign(static_cast<size_t>(blocks_), 0);
-  block_loss_weight_.assign(static_cast<size_t>(blocks_), 0);
-  const int64_t rows = bins_.rows;
-  context.workers.run(blocks_, [&](int64_t block, int) {
-    double loss = 0;
-    double weight = 0;
-    const int64_t end = std::min(rows, (block + 1) * kGbrtBlockRows);
-    for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
-      if (!memory_.roles || memory_.roles[r] != static_cast<uint8_t>(RowRole::validate)) continue;
-      const double w = memory_.weights ? static_cast<double>(memory_.weights[r]) : 1.0;
-      const double s = memory_.scores[r];
-      const double t = static_cast<double>(memory_.targets[r]);
-      double own = 0;
-      switch (options_.objective) {
-        case GbrtObjective::logistic:
-          own = std::max(s, 0.0) + std::log1p(std::exp(-std::fabs(s))) - t * s;
-          break;
-        case GbrtObjective::softmax: {
-          double most = s;
-          for (int64_t k = 1; k < options_.classes; ++k) most = std::max(most, memory_.scores[k * rows + r]);
-          double sum = 0;
-          for (int64_t k = 0; k < options_.classes; ++k) sum += std::exp(memory_.scores[k * rows + r] - most);
-          own = most + std::log(sum) - memory_.scores[static_cast<int64_t>(t) * rows + r];
-          break;
-        }
-        default:
-          own = (s - t) * (s - t);
-      }
-      loss += own * w;
-      weight += w;
+// Draws the features of a tree.
+void GbrtTrainer::choose_features() {
+  if (options_.feature_fraction >= 1) return;
+  const int64_t count = bins_.features;
+  const auto wanted = std::max<int64_t>(1, std::llrint(options_.feature_fraction * static_cast<double>(count)));
+  std::fill(usable_.begin(), usable_.end(), 0);
+  // Selection sampling: every subset of that size is equally likely (Knuth, TAOCP 2, 3.4.2 S).
+  int64_t chosen = 0;
+  for (int64_t f = 0; f < count; ++f) {
+    const auto tree =
+        static_cast<uint32_t>(static_cast<int64_t>(model_.num_leaves.size()) + first_round_ * options_.classes);
+    const PhiloxBlock random = philox4x32({{static_cast<uint32_t>(f), tree, kFeatureStream, 0}}, options_.seed);
+    const double u = static_cast<double>(random.word[0]) * 0x1p-32;
+    if (u * static_cast<double>(count - f) < static_cast<double>(wanted - chosen)) {
+      usable_[static_cast<size_t>(f)] = 1;
+      ++chosen;
     }
-    block_loss_[static_cast<size_t>(block)] = loss;
-    block_loss_weight_[static_cast<size_t>(block)] = weight;
-  });
-  double loss = 0;
-  double weight = 0;
-  for (size_t b = 0; b < block_loss_.size(); ++b) {
-    loss += block_loss_[b];
-    weight += block_loss_weight_[b];
   }
-  return loss / weight;
 }
 
 }  // namespace seqrisk

@@ -21,6 +21,21 @@ struct GbrtModel {
   std::vector<uint64_t> category_bins;
 
   void clear() { *this = GbrtModel(); }
+
+  // Leaves the first trees.
+  void truncate(size_t trees) {
+    size_t leaves = 0;
+    for (size_t t = 0; t < trees; ++t) leaves += static_cast<size_t>(num_leaves[t]);
+    const size_t nodes = leaves - trees;
+    num_leaves.resize(trees);
+    split_feature.resize(nodes);
+    threshold_bin.resize(nodes);
+    decision.resize(nodes);
+    left_child.resize(nodes);
+    right_child.resize(nodes);
+    for (auto* values : {&split_gain, &internal_value, &internal_weight, &internal_count}) values->resize(nodes);
+    for (auto* values : {&leaf_value, &leaf_weight, &leaf_count}) values->resize(leaves);
+  }
 };
 
 }  // namespace seqrisk

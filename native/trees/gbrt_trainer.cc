@@ -5,7 +5,6 @@
 #include <limits>
 #include <utility>
 
-#include "ops/philox.h"
 #include "runtime/thread_pool.h"
 #include "trees/fixed_point.h"
 
@@ -13,7 +12,6 @@ namespace seqrisk {
 namespace {
 
 constexpr double kNone = -std::numeric_limits<double>::infinity();
-constexpr uint32_t kFeatureStream = 0x6aa;
 constexpr double kLeastBound = 0x1p-126;  // of gradients that are all 0
 constexpr int64_t kRowsPerTask = 2048;    // below it the hand-over to a thread costs more than it brings
 
@@ -54,12 +52,14 @@ GbrtTrainer::GbrtTrainer(const GbrtBins& bins, std::vector<GbrtFeature> features
   search_.min_data_per_group = options.min_data_per_group;
 }
 
-std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, bool scores_given, HostContext& context) {
+std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, bool scores_given, int64_t first_round,
+                                        HostContext& context) {
   memory_ = memory;
   cells_.base = memory.cells;
   model_.clear();
   losses_.clear();
   rounds_ = 0;
+  first_round_ = first_round;
   best_round_ = 0;
   best_loss_ = std::numeric_limits<double>::infinity();
   pending_class_ = -1;
@@ -127,25 +127,6 @@ void GbrtTrainer::flush_scores(HostContext& context) {
   pending_class_ = -1;
 }
 
-void GbrtTrainer::choose_features() {
-  if (options_.feature_fraction >= 1) return;
-  const int64_t count = bins_.features;
-  const auto wanted = std::max<int64_t>(1, std::llrint(options_.feature_fraction * static_cast<double>(count)));
-  std::fill(usable_.begin(), usable_.end(), 0);
-  // Selection sampling: every subset of that size is equally likely (Knuth, TAOCP 2, 3.4.2 S).
-  int64_t chosen = 0;
-  for (int64_t f = 0; f < count; ++f) {
-    const PhiloxBlock random =
-        philox4x32({{static_cast<uint32_t>(f), static_cast<uint32_t>(model_.num_leaves.size()), kFeatureStream, 0}},
-                   options_.seed);
-    const double u = static_cast<double>(random.word[0]) * 0x1p-32;
-    if (u * static_cast<double>(count - f) < static_cast<double>(wanted - chosen)) {
-      usable_[static_cast<size_t>(f)] = 1;
-      ++chosen;
-    }
-  }
-}
-
 bool GbrtTrainer::may_split(const Leaf& leaf) const {
   return (options_.max_depth <= 0 || leaf.depth < options_.max_depth) &&
          leaf.node.count >= 2 * options_.min_data_in_leaf;
@@ -154,7 +135,22 @@ bool GbrtTrainer::may_split(const Leaf& leaf) const {
 double GbrtTrainer::leaf_value(const Leaf& leaf) const {
   const double g = static_cast<double>(leaf.node.g) * search_.g_unit;
   const double h = static_cast<double>(leaf.node.h) * search_.h_unit + leaf.l2;
-  return h > 0 ? -shrunk(g, options_.lambda_l1) / h + 0.0 : 0;  // no −0, which a file may not keep
+  const double value = h > 0 ? -shrunk(g, options_.lambda_l1) / h + 0.0 : 0;  // no −0, which a file may not keep
+  return options_.monotone.empty() ? value : std::clamp(value, leaf.node.low, leaf.node.high);
+}
+
+// What lies on the two sides of a constrained split stays apart from then on.
+void GbrtTrainer::bound_children(const Leaf& parent, Leaf& left, Leaf& right) const {
+  if (options_.monotone.empty()) return;
+  left.node.low = right.node.low = parent.node.low;
+  left.node.high = right.node.high = parent.node.high;
+  const int sign = options_.monotone[static_cast<size_t>(parent.split.feature)];
+  if (sign == 0) return;
+  const double middle = (leaf_value(left) + leaf_value(right)) / 2;
+  Leaf& lower = sign > 0 ? left : right;
+  Leaf& upper = sign > 0 ? right : left;
+  lower.node.high = middle;
+  upper.node.low = middle;
 }
 
 namespace {
@@ -197,10 +193,13 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
   root.l2 = options_.lambda_l2;
   root.parent = -1;
   root.split.gain = kNone;
+  root.node.low = kNone;
+  root.node.high = -kNone;
   leaves_.push_back(root);
   GbrtFind find{};
   find.features = features_.data();
   find.usable = options_.feature_fraction < 1 ? usable_.data() : nullptr;
+  find.monotone = options_.monotone.empty() ? nullptr : options_.monotone.data();
   find.count = bins_.features;
   find.cells = cells_;
   find.shift = format_.shift;
@@ -242,7 +241,7 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
   double largest = 0;
   for (size_t l = 0; l < leaves_.size(); ++l) {
     const Leaf& leaf = leaves_[l];
-    values_[l] = leaves_.size() == 1 ? 0 : leaf_value(leaf) * options_.learning_rate;
+    values_[l] = leaves_.size() == 1 ? 0 : leaf_value(leaf) * rate_;
     largest = std::max(largest, std::fabs(values_[l]));
     model_.leaf_value.push_back(values_[l] + start);
     model_.leaf_weight.push_back(static_cast<double>(leaf.node.h) * search_.h_unit);
@@ -275,11 +274,12 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
   }
   Leaf left = parent;
   Leaf right = parent;
-  left.node = {split.left_g, split.left_h, 0};
-  right.node = {parent.node.g - split.left_g, parent.node.h - split.left_h, 0};
+  left.node = {split.left_g, split.left_h, 0, kNone, -kNone};
+  right.node = {parent.node.g - split.left_g, parent.node.h - split.left_h, 0, kNone, -kNone};
   left.depth = right.depth = parent.depth + 1;
   left.l2 = right.l2 =
       options_.lambda_l2 + (split.is_category && feature.bins > options_.max_cat_to_onehot ? options_.cat_l2 : 0);
+  bound_children(parent, left, right);
   const bool is_left_smaller = 2 * split.left_count <= parent.node.count;
   const bool is_last = right_at + 1 == options_.num_leaves;
   // A guess, good enough to skip histograms that nobody reads; counts are exact only after the partition.
@@ -320,6 +320,7 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
     GbrtFind find{};
     find.features = features_.data();
     find.usable = options_.feature_fraction < 1 ? usable_.data() : nullptr;
+    find.monotone = options_.monotone.empty() ? nullptr : options_.monotone.data();
     find.count = bins_.features;
     find.cells = cells_;
     find.shift = format_.shift;
@@ -352,7 +353,7 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
   model_.left_child.push_back(0);
   model_.right_child.push_back(0);
   model_.split_gain.push_back(split.gain);
-  model_.internal_value.push_back(leaf_value(parent) * options_.learning_rate);
+  model_.internal_value.push_back(leaf_value(parent) * rate_);
   model_.internal_weight.push_back(static_cast<double>(parent.node.h) * search_.h_unit);
   model_.internal_count.push_back(parent.node.count);
   left.parent = right.parent = node;
@@ -362,18 +363,17 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
   leaves_.push_back(right);
 }
 
-std::optional<Error> GbrtTrainer::boost(int64_t rounds, int64_t patience, const std::atomic<bool>& stop,
-                                        HostContext& context) {
-  const bool has_validation = memory_.roles && options_.objective != GbrtObjective::custom &&
-                              std::find(memory_.roles, memory_.roles + bins_.rows,
-                                        static_cast<uint8_t>(RowRole::validate)) != memory_.roles + bins_.rows;
+std::optional<Error> GbrtTrainer::boost(const GbrtBoost& boost, const std::atomic<bool>& stop, HostContext& context) {
+  const bool is_watched = has_validation();
   const bool is_random = options_.bagging_freq > 0 || options_.feature_fraction < 1;
   if (options_.objective == GbrtObjective::custom) {
     if (auto error = prepare_custom()) return error;
   }
-  for (int64_t round = 0; round < rounds; ++round) {
+  for (int64_t round = 0; round < boost.rounds; ++round) {
+    rate_ = boost.rates.empty() ? options_.learning_rate : boost.rates[static_cast<size_t>(round)];
     const bool bags = options_.bagging_freq > 0 && options_.bagging_fraction < 1;
-    if (bags && rounds_.load() % options_.bagging_freq == 0) bag(context);
+    // A fit that goes on from another one draws the bag that it would have drawn before.
+    if (bags && (round == 0 || (first_round_ + rounds_.load()) % options_.bagging_freq == 0)) bag(context);
     bool any = false;
     for (int64_t k = 0; k < options_.classes; ++k) {
       if (stop.load(std::memory_order_relaxed) || context.workers.cancelled()) return cancelled();
@@ -381,21 +381,15 @@ std::optional<Error> GbrtTrainer::boost(int64_t rounds, int64_t patience, const 
       if (context.workers.cancelled()) return cancelled();
     }
     rounds_.fetch_add(1);
-    if (has_validation) {
-      flush_scores(context);
-      const double loss = validation_loss(context);
-      if (context.workers.cancelled()) return cancelled();
-      losses_.push_back(loss);
-      if (losses_.size() == 1 || loss < best_loss_) {
-        best_loss_ = loss;
-        best_round_ = rounds_.load();
-      } else if (patience > 0 && rounds_.load() - best_round_ >= patience) {
-        break;
-      }
-    }
+    if (is_watched && !watch(boost, context)) break;
+    if (context.workers.cancelled()) return cancelled();
     if (!any && !is_random) break;
   }
   flush_scores(context);
+  if (is_watched && boost.patience > 0 && best_round_ < rounds_.load()) {
+    copy_scores(boost.best_scores, memory_.scores, context);
+    model_.truncate(static_cast<size_t>(best_round_ * options_.classes));
+  }
   return context.workers.cancelled() ? std::optional<Error>(cancelled()) : std::nullopt;
 }
 

@@ -35,6 +35,17 @@ struct GbrtOptions {
   double cat_smooth = 10;
   int64_t min_data_per_group = 100;
   bool boost_from_average = true;
+  std::vector<int8_t> monotone;  // of each feature, or empty
+};
+
+// One call of boost.
+struct GbrtBoost {
+  int64_t rounds = 0;
+  // Rounds without a better loss on the validating rows before it stops; 0: never. Then the model and the scores are
+  // those of the best round.
+  int64_t patience = 0;
+  std::vector<double> rates;      // learning rate of each round; empty: that of the options
+  double* best_scores = nullptr;  // (classes, rows), with patience
 };
 
 enum class RowRole : uint8_t { unused = 0, train = 1, validate = 2 };
@@ -62,10 +73,10 @@ class GbrtTrainer {
   GbrtTrainer(const GbrtBins& bins, std::vector<GbrtFeature> features, const GbrtOptions& options, int workers);
 
   // Checks targets, weights and roles, and starts from the average or from the scores that memory holds.
-  std::optional<Error> begin(const GbrtMemory& memory, bool scores_given, HostContext& context);
-  // Adds up to `rounds` rounds. Stops early after `patience` rounds without a better loss on the validating rows (0:
-  // never), when no split is left, or when `stop` is set.
-  std::optional<Error> boost(int64_t rounds, int64_t patience, const std::atomic<bool>& stop, HostContext& context);
+  // `first_round` counts rounds of an earlier fit, so that bags and features are drawn as if it went on.
+  std::optional<Error> begin(const GbrtMemory& memory, bool scores_given, int64_t first_round, HostContext& context);
+  // Adds rounds. Stops early for want of patience, when no split is left, or when `stop` is set.
+  std::optional<Error> boost(const GbrtBoost& boost, const std::atomic<bool>& stop, HostContext& context);
 
   const GbrtModel& model() const { return model_; }
   int64_t rounds() const { return rounds_.load(std::memory_order_relaxed); }
@@ -93,9 +104,13 @@ class GbrtTrainer {
   void split_leaf(int64_t at, HostContext& context);
   bool may_split(const Leaf& leaf) const;
   double leaf_value(const Leaf& leaf) const;
+  void bound_children(const Leaf& parent, Leaf& left, Leaf& right) const;
   void flush_scores(HostContext& context);
   GbrtGradient gradient_call(int64_t cls);
+  bool has_validation() const;
   double validation_loss(HostContext& context);
+  void copy_scores(const double* from, double* to, HostContext& context) const;
+  bool watch(const GbrtBoost& boost, HostContext& context);
   double target_mean(int64_t cls) const;
 
   GbrtBins bins_;
@@ -130,6 +145,8 @@ class GbrtTrainer {
 
   GbrtModel model_;
   std::atomic<int64_t> rounds_{0};
+  int64_t first_round_ = 0;
+  double rate_ = 0;  // of this round
   int64_t best_round_ = 0;
   double best_loss_ = 0;
   std::vector<double> losses_;

@@ -45,7 +45,7 @@ export class TreeZoo {
     addon.binned_reserve(learned, ROWS)
     await addon.binned_append(learned, 0, this.#columns(), 0, ROWS)
     this.#filled = learned
-    this.#trainer = addon.gbrt_trainer_create(learned, TRAINER_OPTIONS)
+    this.#trainer = addon.gbrt_trainer_create(learned, TRAINER_OPTIONS, null)
     await addon.gbrt_trainer_begin(this.#trainer, ...this.#problem())
     this.#forest = addon.forest_create(...this.#trees())
     this.#iforest = addon.iforest_create(this.#sources.stream(), FEATURES, 4, 5, this.#random.integer(0, 2), 1)
@@ -71,9 +71,20 @@ export class TreeZoo {
       binned_read: () => [this.#filled],
       binned_dispose: () => [this.#random.integer(0, 9) ? this.#empty : this.#filled],
       gbrt_histogram: () => this.#histogram(),
-      gbrt_trainer_create: () => [this.#filled, TRAINER_OPTIONS],
+      gbrt_trainer_create: () => [
+        this.#filled,
+        TRAINER_OPTIONS,
+        this.#random.integer(0, 1) ? null : Uint8Array.of(1, 2, 0),
+      ],
       gbrt_trainer_begin: () => [this.#trainer, ...this.#problem()],
-      gbrt_trainer_boost: () => [this.#trainer, this.#random.integer(0, 5), 0, null, null],
+      gbrt_trainer_boost: () => [
+        this.#trainer,
+        this.#random.integer(0, 5),
+        this.#random.integer(0, 2),
+        null,
+        null,
+        null,
+      ],
       gbrt_trainer_stop: () => [this.#trainer],
       gbrt_trainer_rounds: () => [this.#trainer],
       gbrt_trainer_model: () => [this.#trainer],
@@ -113,14 +124,14 @@ export class TreeZoo {
     return Array.from({ length: FEATURES }, () => this.#column())
   }
 
-  /** Targets, weights, roles and scores. */
+  /** Targets, weights, roles, scores and rounds before. */
   #problem(): unknown[] {
     const targets = Float32Array.from({ length: ROWS }, () => this.#random.next())
     const weights = this.#random.integer(0, 1) ? null : new Float32Array(ROWS).fill(2)
     const roles = this.#random.integer(0, 1)
       ? null
       : Uint8Array.from({ length: ROWS }, (_, row) => (row === 0 ? 1 : this.#random.integer(0, 2)))
-    return [targets, weights, roles, null]
+    return [targets, weights, roles, null, this.#random.integer(0, 2)]
   }
 
   #histogram(): unknown[] {
@@ -133,7 +144,7 @@ export class TreeZoo {
   /** One that nothing else uses, if it can be had. */
   #spare(): unknown {
     try {
-      return this.#addon.gbrt_trainer_create(this.#filled, TRAINER_OPTIONS)
+      return this.#addon.gbrt_trainer_create(this.#filled, TRAINER_OPTIONS, null)
     } catch {
       return this.#trainer
     }

@@ -10,14 +10,6 @@ namespace {
 
 constexpr double kNone = -__builtin_huge_val();
 
-struct Totals {
-  double g;
-  double h;
-  double count;
-  double per_hessian;  // count of rows for one unit of h
-  double shift;        // what both children together must exceed
-};
-
 HWY_INLINE double shrunk(double g, double l1) {
   const double size = (g < 0 ? -g : g) - l1;
   return size <= 0 ? 0 : g < 0 ? -size : size;
@@ -28,17 +20,44 @@ HWY_INLINE double leaf_gain(double g, double h, double l1, double l2) {
   return s * s / (h + l2);
 }
 
+// With monotone constraints, outputs are held within a node's bounds; a gain is that of the output as held.
+struct Bounds {
+  double low;
+  double high;
+  bool any;
+
+  double output(double g, double h, double l1, double l2) const {
+    const double value = h + l2 > 0 ? -shrunk(g, l1) / (h + l2) : 0;
+    return value < low ? low : value > high ? high : value;
+  }
+  double gain(double g, double h, double l1, double l2) const {
+    if (!any) return leaf_gain(g, h, l1, l2);
+    const double value = output(g, h, l1, l2);
+    return -(2 * shrunk(g, l1) * value + (h + l2) * value * value);
+  }
+};
+
+struct Totals {
+  double g;
+  double h;
+  double count;
+  double per_hessian;  // count of rows for one unit of h
+  double shift;        // what both children together must exceed
+  Bounds bounds;
+};
+
 HWY_INLINE double rounded_count(double h, double per_hessian) {
   return static_cast<double>(static_cast<int64_t>(h * per_hessian + 0.5));
 }
 
-Totals totals_of(const GbrtNode& node, const GbrtSearch& s) {
+Totals totals_of(const GbrtNode& node, const GbrtSearch& s, bool bounded) {
   Totals t;
   t.g = static_cast<double>(node.g) * s.g_unit;
   t.h = static_cast<double>(node.h) * s.h_unit;
   t.count = node.count;
   t.per_hessian = t.h > 0 ? node.count / t.h : 0;
-  t.shift = leaf_gain(t.g, t.h, s.lambda_l1, s.lambda_l2) + s.min_gain;
+  t.bounds = {node.low, node.high, bounded};
+  t.shift = t.bounds.gain(t.g, t.h, s.lambda_l1, s.lambda_l2) + s.min_gain;
   return t;
 }
 
@@ -73,6 +92,30 @@ double gains(const double* gl, const double* hl, int64_t count, const Totals& t,
   return hn::GetLane(hn::MaxOfLanes(d, most));
 }
 
+// The same, one by one, within bounds; `sign` of the feature's constraint.
+double bounded_gains(const double* gl, const double* hl, int64_t count, const Totals& t, const GbrtSearch& s, int sign,
+                     double* gain) {
+  double most = kNone;
+  const auto fits = [&](double h) {
+    return h > 0 && h >= s.min_hessian && rounded_count(h, t.per_hessian) >= s.min_count;
+  };
+  for (int64_t b = 0; b < count; ++b) {
+    gain[b] = kNone;
+    const double gr = t.g - gl[b];
+    const double hr = t.h - hl[b];
+    if (!fits(hl[b]) || !fits(hr)) continue;
+    const double left = t.bounds.output(gl[b], hl[b], s.lambda_l1, s.lambda_l2);
+    const double right = t.bounds.output(gr, hr, s.lambda_l1, s.lambda_l2);
+    if (sign > 0 ? left > right : sign < 0 && left < right) continue;
+    const double sum =
+        t.bounds.gain(gl[b], hl[b], s.lambda_l1, s.lambda_l2) + t.bounds.gain(gr, hr, s.lambda_l1, s.lambda_l2);
+    if (!(sum > t.shift)) continue;
+    gain[b] = sum;
+    most = sum > most ? sum : most;
+  }
+  return most;
+}
+
 void take(const int64_t* cells, double count, const Totals& t, bool heavier_left, GbrtSplit* best, double gain,
           int64_t bin, int64_t nan_bin, bool nan_left) {
   best->gain = gain - t.shift;
@@ -92,7 +135,7 @@ void take(const int64_t* cells, double count, const Totals& t, bool heavier_left
   best->left_count = count;
 }
 
-void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Totals& t, const GbrtSearch& s,
+void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Totals& t, const GbrtSearch& s, int sign,
                     GbrtSplit* best) {
   constexpr int64_t kPadded = kGbrtCells + 16;
   HWY_ALIGN double gl[kPadded];
@@ -113,6 +156,9 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
   const bool any_nan = nan_g != 0 || nan_h != 0;
   // Missing to the right; the last bin against the missing ones alone is a split too.
   const int64_t candidates = any_nan && !feature.ends_infinite ? bins : bins - 1;
+  const auto find_gains = [&](int64_t count) {
+    return t.bounds.any ? bounded_gains(gl, hl, count, t, s, sign, gain) : gains(gl, hl, count, t, s, gain);
+  };
   const auto first_best = [&](double most) {
     int64_t b = 0;
     while (gain[b] != most) ++b;
@@ -126,7 +172,7 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
   };
   if (candidates > 0) {
     no_rows_from(candidates);  // the last vector looks beyond: a side without rows never fits
-    const double most = gains(gl, hl, candidates, t, s, gain);
+    const double most = find_gains(candidates);
     if (most > kNone && most - t.shift > best->gain) {
       const int64_t b = first_best(most);
       take(cells, rounded_count(hl[b], t.per_hessian), t, 2 * hl[b] >= t.h, best, most, b, any_nan ? bins : int64_t{-1},
@@ -139,7 +185,7 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
       hl[b] += static_cast<double>(nan_h) * s.h_unit;
     }
     no_rows_from(bins - 1);
-    const double most = gains(gl, hl, bins - 1, t, s, gain);
+    const double most = find_gains(bins - 1);
     if (most > kNone && most - t.shift > best->gain) {
       const int64_t b = first_best(most);
       take(cells, rounded_count(hl[b], t.per_hessian), t, false, best, most, b, bins, true);
@@ -190,7 +236,7 @@ void search_categories(const int64_t* cells, const GbrtFeature& feature, const T
   const auto consider = [&](int64_t g, int64_t h, int64_t first, int64_t count, int64_t step) {
     const double gl = static_cast<double>(g) * s.g_unit;
     const double hl = static_cast<double>(h) * s.h_unit;
-    const double gain = leaf_gain(gl, hl, s.lambda_l1, l2) + leaf_gain(t.g - gl, t.h - hl, s.lambda_l1, l2);
+    const double gain = t.bounds.gain(gl, hl, s.lambda_l1, l2) + t.bounds.gain(t.g - gl, t.h - hl, s.lambda_l1, l2);
     if (gain > t.shift && gain - t.shift > best->gain) {
       take_categories(cells, order, first, count, step, t, s, gain, best);
     }
@@ -232,8 +278,9 @@ void search(const GbrtFind& a, const int64_t* cells, const GbrtNode& node, int64
   split->feature = static_cast<int32_t>(f);
   const GbrtFeature& feature = a.features[f];
   if (a.usable && !a.usable[f]) return;
-  const Totals t = totals_of(node, a.search);
-  if (feature.kind == GbrtKind::numeric) search_numeric(cells, feature, t, a.search, split);
+  const Totals t = totals_of(node, a.search, a.monotone != nullptr);
+  if (feature.kind == GbrtKind::numeric)
+    search_numeric(cells, feature, t, a.search, a.monotone ? a.monotone[f] : 0, split);
   if (feature.kind == GbrtKind::categorical) search_categories(cells, feature, t, a.search, split);
 }
 
