@@ -34,4 +34,5 @@ export {
 export { IsolationForest, type IsolationForestOptions } from './trees/isolation_forest.js'
 export { type KMeansOptions, type KMeansResult, kmeans } from './trees/kmeans.js'
 export { GbrtModel, type Levels, type ModelInfo, type PredictOptions, type Trees } from './trees/model.js'
+export { type ForestInput, type RandomForestOptions, RandomForestTrainer } from './trees/random_forest.js'
 export { SeqriskError } from './util/errors.js'

@@ -28,6 +28,9 @@ export interface TrainerNumbers {
   readonly catSmooth: number
   readonly minDataPerGroup: number
   readonly boostFromAverage: number
+  readonly featureFractionByNode: number
+  /** 1 averages trees on bootstraps instead of boosting. */
+  readonly forest: number
 }
 
 const ORDER: readonly (keyof TrainerNumbers)[] = [
@@ -51,6 +54,8 @@ const ORDER: readonly (keyof TrainerNumbers)[] = [
   'catSmooth',
   'minDataPerGroup',
   'boostFromAverage',
+  'featureFractionByNode',
+  'forest',
 ]
 
 /** Memory and state of fits on one matrix. The matrix may be freed after this: the bins stay. */

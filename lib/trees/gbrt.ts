@@ -4,7 +4,8 @@ import type { NumberArray, TrainedTrees } from '../../binding.js'
 import { NativeTrainer, OBJECTIVES, type TrainerNumbers } from '../ops/gbrt_trainer.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
-import { featureInfos, GbrtModel, joinTrees, type Trees } from './model.js'
+import { featureInfos, GbrtModel, joinTrees } from './model.js'
+import { rolesOf, treesOf } from './training.js'
 
 export type Objective = (typeof OBJECTIVES)[number]
 
@@ -38,6 +39,8 @@ export interface GbrtOptions {
   readonly baggingFreq?: number
   /** Share of the features that each tree may use. Default 1. */
   readonly featureFraction?: number
+  /** Share of a tree's features that each node may be split on. Default 1. */
+  readonly featureFractionByNode?: number
   /** Default 0. */
   readonly seed?: number
   /** Default 32. */
@@ -101,8 +104,6 @@ export interface GbrtFit {
 }
 
 const PROGRESS_MS = 100
-const TRAINS = 1
-const VALIDATES = 2
 
 const DEFAULTS = {
   objective: 'logistic' as Objective,
@@ -119,6 +120,7 @@ const DEFAULTS = {
   baggingFraction: 1,
   baggingFreq: 0,
   featureFraction: 1,
+  featureFractionByNode: 1,
   seed: 0,
   maxCatThreshold: 32,
   maxCatToOnehot: 4,
@@ -151,7 +153,7 @@ export class GbrtTrainer {
     this.options = all
     const learningRate = typeof all.learningRate === 'function' ? 1 : all.learningRate
     const boostFromAverage = all.boostFromAverage ? 1 : 0
-    const numbers: TrainerNumbers = { ...all, objective, learningRate, boostFromAverage }
+    const numbers: TrainerNumbers = { ...all, objective, learningRate, boostFromAverage, forest: 0 }
     this.#native = new NativeTrainer(matrix, numbers, signsOf(matrix, all.monotone))
   }
 
@@ -179,7 +181,13 @@ export class GbrtTrainer {
     const timer = onProgress && setInterval(report, PROGRESS_MS)
     try {
       const scores = from ? await this.#scoresOf(from) : (input.scores ?? null)
-      await this.#native.begin(targets ?? null, weights ?? null, this.#roles(input), scores, before)
+      await this.#native.begin(
+        targets ?? null,
+        weights ?? null,
+        rolesOf('GbrtTrainer', this.matrix.rows, input),
+        scores,
+        before,
+      )
       signal?.throwIfAborted()
       if (custom) {
         const size = this.matrix.rows * numClass
@@ -213,19 +221,6 @@ export class GbrtTrainer {
 
   dispose(): void {
     this.#native.dispose()
-  }
-
-  #roles({ mask, validation }: FitInput): Uint8Array | null {
-    const { rows } = this.matrix
-    if (!mask && !validation) return null
-    for (const [name, flags] of Object.entries({ mask, validation })) {
-      if (!flags) continue
-      expectType(flags instanceof Uint8Array, 'GbrtTrainer', `${name} to be a Uint8Array`, flags)
-      expectRange(flags.length === rows, 'GbrtTrainer', `${name} of ${rows} rows`, flags.length)
-    }
-    const roles = new Uint8Array(rows)
-    for (let r = 0; r < rows; r++) roles[r] = validation?.[r] ? VALIDATES : !mask || mask[r] ? TRAINS : 0
-    return roles
   }
 
   #roundsOf(from: GbrtModel, { scores }: FitInput): number {
@@ -288,41 +283,4 @@ function signsOf(matrix: BinnedMatrix, monotone: Required<GbrtOptions>['monotone
 
 function expectRounds(name: string, given: number): void {
   expectRange(Number.isInteger(given) && given >= 0, 'GbrtTrainer', `${name} to be an integer from 0`, given)
-}
-
-/** Thresholds and categories instead of bins. */
-function treesOf(trained: TrainedTrees, matrix: BinnedMatrix): Trees {
-  const nodes = trained.splitFeature.length
-  const threshold = new Float64Array(nodes)
-  const decision = new Uint8Array(nodes)
-  const starts = [0]
-  const words: number[] = []
-  for (let node = 0; node < nodes; node++) {
-    const column = matrix.columns[trained.splitFeature[node]]
-    if ((trained.decision[node] & 1) === 0) {
-      threshold[node] = column.bounds[trained.thresholdBin[node]]
-      decision[node] = (trained.decision[node] & 2) | (column.hasNaN ? 8 : 0)
-      continue
-    }
-    const bins = trained.categoryBins.subarray(trained.thresholdBin[node] * 8, trained.thresholdBin[node] * 8 + 8)
-    const list: number[] = []
-    column.bounds.forEach((code, i) => {
-      const bin = column.binOf[i]
-      if (((bins[bin >> 5] >>> (bin & 31)) & 1) === 0) return
-      while (list.length <= code >> 5) list.push(0)
-      list[code >> 5] |= 1 << (code & 31)
-    })
-    for (const word of list) words.push(word)
-    starts.push(words.length)
-    threshold[node] = starts.length - 2
-    decision[node] = 1
-  }
-  const { bestRound, losses, thresholdBin, categoryBins, ...own } = trained
-  return {
-    ...own,
-    threshold,
-    decision,
-    categoryStart: Int32Array.from(starts),
-    categoryWords: Int32Array.from(words),
-  }
 }

@@ -69,6 +69,17 @@ GbrtOptions gbrt_options_of(const Napi::Value& value) {
   o.cat_smooth = numbers.number("catSmooth", 0, kMost);
   o.min_data_per_group = numbers.integer("minDataPerGroup", 1, kLarge);
   o.boost_from_average = numbers.integer("boostFromAverage", 0, 1) != 0;
+  o.feature_fraction_by_node = numbers.number("featureFractionByNode", 1e-9, 1);
+  o.forest = numbers.integer("forest", 0, 1) != 0;
+  if (o.forest && o.objective != GbrtObjective::squared) {
+    throw Error::range(kWhere + "objective squared for a forest but received another one");
+  }
+  if (o.forest) {
+    o.bagging_freq = 0;
+    o.learning_rate = 1;
+    o.boost_from_average = true;
+    return o;
+  }
   if (o.objective == GbrtObjective::softmax ? o.classes < 2 : o.objective != GbrtObjective::custom && o.classes != 1) {
     throw Error::range(kWhere + "numClass of at least 2 for softmax, 1 for squared and logistic, but received " +
                        std::to_string(o.classes));

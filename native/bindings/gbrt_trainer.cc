@@ -28,7 +28,7 @@ struct Held {
   std::shared_ptr<std::atomic<int>> running = std::make_shared<std::atomic<int>>(0);
   std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
   GbrtOptions options;
-  std::shared_ptr<Buffer> rows, nodes, weights, roles, trains, custom, best;
+  std::shared_ptr<Buffer> rows, nodes, weights, roles, trains, custom, best, forest;
 
   Stream& stream() const { return *matrix->stream; }
 };
@@ -90,6 +90,14 @@ size_t carve_nodes(std::byte* base, const GbrtBins& bins, const GbrtOptions& opt
   carver.take(memory.cells, GbrtCellMemory::words(bins.features) * workers);
   carver.take(memory.scratch, 2 * kGbrtBlockRows * workers);
   carver.take(memory.segments, options.num_leaves * gbrt_blocks(bins.rows));
+  return carver.bytes();
+}
+
+size_t carve_forest(std::byte* base, const Held& held, GbrtMemory& memory) {
+  Carver carver(base);
+  carver.take(memory.own_weights, held.matrix->rows);
+  carver.take(memory.outside_sum, held.options.classes * held.matrix->rows);
+  carver.take(memory.outside_count, held.matrix->rows);
   return carver.bytes();
 }
 
@@ -166,6 +174,7 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
     weights.resize(count);
     copy_numbers(given, 0, 1, rows, weights.data());
   }
+  if (held.options.forest && weights.empty()) weights.assign(count, 1);
   std::vector<uint8_t> roles;
   if (!is_absent(argument(info, 3))) {
     roles = copy_of(host_bytes(argument(info, 3), rows, kWhere + "roles as "), rows);
@@ -188,6 +197,9 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
   if (!roles.empty()) memory.roles = reinterpret_cast<uint8_t*>(buffer_for(held, held.roles, count)->data());
   if (!weights.empty() || !roles.empty() || held.options.bagging_freq > 0) {
     memory.trains = reinterpret_cast<uint8_t*>(buffer_for(held, held.trains, count)->data());
+  }
+  if (held.options.forest) {
+    carve_forest(buffer_for(held, held.forest, carve_forest(nullptr, held, memory))->data(), held, memory);
   }
   if (held.options.objective == GbrtObjective::custom) {
     const size_t values = count * static_cast<size_t>(held.options.classes);
@@ -307,10 +319,21 @@ Napi::Value gbrt_trainer_model(const Info& info) {
 // (classes, rows)
 Napi::Value gbrt_trainer_scores(const Info& info) {
   const Held& held = trainer_of(argument(info, 0));
+  if (held.options.forest && !held.forest) throw Error::type(kWhere + "a fit before its scores but received none");
   const auto count = static_cast<size_t>(held.matrix->rows * held.options.classes);
   const Napi::Float64Array array = Napi::Float64Array::New(info.Env(), count);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, held.matrix->stream);
   Napi::Float64Array target = array;
+  if (held.options.forest) {
+    held.stream().run(
+        [trainer = held.trainer, forest = held.forest,
+         to = target.Data()](HostContext& context) -> std::optional<Error> {
+          trainer->outside_scores(to, context);
+          return std::nullopt;
+        },
+        std::move(done));
+    return promise;
+  }
   const GbrtMemory memory = memory_of(held);
   held.stream().download(target.Data(), reinterpret_cast<const std::byte*>(memory.scores), count * 8, std::move(done));
   return promise;
@@ -322,8 +345,8 @@ Napi::Value gbrt_trainer_dispose(const Info& info) {
   Held& held = **handle;
   held.stop->store(true);
   held.trainer.reset();
-  for (auto* buffer :
-       {&held.bins, &held.rows, &held.nodes, &held.weights, &held.roles, &held.trains, &held.custom, &held.best}) {
+  for (auto* buffer : {&held.bins, &held.rows, &held.nodes, &held.weights, &held.roles, &held.trains, &held.custom,
+                       &held.best, &held.forest}) {
     buffer->reset();
   }
   return info.Env().Undefined();

@@ -107,7 +107,8 @@ struct GbrtSearch {
 // parent's before, the other child's after), and finds every feature's best split of both.
 struct GbrtFind {
   const GbrtFeature* features;
-  const uint8_t* usable;   // (count) or null: features that this tree may use
+  const uint8_t* usable;          // (count) or null: features that the fresh node may be split on
+  const uint8_t* usable_sibling;  // (count) or null
   const int8_t* monotone;  // (count) or null: +1, −1 or 0 for features whose larger values may not give less, or more
   int64_t count;
   GbrtCellMemory cells;

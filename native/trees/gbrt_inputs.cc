@@ -1,6 +1,7 @@
 // What a fit is given: weights, targets and roles, checked and brought into fixed point; starting scores; bags of rows
 // and of features.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -14,6 +15,10 @@ namespace {
 
 constexpr uint32_t kBaggingStream = 0x6a9;
 constexpr uint32_t kFeatureStream = 0x6aa;
+constexpr uint32_t kNodeStream = 0x6ab;
+constexpr uint32_t kBootstrapStream = 0x6ac;
+// No row is drawn more often for a tree.
+constexpr int kMostDraws = 15;
 constexpr double kMostUnits = static_cast<double>(kGbrtMostPending);
 constexpr double kMostTotal = 4294967296.0;  // of units; see ops/gbrt_rows.h
 
@@ -48,10 +53,11 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
     return Error::range("[gbrt] expected at least one row that trains with a weight above 0 but received none");
   }
   unit_ = 1;
-  if (!whole_weights_ || most > kMostUnits) {
+  const double draws = options_.forest ? kMostDraws : 1;
+  if (!whole_weights_ || most * draws > kMostUnits) {
     whole_weights_ = false;
     unit_ = power_above(sum / static_cast<double>(count));
-    while (most / unit_ > kMostUnits) unit_ *= 2;
+    while (most * draws / unit_ > kMostUnits) unit_ *= 2;
     for (int64_t r = 0; r < rows; ++r) weights[r] = static_cast<float>(weights[r] / unit_);
   }
   total_count_ = whole_weights_ ? sum : static_cast<double>(count);
@@ -67,7 +73,7 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
     block_most_[block] = std::max(block_most_[block], units);
     total += units;
   }
-  if (!(total < kMostTotal)) {
+  if (!(total * draws < kMostTotal)) {
     return Error::range("[gbrt] expected weights with a sum below 2^32 times their unit but received " +
                         std::to_string(sum) + "; divide them by a constant");
   }
@@ -75,6 +81,13 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
 }
 
 std::optional<Error> GbrtTrainer::prepare_targets() {
+  const auto is_class = [&](double t) {
+    return t >= 0 && t < static_cast<double>(options_.classes) && t == std::floor(t);
+  };
+  const auto not_a_class = [&](double t, int64_t r) {
+    return Error::range("[gbrt] expected targets to be classes from 0 to " + std::to_string(options_.classes - 1) +
+                        " but received " + at_row(t, r));
+  };
   for (int64_t r = 0; r < bins_.rows; ++r) {
     const bool counts = !memory_.roles || memory_.roles[r] != static_cast<uint8_t>(RowRole::unused);
     float& target = memory_.targets[r];
@@ -85,6 +98,7 @@ std::optional<Error> GbrtTrainer::prepare_targets() {
     const double t = static_cast<double>(target);
     switch (options_.objective) {
       case GbrtObjective::squared:
+        if (options_.classes > 1 && !is_class(t)) return not_a_class(t, r);
         if (!std::isfinite(t)) {
           return Error::range("[gbrt] expected targets to be finite but received " + at_row(t, r));
         }
@@ -95,10 +109,7 @@ std::optional<Error> GbrtTrainer::prepare_targets() {
         }
         break;
       case GbrtObjective::softmax:
-        if (!(t >= 0 && t < static_cast<double>(options_.classes)) || t != std::floor(t)) {
-          return Error::range("[gbrt] expected targets to be classes from 0 to " +
-                              std::to_string(options_.classes - 1) + " but received " + at_row(t, r));
-        }
+        if (!is_class(t)) return not_a_class(t, r);
         break;
       case GbrtObjective::custom:
         break;
@@ -131,12 +142,12 @@ std::optional<Error> GbrtTrainer::prepare_custom() {
 // Weighted mean over the rows that train; of the indicator of a class for softmax. Sums of integers: the order of rows
 // does not matter.
 double GbrtTrainer::target_mean(int64_t cls) const {
-  const bool is_softmax = options_.objective == GbrtObjective::softmax;
+  const bool of_class = options_.classes > 1;
   double most = 1;
   for (int64_t r = 0; r < bins_.rows; ++r) {
     if (!memory_.trains || memory_.trains[r]) most = std::max(most, std::fabs(static_cast<double>(memory_.targets[r])));
   }
-  const double scale = is_softmax ? 1048576.0 : 1048576.0 / power_above(most);
+  const double scale = of_class ? 1048576.0 : 1048576.0 / power_above(most);
   // 2^21 a target and 2^10 for fractions of a unit, times 2^32 units, stay within 2^63.
   constexpr double kFractions = 1024.0;
   int64_t sum = 0;
@@ -145,7 +156,7 @@ double GbrtTrainer::target_mean(int64_t cls) const {
     if (memory_.trains && !memory_.trains[r]) continue;
     const double w = memory_.weights ? static_cast<double>(memory_.weights[r]) : 1.0;
     const double t = static_cast<double>(memory_.targets[r]);
-    const double value = is_softmax ? (static_cast<int64_t>(t) == cls ? 1.0 : 0.0) : t;
+    const double value = of_class ? (static_cast<int64_t>(t) == cls ? 1.0 : 0.0) : t;
     if (whole_weights_) {
       sum += std::llrint(value * scale) * static_cast<int64_t>(w);
       total += static_cast<int64_t>(w);
@@ -211,6 +222,78 @@ void GbrtTrainer::bag(HostContext& context) {
   bag_count_ = static_cast<double>(total);
 }
 
+// Draws how often each row is part of the next tree: Poisson of mean 1, which is what drawing as many rows as there are
+// with replacement comes to (Oza & Russell 2001).
+void GbrtTrainer::bootstrap(HostContext& context) {
+  // 2^32 · P(more than k) for each k.
+  constexpr auto kAbove = [] {
+    std::array<uint32_t, kMostDraws> above{};
+    double term = 0.36787944117144233;
+    double sum = term;
+    for (size_t k = 0; k < above.size(); ++k) {
+      above[k] = static_cast<uint32_t>((1 - sum) * 4294967296.0);
+      term /= static_cast<double>(k + 1);
+      sum += term;
+    }
+    return above;
+  }();
+  const auto tree = static_cast<uint32_t>(first_round_ + rounds_.load());
+  std::vector<int64_t>& counts = block_weight_;
+  context.workers.run(blocks_, [&](int64_t block, int) {
+    int64_t count = 0;
+    uint32_t total = 0;
+    uint32_t most = 0;
+    const int64_t end = std::min(bins_.rows, (block + 1) * kGbrtBlockRows);
+    for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
+      const bool candidate =
+          (!memory_.roles || memory_.roles[r] == static_cast<uint8_t>(RowRole::train)) && memory_.own_weights[r] > 0;
+      const PhiloxBlock random = philox4x32(
+          {{static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), kBootstrapStream, tree}}, options_.seed);
+      int draws = 0;
+      while (candidate && draws < kMostDraws && random.word[0] < kAbove[static_cast<size_t>(draws)]) ++draws;
+      const float weight = memory_.own_weights[r] * static_cast<float>(draws);
+      memory_.weights[r] = weight;
+      memory_.trains[r] = draws > 0;
+      if (draws == 0) continue;
+      const auto units = static_cast<uint32_t>(std::ceil(weight));
+      total += units;
+      most = std::max(most, units);
+      count += whole_weights_ ? units : 1;
+    }
+    counts[static_cast<size_t>(block)] = count;
+    block_total_[static_cast<size_t>(block)] = total;
+    block_most_[static_cast<size_t>(block)] = most;
+  });
+  int64_t total = 0;
+  for (const int64_t count : counts) total += count;
+  bag_count_ = static_cast<double>(total);
+}
+
+// Over the whole model, also the part that an earlier fit grew.
+uint32_t GbrtTrainer::tree_number() const {
+  return static_cast<uint32_t>(static_cast<int64_t>(model_.num_leaves.size()) + first_round_ * options_.classes);
+}
+
+// Draws the features that a node may be split on, out of those of the tree; null: all.
+const uint8_t* GbrtTrainer::node_features(int64_t node, std::vector<uint8_t>& usable) {
+  if (options_.feature_fraction_by_node >= 1) return options_.feature_fraction < 1 ? usable_.data() : nullptr;
+  int64_t left = std::count(usable_.begin(), usable_.end(), 1);
+  int64_t wanted = std::max<int64_t>(1, std::llrint(options_.feature_fraction_by_node * static_cast<double>(left)));
+  const uint32_t tree = tree_number();
+  usable.assign(usable_.size(), 0);
+  for (size_t f = 0; f < usable.size(); ++f) {
+    if (!usable_[f]) continue;
+    const PhiloxBlock random =
+        philox4x32({{static_cast<uint32_t>(f), tree, kNodeStream, static_cast<uint32_t>(node)}}, options_.seed);
+    const double u = static_cast<double>(random.word[0]) * 0x1p-32;
+    if (u * static_cast<double>(left--) < static_cast<double>(wanted)) {
+      usable[f] = 1;
+      --wanted;
+    }
+  }
+  return usable.data();
+}
+
 // Draws the features of a tree.
 void GbrtTrainer::choose_features() {
   if (options_.feature_fraction >= 1) return;
@@ -220,9 +303,8 @@ void GbrtTrainer::choose_features() {
   // Selection sampling: every subset of that size is equally likely (Knuth, TAOCP 2, 3.4.2 S).
   int64_t chosen = 0;
   for (int64_t f = 0; f < count; ++f) {
-    const auto tree =
-        static_cast<uint32_t>(static_cast<int64_t>(model_.num_leaves.size()) + first_round_ * options_.classes);
-    const PhiloxBlock random = philox4x32({{static_cast<uint32_t>(f), tree, kFeatureStream, 0}}, options_.seed);
+    const PhiloxBlock random =
+        philox4x32({{static_cast<uint32_t>(f), tree_number(), kFeatureStream, 0}}, options_.seed);
     const double u = static_cast<double>(random.word[0]) * 0x1p-32;
     if (u * static_cast<double>(count - f) < static_cast<double>(wanted - chosen)) {
       usable_[static_cast<size_t>(f)] = 1;

@@ -77,7 +77,14 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, bool scores_gi
     start_scores(context);
   }
   most_residual_ = 0;
-  if (options_.objective == GbrtObjective::squared) {
+  if (options_.forest) {
+    std::copy(memory_.weights, memory_.weights + bins_.rows, memory_.own_weights);
+    std::fill(memory_.outside_sum, memory_.outside_sum + options_.classes * bins_.rows, 0.0);
+    std::fill(memory_.outside_count, memory_.outside_count + bins_.rows, 0.0F);
+  }
+  if (options_.classes > 1) {
+    most_residual_ = 1;
+  } else if (options_.objective == GbrtObjective::squared) {
     for (int64_t r = 0; r < bins_.rows; ++r) {
       if (memory_.trains && !memory_.trains[r]) continue;
       most_residual_ = std::max(most_residual_, std::fabs(memory_.scores[r] - static_cast<double>(memory_.targets[r])));
@@ -198,7 +205,7 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
   leaves_.push_back(root);
   GbrtFind find{};
   find.features = features_.data();
-  find.usable = options_.feature_fraction < 1 ? usable_.data() : nullptr;
+  find.usable_sibling = node_features(0, sibling_usable_);
   find.monotone = options_.monotone.empty() ? nullptr : options_.monotone.data();
   find.count = bins_.features;
   find.cells = cells_;
@@ -236,7 +243,7 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
     split_leaf(static_cast<int64_t>(best), context);
     if (context.workers.cancelled()) return false;
   }
-  const bool is_first = static_cast<int64_t>(model_.num_leaves.size()) < options_.classes;
+  const bool is_first = options_.forest || static_cast<int64_t>(model_.num_leaves.size()) < options_.classes;
   const double start = is_first ? init_[static_cast<size_t>(cls)] : 0;
   double largest = 0;
   for (size_t l = 0; l < leaves_.size(); ++l) {
@@ -252,6 +259,10 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
     }
   }
   model_.num_leaves.push_back(static_cast<int32_t>(leaves_.size()));
+  if (options_.forest) {
+    collect_outside(cls, context);
+    return leaves_.size() > 1;
+  }
   pending_class_ = cls;
   if (options_.objective == GbrtObjective::squared) {
     // Bounds the next residuals without another pass: those before this tree, and what the tree changes.
@@ -319,7 +330,9 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
     fresh.slot = right_at;  // the parent's slot becomes the sibling's
     GbrtFind find{};
     find.features = features_.data();
-    find.usable = options_.feature_fraction < 1 ? usable_.data() : nullptr;
+    const int64_t left_number = 2 * right_at - 1;
+    find.usable = node_features(is_left_smaller ? left_number : left_number + 1, fresh_usable_);
+    find.usable_sibling = node_features(is_left_smaller ? left_number + 1 : left_number, sibling_usable_);
     find.monotone = options_.monotone.empty() ? nullptr : options_.monotone.data();
     find.count = bins_.features;
     find.cells = cells_;
@@ -365,7 +378,8 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
 
 std::optional<Error> GbrtTrainer::boost(const GbrtBoost& boost, const std::atomic<bool>& stop, HostContext& context) {
   const bool is_watched = has_validation();
-  const bool is_random = options_.bagging_freq > 0 || options_.feature_fraction < 1;
+  const bool is_random = options_.forest || options_.bagging_freq > 0 || options_.feature_fraction < 1 ||
+                         options_.feature_fraction_by_node < 1;
   if (options_.objective == GbrtObjective::custom) {
     if (auto error = prepare_custom()) return error;
   }
@@ -374,6 +388,7 @@ std::optional<Error> GbrtTrainer::boost(const GbrtBoost& boost, const std::atomi
     const bool bags = options_.bagging_freq > 0 && options_.bagging_fraction < 1;
     // A fit that goes on from another one draws the bag that it would have drawn before.
     if (bags && (round == 0 || (first_round_ + rounds_.load()) % options_.bagging_freq == 0)) bag(context);
+    if (options_.forest) bootstrap(context);
     bool any = false;
     for (int64_t k = 0; k < options_.classes; ++k) {
       if (stop.load(std::memory_order_relaxed) || context.workers.cancelled()) return cancelled();

@@ -28,6 +28,7 @@ struct GbrtOptions {
   double bagging_fraction = 1;
   int64_t bagging_freq = 0;
   double feature_fraction = 1;
+  double feature_fraction_by_node = 1;
   uint64_t seed = 0;
   int64_t max_cat_threshold = 32;
   int64_t max_cat_to_onehot = 4;
@@ -35,6 +36,9 @@ struct GbrtOptions {
   double cat_smooth = 10;
   int64_t min_data_per_group = 100;
   bool boost_from_average = true;
+  // Averages trees that know nothing of each other, each on a bootstrap of the rows (Breiman 2001); squared loss, of
+  // the indicator of a class where there are more. Scores are then those of the trees that a row was no part of.
+  bool forest = false;
   std::vector<int8_t> monotone;  // of each feature, or empty
 };
 
@@ -57,7 +61,10 @@ struct GbrtMemory {
   float* targets = nullptr;         // (rows)
   uint16_t* index = nullptr;        // (blocks·kGbrtBlockRows)
   double* log_sum = nullptr;        // (rows) softmax
-  float* weights = nullptr;         // (rows) or null
+  float* weights = nullptr;         // (rows) or null; with forest those of the bag
+  float* own_weights = nullptr;     // (rows) forest: the given ones
+  double* outside_sum = nullptr;    // (classes, rows) forest: over trees that a row is no part of
+  float* outside_count = nullptr;   // (rows) forest: such trees
   uint8_t* roles = nullptr;         // (rows) or null
   uint8_t* trains = nullptr;        // (rows) or null
   float* custom_grad = nullptr;     // (classes, rows) or null
@@ -78,6 +85,8 @@ class GbrtTrainer {
   // Adds rounds. Stops early for want of patience, when no split is left, or when `stop` is set.
   std::optional<Error> boost(const GbrtBoost& boost, const std::atomic<bool>& stop, HostContext& context);
 
+  // With forest: means over the trees that a row is no part of, NaN where there are none; (classes, rows).
+  void outside_scores(double* out, HostContext& context) const;
   const GbrtModel& model() const { return model_; }
   int64_t rounds() const { return rounds_.load(std::memory_order_relaxed); }
   int64_t best_round() const { return best_round_; }
@@ -99,7 +108,11 @@ class GbrtTrainer {
   std::optional<Error> prepare_custom();
   void start_scores(HostContext& context);
   void bag(HostContext& context);
+  void bootstrap(HostContext& context);
+  void collect_outside(int64_t cls, HostContext& context);
   void choose_features();
+  uint32_t tree_number() const;
+  const uint8_t* node_features(int64_t node, std::vector<uint8_t>& usable);
   bool grow(int64_t cls, HostContext& context);
   void split_leaf(int64_t at, HostContext& context);
   bool may_split(const Leaf& leaf) const;
@@ -136,7 +149,7 @@ class GbrtTrainer {
   std::vector<double> block_residual_;
   std::vector<int64_t> block_weight_;
   std::vector<double> block_loss_, block_loss_weight_;
-  std::vector<uint8_t> usable_;
+  std::vector<uint8_t> usable_, fresh_usable_, sibling_usable_;
   std::vector<Leaf> leaves_;
   std::vector<double> values_;  // of the last tree's leaves
   std::vector<GbrtSplit> fresh_splits_, sibling_splits_;

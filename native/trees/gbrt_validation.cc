@@ -1,4 +1,4 @@
-// The loss on rows that do not train, and the round at which it was best.
+// What rows that do not train are for: the loss on them, the round at which it was best, out-of-bag scores.
 #include <algorithm>
 #include <cmath>
 
@@ -80,6 +80,35 @@ double GbrtTrainer::validation_loss(HostContext& context) {
     weight += block_loss_weight_[b];
   }
   return loss / weight;
+}
+
+// Adds the last tree's leaves to the rows that it did not see.
+void GbrtTrainer::collect_outside(int64_t cls, HostContext& context) {
+  const double start = init_[static_cast<size_t>(cls)];
+  double* sum = memory_.outside_sum + cls * bins_.rows;
+  context.workers.run(blocks_, [&](int64_t block, int) {
+    const int64_t base = block * kGbrtBlockRows;
+    for (size_t leaf = 0; leaf < leaves_.size(); ++leaf) {
+      const GbrtSegment& segment = memory_.segments[static_cast<int64_t>(leaf) * blocks_ + block];
+      const uint16_t* offset = memory_.index + base + segment.begin + segment.in;
+      for (int64_t i = 0; i < segment.out; ++i) {
+        sum[base + offset[i]] += values_[leaf] + start;
+        if (cls == 0) memory_.outside_count[base + offset[i]] += 1;
+      }
+    }
+  });
+}
+
+void GbrtTrainer::outside_scores(double* out, HostContext& context) const {
+  context.workers.run(blocks_, [&](int64_t block, int) {
+    const int64_t end = std::min(bins_.rows, (block + 1) * kGbrtBlockRows);
+    for (int64_t k = 0; k < options_.classes; ++k) {
+      for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
+        const double count = memory_.outside_count ? static_cast<double>(memory_.outside_count[r]) : 0;
+        out[k * bins_.rows + r] = count > 0 ? memory_.outside_sum[k * bins_.rows + r] / count : std::nan("");
+      }
+    }
+  });
 }
 
 }  // namespace seqrisk

@@ -6,8 +6,10 @@ type Addon = Record<string, (...values: unknown[]) => unknown>
 
 const ROWS = 20
 const FEATURES = 3
-/** The order of lib/ops/gbrt_trainer.ts. */
-const TRAINER_OPTIONS = [1, 1, 4, -1, 0.1, 1, 1e-3, 0, 0, 0, 1, 0, 1, 0, 32, 4, 10, 10, 100, 1]
+/** The order of lib/ops/gbrt_trainer.ts; a forest is told apart by the objective and the last number. */
+const TRAINER_OPTIONS = [1, 1, 4, -1, 0.1, 1, 1e-3, 0, 0, 0, 1, 0, 1, 0, 32, 4, 10, 10, 100, 1, 1, 0]
+
+const FOREST_OPTIONS = [0, ...TRAINER_OPTIONS.slice(1, -1), 1]
 
 /** What the arguments are taken from; the rest are numbers. */
 interface Sources {
@@ -45,7 +47,11 @@ export class TreeZoo {
     addon.binned_reserve(learned, ROWS)
     await addon.binned_append(learned, 0, this.#columns(), 0, ROWS)
     this.#filled = learned
-    this.#trainer = addon.gbrt_trainer_create(learned, TRAINER_OPTIONS, null)
+    this.#trainer = addon.gbrt_trainer_create(
+      learned,
+      this.#random.integer(0, 3) ? TRAINER_OPTIONS : FOREST_OPTIONS,
+      null,
+    )
     await addon.gbrt_trainer_begin(this.#trainer, ...this.#problem())
     this.#forest = addon.forest_create(...this.#trees())
     this.#iforest = addon.iforest_create(this.#sources.stream(), FEATURES, 4, 5, this.#random.integer(0, 2), 1)
@@ -73,7 +79,7 @@ export class TreeZoo {
       gbrt_histogram: () => this.#histogram(),
       gbrt_trainer_create: () => [
         this.#filled,
-        TRAINER_OPTIONS,
+        this.#random.integer(0, 1) ? TRAINER_OPTIONS : FOREST_OPTIONS,
         this.#random.integer(0, 1) ? null : Uint8Array.of(1, 2, 0),
       ],
       gbrt_trainer_begin: () => [this.#trainer, ...this.#problem()],

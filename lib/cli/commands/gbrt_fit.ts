@@ -25,6 +25,7 @@ const PARAMETERS = {
   'bagging-fraction': 1,
   'bagging-freq': 0,
   'feature-fraction': 1,
+  'feature-fraction-bynode': 1,
   'early-stopping-round': 0,
   'max-cat-threshold': 32,
   'max-cat-to-onehot': 4,
@@ -42,7 +43,8 @@ const parameterOptions = Object.fromEntries(
   }),
 ) as Record<Parameter, { kind: 'number'; value: string; about: string; fallback: number } & OptionSpec>
 
-const camelCase = (name: string) => name.replace(/-./g, part => part[1].toUpperCase())
+/** LightGBM spells one of them without its last hyphen. */
+const camelCase = (name: string) => name.replace('bynode', 'by-node').replace(/-./g, part => part[1].toUpperCase())
 
 export const gbrtFitCommand = defineCommand({
   name: 'gbrt fit',

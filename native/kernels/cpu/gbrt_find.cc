@@ -273,11 +273,12 @@ void search_categories(const int64_t* cells, const GbrtFeature& feature, const T
   }
 }
 
-void search(const GbrtFind& a, const int64_t* cells, const GbrtNode& node, int64_t f, GbrtSplit* split) {
+void search(const GbrtFind& a, const uint8_t* usable, const int64_t* cells, const GbrtNode& node, int64_t f,
+            GbrtSplit* split) {
   split->gain = kNone;
   split->feature = static_cast<int32_t>(f);
   const GbrtFeature& feature = a.features[f];
-  if (a.usable && !a.usable[f]) return;
+  if (usable && !usable[f]) return;
   const Totals t = totals_of(node, a.search, a.monotone != nullptr);
   if (feature.kind == GbrtKind::numeric)
     search_numeric(cells, feature, t, a.search, a.monotone ? a.monotone[f] : 0, split);
@@ -308,11 +309,11 @@ void gbrt_find(const GbrtFind& a, Workers& workers) {
           pairs[b] = 0;
         });
       }
-      if (a.search_fresh) search(a, fresh, a.fresh_node, f, a.fresh_splits + f);
+      if (a.search_fresh) search(a, a.usable, fresh, a.fresh_node, f, a.fresh_splits + f);
       if (!a.sibling) continue;
       int64_t* sibling = a.sibling + f * 2 * kGbrtCells;
       each([&](int64_t b) { sibling[b] -= fresh[b]; });
-      if (a.search_sibling) search(a, sibling, a.sibling_node, f, a.sibling_splits + f);
+      if (a.search_sibling) search(a, a.usable_sibling, sibling, a.sibling_node, f, a.sibling_splits + f);
     }
   });
   for (int worker = 0; worker < a.cells.workers; ++worker) {

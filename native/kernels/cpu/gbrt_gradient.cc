@@ -102,7 +102,8 @@ void gradient_run(const GbrtGradient& a, int64_t row, int64_t count, double* g, 
   switch (a.objective) {
     case GbrtObjective::squared:
       for (int64_t i = 0; i < count; ++i) {
-        g[i] = score[i] - static_cast<double>(a.targets[row + i]);
+        const double target = static_cast<double>(a.targets[row + i]);
+        g[i] = score[i] - (a.classes == 1 ? target : target == static_cast<double>(a.cls) ? 1.0 : 0.0);
         h[i] = 1.0;
       }
       break;

@@ -1,0 +1,63 @@
+// What the trainers of boosted trees and of forests share.
+
+import type { TrainedTrees } from '../../binding.js'
+import type { BinnedMatrix } from '../runtime/binned_matrix.js'
+import { expectRange, expectType } from '../util/errors.js'
+import type { Trees } from './model.js'
+
+const TRAINS = 1
+const VALIDATES = 2
+
+/** What each row is for: 0 nothing, 1 training, 2 validation; null where all train. */
+export function rolesOf(
+  where: string,
+  rows: number,
+  { mask, validation }: { readonly mask?: Uint8Array; readonly validation?: Uint8Array },
+): Uint8Array | null {
+  if (!mask && !validation) return null
+  for (const [name, flags] of Object.entries({ mask, validation })) {
+    if (!flags) continue
+    expectType(flags instanceof Uint8Array, where, `${name} to be a Uint8Array`, flags)
+    expectRange(flags.length === rows, where, `${name} of ${rows} rows`, flags.length)
+  }
+  const roles = new Uint8Array(rows)
+  for (let r = 0; r < rows; r++) roles[r] = validation?.[r] ? VALIDATES : !mask || mask[r] ? TRAINS : 0
+  return roles
+}
+
+/** Thresholds and categories instead of bins. */
+export function treesOf(trained: TrainedTrees, matrix: BinnedMatrix): Trees {
+  const nodes = trained.splitFeature.length
+  const threshold = new Float64Array(nodes)
+  const decision = new Uint8Array(nodes)
+  const starts = [0]
+  const words: number[] = []
+  for (let node = 0; node < nodes; node++) {
+    const column = matrix.columns[trained.splitFeature[node]]
+    if ((trained.decision[node] & 1) === 0) {
+      threshold[node] = column.bounds[trained.thresholdBin[node]]
+      decision[node] = (trained.decision[node] & 2) | (column.hasNaN ? 8 : 0)
+      continue
+    }
+    const bins = trained.categoryBins.subarray(trained.thresholdBin[node] * 8, trained.thresholdBin[node] * 8 + 8)
+    const list: number[] = []
+    column.bounds.forEach((code, i) => {
+      const bin = column.binOf[i]
+      if (((bins[bin >> 5] >>> (bin & 31)) & 1) === 0) return
+      while (list.length <= code >> 5) list.push(0)
+      list[code >> 5] |= 1 << (code & 31)
+    })
+    for (const word of list) words.push(word)
+    starts.push(words.length)
+    threshold[node] = starts.length - 2
+    decision[node] = 1
+  }
+  const { bestRound, losses, thresholdBin, categoryBins, ...own } = trained
+  return {
+    ...own,
+    threshold,
+    decision,
+    categoryStart: Int32Array.from(starts),
+    categoryWords: Int32Array.from(words),
+  }
+}
