@@ -28,6 +28,8 @@ void gather_rows_backward(Args& args) {
   call.dx = args.output("dx", {rows, width});
   call.accumulate_dx = args.flag("accumulate_dx");
   args.finish();
+  const Scratch scratch = args.scratch(gather_rows_backward_scratch(rows, count));
+  call.scratch = reinterpret_cast<int32_t*>(scratch.bytes());
   call.rows = rows;
   call.count = count;
   call.width = width;

@@ -23,11 +23,17 @@ struct GatherRowsBackward {
   const int32_t* index;  // (count), may repeat
   const float* dout;     // (count, width)
   float* dx;             // (rows, width) assigned, or added to when accumulate_dx
+  int32_t* scratch;      // gather_rows_backward_scratch() bytes
   int64_t rows;
   int64_t count;
   int64_t width;
   bool accumulate_dx;
   Fault* fault;
 };
+
+// Where the picks of each row start, and the picks sorted by row.
+inline size_t gather_rows_backward_scratch(int64_t rows, int64_t count) {
+  return static_cast<size_t>(rows + 1 + count) * sizeof(int32_t);
+}
 
 }  // namespace seqrisk
