@@ -53,19 +53,23 @@ struct GatedDwconvBackward {
   bool accumulate_dx;
 };
 
-// How the backward is cut. A task is a range of events times kGatedDwconvChannels channels; it needs the gradients of
-// the gate's two factors some events beyond its own, in which its sequences bound it. At most kGatedDwconvRanges ranges
-// keep the partial sums of the parameters' gradients few, and long ones keep the events computed twice few.
-constexpr int64_t kGatedDwconvChannels = 64;
+// How the backward is cut. A task is a range of events times a group of channels; it needs the gradients of the gate's
+// two factors some events beyond its own, in which its sequences bound it. At most kGatedDwconvRanges ranges keep the
+// partial sums of the parameters' gradients few, and long ones keep the events computed twice few. Wide groups read
+// memory in order; narrow ones give a batch of few ranges to more threads.
+constexpr int64_t kGatedDwconvWideGroup = 512;
+constexpr int64_t kGatedDwconvNarrowGroup = 64;
+constexpr int64_t kGatedDwconvFewRanges = 8;
 constexpr int64_t kGatedDwconvRanges = 64;
-constexpr int64_t kGatedDwconvChunk = 64;
+constexpr int64_t kGatedDwconvChunk = 32;
 
 struct GatedDwconvCut {
   int64_t back;   // events before a range whose factors it needs
   int64_t ahead;  // events after it
   int64_t range;  // events of one range
   int64_t ranges;
-  int64_t groups;  // of channels
+  int64_t group;  // channels of a group
+  int64_t groups;
 };
 
 inline GatedDwconvCut gated_dwconv_cut(const Packing& packing, int64_t channels, int64_t width, int64_t dilation,
@@ -75,11 +79,12 @@ inline GatedDwconvCut gated_dwconv_cut(const Packing& packing, int64_t channels,
   GatedDwconvCut cut;
   cut.back = std::min((width - 1 - origin) * dilation, farthest);
   cut.ahead = std::min(origin * dilation, farthest);
-  const int64_t least = std::max<int64_t>(256, 4 * (cut.back + cut.ahead));
+  const int64_t least = std::max<int64_t>(128, 4 * (cut.back + cut.ahead));
   const int64_t range = std::max(least, (packing.events + kGatedDwconvRanges - 1) / kGatedDwconvRanges);
   cut.range = (range + kGatedDwconvChunk - 1) / kGatedDwconvChunk * kGatedDwconvChunk;
   cut.ranges = (packing.events + cut.range - 1) / cut.range;
-  cut.groups = (channels + kGatedDwconvChannels - 1) / kGatedDwconvChannels;
+  cut.group = cut.ranges < kGatedDwconvFewRanges ? kGatedDwconvNarrowGroup : kGatedDwconvWideGroup;
+  cut.groups = (channels + cut.group - 1) / cut.group;
   return cut;
 }
 
@@ -93,15 +98,15 @@ inline size_t gated_dwconv_forward_scratch(int64_t channels, int64_t width) {
   return static_cast<size_t>(gated_dwconv_filter_elems(channels, width)) * sizeof(float);
 }
 
-// Events whose two factors one worker keeps at a time, for kGatedDwconvChannels channels; 8 round up to whole tiles.
+// Events whose two factors one worker keeps at a time, for a group of channels; 8 round up to whole tiles.
 inline int64_t gated_dwconv_strip_events(const GatedDwconvCut& cut) {
   return cut.back + kGatedDwconvChunk + cut.ahead + 8;
 }
 
-// Filters, partial sums per range, one strip per worker: at most 65 filters plus, per worker, 512 bytes for each event
-// that a filter spans.
+// Filters, partial sums per range, one strip per worker: at most 65 filters plus, per worker, 4 KB for each event that
+// a filter spans.
 inline size_t gated_dwconv_backward_scratch(const GatedDwconvCut& cut, int64_t channels, int64_t width, int workers) {
-  const int64_t strip = gated_dwconv_strip_events(cut) * 2 * kGatedDwconvChannels;
+  const int64_t strip = gated_dwconv_strip_events(cut) * 2 * cut.group;
   return static_cast<size_t>((cut.ranges + 1) * gated_dwconv_filter_elems(channels, width) + workers * strip) *
          sizeof(float);
 }

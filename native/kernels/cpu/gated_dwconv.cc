@@ -278,7 +278,7 @@ struct SumInputGradients {
 // dx at the rows of a (mirrored) tile; `factors` holds the events from `first_event` on.
 template <bool kWhole>
 void input_tile(const GatedDwconvBackward& a, const Tile& tile, const Taps& taps, int64_t block,
-                const Lanes<kWhole>& lanes, const float* factors, int64_t first_event) {
+                const Lanes<kWhole>& lanes, const float* factors, int64_t first_event, bool streamed) {
   const Floats d;
   const float* filter = a.scratch + (block * filter_block(a.width) + 2 * kFloatLanes);
   FloatVec sums[kTileRows];
@@ -289,7 +289,12 @@ void input_tile(const GatedDwconvBackward& a, const Tile& tile, const Taps& taps
     if (j < tile.rows) {
       // −0 becomes +0 by the last addition, whichever zeros the tile added.
       const FloatVec before = a.accumulate_dx ? lanes.load(dx + j * a.channels) : hn::Zero(d);
-      lanes.store(hn::Add(sums[j], before), dx + j * a.channels);
+      const FloatVec sum = hn::Add(sums[j], before);
+      if (kWhole && streamed) {
+        hn::Stream(sum, d, dx + j * a.channels);
+      } else {
+        lanes.store(sum, dx + j * a.channels);
+      }
     }
   });
 }
@@ -304,8 +309,9 @@ class BackwardTask {
         taps_(taps_of(a.width, a.dilation, a.causal)),
         begin_(task / cut.groups * cut.range),
         end_(std::min(begin_ + cut.range, a.packing.events)),
-        first_block_(task % cut.groups * (kGatedDwconvChannels / kFloatLanes)),
-        end_block_(std::min(first_block_ + kGatedDwconvChannels / kFloatLanes, blocks_of(a.channels))),
+        first_block_(task % cut.groups * (cut.group / kFloatLanes)),
+        end_block_(std::min(first_block_ + cut.group / kFloatLanes, blocks_of(a.channels))),
+        streamed_(a.dx && !a.accumulate_dx && is_streamed(a.dx, a.packing.events, a.channels)),
         partial_(partial),
         strip_(strip),
         strip_block_(gated_dwconv_strip_events(cut) * kFactorStride) {}
@@ -336,14 +342,18 @@ class BackwardTask {
       sum_factors_until(target, false, done, factor_cursor);
       if (a_.dx) sum_inputs(chunk, chunk_end, input_cursor);
     }
+    if (streamed_) hwy::FlushStream();
   }
 
  private:
   void sum_factors_until(int64_t end, bool counts, int64_t& done, SequenceCursor& cursor) {
+    const int64_t reach = (taps_.width - 1 - taps_.origin) * taps_.dilation + kTileRows;
     while (done < end) {
       const int64_t rows = std::min<int64_t>(kTileRows, end - done);
       describe_tile<false>(tile_, done, rows, taps_, cursor);
       for_each_block(a_.channels, first_block_, end_block_, [&](int64_t block, const auto& lanes) {
+        fetch_next(a_.x, done + reach, block);
+        fetch_next(a_.dout, done + kTileRows, block);
         float* factors = strip(block) + (done - strip_begin_) * kFactorStride;
         float* partial = counts ? partial_ + block * filter_block(a_.width) : nullptr;
         factor_tile(a_, tile_, taps_, block, lanes, factors, partial);
@@ -356,8 +366,27 @@ class BackwardTask {
     for (int64_t t = begin; t < end; t += kTileRows) {
       describe_tile<true>(tile_, t, std::min<int64_t>(kTileRows, end - t), taps_, cursor);
       for_each_block(a_.channels, first_block_, end_block_, [&](int64_t block, const auto& lanes) {
-        input_tile(a_, tile_, taps_, block, lanes, strip(block), strip_begin_);
+        if (!streamed_) fetch_next(a_.dx, t + kTileRows, block);
+        input_tile(a_, tile_, taps_, block, lanes, strip(block), strip_begin_, streamed_);
       });
+    }
+  }
+
+  // One block's share of the lines of the tile from event t on, in the order in which they lie.
+  HWY_INLINE void fetch_next(const float* from, int64_t t, int64_t block) const {
+    if (t + kTileRows > a_.packing.events) return;
+    const int64_t begin = first_block_ * kFloatLanes;
+    const int64_t columns = std::min(end_block_ * kFloatLanes, a_.channels) - begin;
+    const int64_t at = (block - first_block_) * kTileRows * kFloatLanes;
+    int64_t row = at / columns;
+    int64_t column = at % columns;
+    for (int64_t i = 0; i < kTileRows * kFloatLanes && row < kTileRows; i += kLineFloats) {
+      hwy::Prefetch(from + (t + row) * a_.channels + begin + column);
+      column += kLineFloats;
+      if (column >= columns) {
+        column = 0;
+        ++row;
+      }
     }
   }
 
@@ -380,6 +409,7 @@ class BackwardTask {
   const int64_t end_;
   const int64_t first_block_;
   const int64_t end_block_;
+  const bool streamed_;
   float* partial_;
   float* strip_;
   const int64_t strip_block_;
@@ -427,7 +457,7 @@ void gated_dwconv_backward(const GatedDwconvBackward& a, Workers& workers) {
   const int64_t filters = gated_dwconv_filter_elems(a.channels, a.width);
   float* partials = a.scratch + filters;
   float* strips = partials + cut.ranges * filters;
-  const int64_t strip = gated_dwconv_strip_events(cut) * 2 * kGatedDwconvChannels;
+  const int64_t strip = gated_dwconv_strip_events(cut) * 2 * cut.group;
   workers.run(cut.ranges * cut.groups, [&](int64_t task, int worker) {
     BackwardTask(a, cut, task, partials + task / cut.groups * filters, strips + worker * strip).run();
   });
