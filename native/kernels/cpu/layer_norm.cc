@@ -79,6 +79,7 @@ void layer_norm_backward(const LayerNormBackward& a, Workers& workers) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t whole = a.width - a.width % lanes;
   const float inverse_width = 1.0f / static_cast<float>(a.width);
+  const bool streamed = a.dx && !a.accumulate_dx && is_streamed(a.dx, a.rows, a.width);
   const int64_t tasks = (a.rows + kLayerNormRowsPerTask - 1) / kLayerNormRowsPerTask;
   workers.run(tasks, [&](int64_t task, int) {
     float* dweight = a.scratch + task * 2 * a.width;
@@ -124,7 +125,11 @@ void layer_norm_backward(const LayerNormBackward& a, Workers& workers) {
         const auto g = hn::Mul(hn::LoadU(d, dout + i), hn::LoadU(d, a.weight + i));
         auto value = hn::Mul(hn::NegMulAdd(normal, average_gn_v, hn::Sub(g, average_g_v)), rstd_v);
         if (a.accumulate_dx) value = hn::Add(value, hn::LoadU(d, dx + i));
-        hn::StoreU(value, d, dx + i);
+        if (streamed) {
+          hn::Stream(value, d, dx + i);
+        } else {
+          hn::StoreU(value, d, dx + i);
+        }
       }
       for (int64_t i = whole; i < a.width; ++i) {
         const float normal = (x[i] - mean) * rstd;
@@ -132,6 +137,7 @@ void layer_norm_backward(const LayerNormBackward& a, Workers& workers) {
         dx[i] = a.accumulate_dx ? dx[i] + value : value;
       }
     }
+    if (streamed) hwy::FlushStream();
   });
   // Partial sums are added in task order: the same bits for any number of workers.
   constexpr int64_t kColumnsPerTask = 64;
