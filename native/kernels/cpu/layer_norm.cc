@@ -45,6 +45,8 @@ void layer_norm_forward(const LayerNormForward& a, Workers& workers) {
     for (int64_t row = task * kForwardRowsPerTask; row < end && row < a.rows; ++row) {
       const float* x = a.x + row * a.width;
       float* out = a.out + row * a.width;
+      // Writes past the caches hold the buffers that reads come through: rows are asked for early.
+      if (streamed) fetch_ahead(x, (a.rows - row) * a.width, 2 * a.width, 3 * a.width);
       float sum = row_sum(d, whole, [&](int64_t i) { return hn::LoadU(d, x + i); });
       for (int64_t i = whole; i < a.width; ++i) sum += x[i];
       const float mean = sum * inverse_width;
