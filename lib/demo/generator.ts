@@ -71,8 +71,8 @@ const dayMs = 86_400_000
 const firstDay = Date.UTC(2024, 0, 1)
 const maxLength = 400
 /** Shortest history that gets pairs, and events per pair in it. */
-const pairsFrom = 36
-const eventsPerPair = 12
+const pairsFrom = 18
+const eventsPerPair = 6
 /** Philox streams: users count up from 0, what concerns all of them counts down from the top. */
 const foldStream = 0xffffffff
 

@@ -116,8 +116,8 @@ test('label rates are as stated', () => {
     expect(labels.type.filter(value => value === type).length / users).toBeGreaterThan(0.05)
   }
   const known = labels.order.filter(value => !Number.isNaN(value))
-  expect(known.length / users).toBeGreaterThan(0.35)
-  expect(known.length / users).toBeLessThan(0.6)
+  expect(known.length / users).toBeGreaterThan(0.6)
+  expect(known.length / users).toBeLessThan(0.8)
   expect(Math.abs(known.reduce((a, b) => a + b) / known.length - 0.5)).toBeLessThan(0.06)
   for (let fold = 0; fold < 5; fold++) expect(labels.fold.filter(value => value === fold).length).toBe(users / 5)
 })
