@@ -144,7 +144,7 @@ describe('model files', () => {
     const fewer = new Map([...tensors].slice(1))
     await writeSafetensors(path, { tensors: fewer, metadata })
     await refused(new RegExp(`weights '${[...tensors.keys()][0]}' .* but received no such tensor`))
-    // What was made before the fault is freed.
-    expect(device.info().liveBytes).toBe(bytesBefore)
+    // What was made before the fault is freed; the collector may free more.
+    expect(device.info().liveBytes).toBeLessThanOrEqual(bytesBefore)
   })
 })

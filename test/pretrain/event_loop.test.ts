@@ -22,6 +22,9 @@ import { watchTurns } from '../support/turns.js'
 
 /** Milliseconds. 6 … 12 were measured on these sources, with the machine to itself and with three processes per core. */
 const LONGEST = 20
+// A full garbage collection, which no code of ours can put off, took 10 ms more once: what holds the loop itself does
+// so in every run.
+const RETRY = { retry: 2 }
 const small: PretrainOptions = { width: 64, heads: 4, blocks: 2, seed: 1 }
 
 /** Trains with checkpoints, loads the model and writes vectors in both formats, as the command does. */
@@ -45,7 +48,7 @@ async function wholeJob(source: EventSource, options: PretrainOptions): Promise<
 }
 
 describe('the event loop', () => {
-  it('is never held for long by a small job, started cold', async () => {
+  it('is never held for long by a small job, started cold', RETRY, async () => {
     const { longest, turns } = await watchTurns(() =>
       wholeJob(smallSource(), { ...small, batchEvents: 256, epochs: 3 }),
     )
@@ -53,7 +56,7 @@ describe('the event loop', () => {
     expect(longest).toBeLessThan(LONGEST)
   })
 
-  it('is never held for long by events from a file', async () => {
+  it('is never held for long by events from a file', RETRY, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'seqrisk-turns-'))
     const files = await writeDemo(folder, { users: 2000 })
     const source = readEvents(files.events, await loadSchema(files.schema))
@@ -64,7 +67,7 @@ describe('the event loop', () => {
     expect(longest).toBeLessThan(LONGEST)
   })
 
-  it('is never held for long by many users and values in memory', async () => {
+  it('is never held for long by many users and values in memory', RETRY, async () => {
     const schema = defineSchema({
       entity: 'user',
       time: 'time',
