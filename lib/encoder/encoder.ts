@@ -22,7 +22,7 @@ import { type NamedArrays, ParameterStore } from './parameters.js'
 type Float = Tensor<'float32'>
 
 export interface EncodeOptions extends LongCall {
-  /** Events encoded together. Small enough to stay in the cache, large enough to keep all threads busy. Default 2048. */
+  /** Events encoded together. Small enough to stay in the cache, large enough to keep all threads busy. Default 4096. */
   readonly batchEvents?: number
   /**
    * The present, as a time of the events (milliseconds since 1970, or a plain number): how old an event is counts back
@@ -126,7 +126,7 @@ export class Encoder<F extends Fields = Fields> {
 
   /** Vectors of events that are encoded already. */
   async encodeBlock(encoded: EncodedEvents, options: EncodeOptions = {}): Promise<VectorTable> {
-    const { batchEvents = 2048, signal } = options
+    const { batchEvents = 4096, signal } = options
     const fits = Number.isInteger(batchEvents) && batchEvents > 0
     expectRange(fits, 'encode', 'batchEvents to be a whole number ≥ 1', batchEvents)
     expectType(encoded.inputs.length === this.encoding.inputs.length, 'encode', 'events of this encoding', 'others')
