@@ -25,7 +25,7 @@ function sentenceOf(cause: unknown): string {
   const received = cause instanceof Error ? cause.message : String(cause)
   // A checkout knows what it needs and installs it.
   const isCheckout = existsSync(join(packageRoot, '.ci', 'setup.mjs'))
-  const command = isCheckout ? 'npm run build' : `npx cmake-js@8 rebuild -d "${packageRoot}"`
+  const command = isCheckout ? 'npm run build' : `npx --yes cmake-js@8 rebuild -d "${packageRoot}"`
   const needs = isCheckout ? '' : ' (needs cmake, make, a C++20 compiler and the headers of Highway, libhwy-dev)'
   return `[native] expected ${expected} but received: ${received.replace(/\s+/g, ' ').trim()}; compile one with \`${command}\`${needs}`
 }

@@ -45,7 +45,7 @@ describe('a binary', () => {
     expect(stdout).toBe('')
     expect(stderr.trim().split('\n')).toHaveLength(1)
     expect(stderr).toContain(`[native] expected a binary for ${process.platform}-${process.arch}`)
-    expect(stderr).toContain(`compile one with \`npx cmake-js@8 rebuild -d "${folder}/"\``)
+    expect(stderr).toContain(`compile one with \`npx --yes cmake-js@8 rebuild -d "${folder}/"\``)
     expect(stderr.match(/`/g)).toHaveLength(2)
     expect(code).toBe(1)
   })
