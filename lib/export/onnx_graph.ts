@@ -5,21 +5,28 @@ import { ProtoMessage } from './protobuf.js'
 export type OnnxType = 'float32' | 'int32' | 'int64' | 'bool'
 /** A size, or the name of one that is known only when the graph runs. */
 export type Dimension = number | string
-export type Attributes = Readonly<Record<string, number | string | readonly number[]>>
+export type Attribute = number | string | readonly number[] | readonly string[] | Float32Array
+export type Attributes = Readonly<Record<string, Attribute>>
 
 /** A value in the graph: the result of a node, an input, or a constant. */
 export type Value = string & { readonly __value: unique symbol }
 
-/** Operators of ONNX itself, and those that onnxruntime adds. */
+/** Operators of ONNX itself, those of its part for classical models, and those that onnxruntime adds. */
 export const ONNX_DOMAIN = ''
+export const ML_DOMAIN = 'ai.onnx.ml'
 export const ONNXRUNTIME_DOMAIN = 'com.microsoft'
 
 const IR_VERSION = 8
 /** The first that has LayerNormalization. */
 const OPSET = 17
+const DOMAIN_VERSIONS: Readonly<Record<string, number>> = {
+  [ONNX_DOMAIN]: OPSET,
+  [ML_DOMAIN]: 3,
+  [ONNXRUNTIME_DOMAIN]: 1,
+}
 const TYPES = { float32: 1, int32: 6, int64: 7, bool: 9 } as const
-const ATTRIBUTE = { float: 1, int: 2, string: 3, ints: 7 } as const
-const ATTRIBUTE_FIELD = { float: 2, int: 3, string: 4, ints: 8, type: 20 } as const
+const ATTRIBUTE = { float: 1, int: 2, string: 3, floats: 6, ints: 7, strings: 8 } as const
+const ATTRIBUTE_FIELD = { float: 2, int: 3, string: 4, floats: 7, ints: 8, strings: 9, type: 20 } as const
 /** Attributes that are floats even where their value is whole. */
 const FLOAT_ATTRIBUTES = new Set(['epsilon', 'alpha', 'beta', 'scale'])
 /** A protocol buffer is shorter than this. */
@@ -31,7 +38,7 @@ export class OnnxGraph {
   readonly #inputs: ProtoMessage[] = []
   readonly #outputs: ProtoMessage[] = []
   readonly #integers = new Map<string, Value>()
-  #usesContrib = false
+  readonly #domains = new Set([ONNX_DOMAIN])
   #next = 0
 
   input(name: string, type: OnnxType, shape: readonly Dimension[]): Value {
@@ -101,8 +108,9 @@ export class OnnxGraph {
     for (const input of this.#inputs) graph.message(11, input)
     for (const output of this.#outputs) graph.message(12, output)
     const model = new ProtoMessage().integer(1, IR_VERSION).text(2, 'seqrisk').message(7, graph)
-    model.message(8, new ProtoMessage().text(1, ONNX_DOMAIN).integer(2, OPSET))
-    if (this.#usesContrib) model.message(8, new ProtoMessage().text(1, ONNXRUNTIME_DOMAIN).integer(2, 1))
+    for (const domain of this.#domains) {
+      model.message(8, new ProtoMessage().text(1, domain).integer(2, DOMAIN_VERSIONS[domain]))
+    }
     for (const [key, value] of Object.entries(metadata))
       model.message(14, new ProtoMessage().text(1, key).text(2, value))
     if (model.size >= MAX_BYTES) {
@@ -130,26 +138,29 @@ export class OnnxGraph {
     node.text(3, outputs[0]).text(4, op)
     for (const [name, value] of Object.entries(attributes)) node.message(5, attribute(name, value))
     if (domain !== ONNX_DOMAIN) node.text(7, domain)
-    this.#usesContrib ||= domain === ONNXRUNTIME_DOMAIN
+    this.#domains.add(domain)
     this.#nodes.push(node)
   }
 }
 
-function attribute(name: string, value: number | string | readonly number[]): ProtoMessage {
+function attribute(name: string, value: Attribute): ProtoMessage {
   const message = new ProtoMessage().text(1, name)
-  const kind =
-    typeof value === 'string'
-      ? 'string'
-      : typeof value === 'object'
-        ? 'ints'
-        : FLOAT_ATTRIBUTES.has(name)
-          ? 'float'
-          : 'int'
-  if (typeof value === 'string') message.text(ATTRIBUTE_FIELD.string, value)
-  else if (typeof value === 'object') for (const item of value) message.integer(ATTRIBUTE_FIELD.ints, item)
-  else if (kind === 'float') message.float(ATTRIBUTE_FIELD.float, value)
-  else message.integer(ATTRIBUTE_FIELD.int, value)
+  const kind = attributeKind(name, value)
+  const field = ATTRIBUTE_FIELD[kind]
+  if (typeof value === 'string') message.text(field, value)
+  else if (value instanceof Float32Array) for (const item of value) message.float(field, item)
+  else if (typeof value === 'object') {
+    for (const item of value) typeof item === 'string' ? message.text(field, item) : message.integer(field, item)
+  } else if (kind === 'float') message.float(field, value)
+  else message.integer(field, value)
   return message.integer(ATTRIBUTE_FIELD.type, ATTRIBUTE[kind])
+}
+
+function attributeKind(name: string, value: Attribute): keyof typeof ATTRIBUTE {
+  if (typeof value === 'string') return 'string'
+  if (value instanceof Float32Array) return 'floats'
+  if (typeof value === 'object') return typeof value[0] === 'string' ? 'strings' : 'ints'
+  return FLOAT_ATTRIBUTES.has(name) ? 'float' : 'int'
 }
 
 function valueInfo(name: string, type: OnnxType, shape: readonly Dimension[]): ProtoMessage {

@@ -145,9 +145,11 @@ export class GbrtModel {
   #options(options: PredictOptions): { transform: ForestTransform; trees: number } {
     expectOptions('GbrtModel', options, ['raw', 'iterations'])
     const { raw = false, iterations = this.iterations } = options
-    const whole = Number.isInteger(iterations) && iterations >= 0 && iterations <= this.iterations
-    expectRange(whole, 'GbrtModel', `iterations in [0, ${this.iterations}]`, iterations)
     const { objective, isAverage, numClass } = this.info
+    // There is no mean over no trees.
+    const least = isAverage ? 1 : 0
+    const whole = Number.isInteger(iterations) && iterations >= least && iterations <= this.iterations
+    expectRange(whole, 'GbrtModel', `iterations in [${least}, ${this.iterations}]`, iterations)
     return { transform: isAverage ? 'average' : raw ? 'raw' : TRANSFORM[objective], trees: iterations * numClass }
   }
 }
