@@ -234,6 +234,18 @@ export interface Binding {
     transform: number,
     trees: number,
   ): Promise<Float64Array<ArrayBuffer>>
+  /** `nodeRows` and `leafRows`: rows of training in every node and leaf. Returns (count, classes, features + 1). */
+  forest_shap(
+    stream: StreamHandle,
+    forest: ForestHandle,
+    values: NumberArray | readonly NumberArray[],
+    start: number,
+    count: number,
+    trees: number,
+    factor: number,
+    nodeRows: Float64Array,
+    leafRows: Float64Array,
+  ): Promise<Float64Array<ArrayBuffer>>
   forest_predict_row(
     forest: ForestHandle,
     values: Float32Array | Float64Array,

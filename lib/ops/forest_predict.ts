@@ -7,6 +7,9 @@ import { inChunks } from './chunks.js'
 export const TRANSFORMS = ['raw', 'sigmoid', 'softmax', 'average'] as const
 export type ForestTransform = (typeof TRANSFORMS)[number]
 
+/** A row of SHAP values is as much work as the copy of so many values: chunks of a thousand rows. */
+const SHAP_VALUES = 512
+
 /** Trees one after the other, as LightGBM's files number them: leaf l of a tree stands as child −1 − l. */
 export interface ForestArrays {
   readonly numLeaves: Int32Array
@@ -71,6 +74,35 @@ export class Forest {
         row * this.classes,
       )
     })
+    return out
+  }
+
+  /**
+   * SHAP values of rows, (rows, classes, features + 1): the last is the mean over the training rows.
+   * @param factor    of every leaf
+   * @param nodeRows  rows of training in each node, above 0; `leafRows` in each leaf
+   * @throws {RangeError} for trees more than 512 deep
+   */
+  async shap(
+    device: Device,
+    values: NumberArray | readonly NumberArray[],
+    rows: number,
+    trees: number,
+    factor: number,
+    nodeRows: Float64Array,
+    leafRows: Float64Array,
+    signal?: AbortSignal,
+  ): Promise<Float64Array<ArrayBuffer>> {
+    const width = this.classes * (this.features + 1)
+    const out = new Float64Array(rows * width)
+    const put = async (row: number, count: number) => {
+      const { handle } = device
+      out.set(
+        await binding.forest_shap(handle, this.#handle, values, row, count, trees, factor, nodeRows, leafRows),
+        row * width,
+      )
+    }
+    await inChunks(rows, SHAP_VALUES, put, signal)
     return out
   }
 

@@ -100,6 +100,26 @@ export class GbrtModel {
     return this.forest.predictBinned(matrix, transform, trees)
   }
 
+  /**
+   * What each feature adds to the raw prediction of each row, (rows, classes, features + 1). The last column is the mean over
+   * the training rows; all of a row add up to its raw prediction. Exact, over the ways that the training rows took.
+   * Source: Lundberg, Erion, Lee 2018, algorithm 2.
+   * @throws {RangeError} for trees more than 512 deep, or a model that does not say how many rows its nodes saw
+   */
+  async shap(
+    device: Device,
+    data: TableData,
+    options: { readonly iterations?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<Float64Array<ArrayBuffer>> {
+    const { signal, ...rest } = options
+    const { trees } = this.#options({ ...rest, raw: true })
+    const { source, rows, features } = rowsOf('GbrtModel', data, this.info.names)
+    expectRange(features === this.features, 'GbrtModel', `${this.features} features`, features)
+    const factor = this.info.isAverage ? this.info.numClass / trees : 1
+    const { internalCount, leafCount } = this.trees
+    return this.forest.shap(device, source, rows, trees, factor, internalCount, leafCount, signal)
+  }
+
   #expectBins(matrix: BinnedMatrix): void {
     expectRange(matrix.features === this.features, 'GbrtModel', `${this.features} features`, matrix.features)
     const known = matrix.columns.map(column => new Set(column.bounds))

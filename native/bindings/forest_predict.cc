@@ -1,6 +1,7 @@
 // Forests: trees checked and made ready for prediction.
 #include "ops/forest_predict.h"
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 
@@ -12,6 +13,7 @@
 #include "bindings/wrap.h"
 #include "runtime/kernel_table.h"
 #include "runtime/thread_pool.h"
+#include "trees/tree_shap.h"
 
 namespace seqrisk {
 namespace {
@@ -320,6 +322,77 @@ Napi::Value forest_predict(const Info& info) {
   return submit_predict(info, *stream, call, std::move(keep), out);
 }
 
+// stream, forest, values, start, count, trees, factor, rows of each node, rows of each leaf
+Napi::Value forest_shap(const Info& info) {
+  StreamHandle* stream = unwrap_stream(argument(info, 0));
+  if (!stream) throw Error::type(kWhere + "a stream but received " + describe(argument(info, 0)));
+  if ((*stream)->closed()) throw Error::coded("CLOSED", kWhere + "an open stream but received a closed one");
+  const Handle& forest = forest_of(argument(info, 1));
+  const int64_t start = integer(info, 3, "start", 0, kMostRows);
+  const int64_t count = integer(info, 4, "count", 0, kMostRows);
+  TreeShap call{};
+  call.trees = integer(info, 5, "trees", 0, static_cast<double>(forest->roots.size()));
+  call.factor = number(info, 6, "factor", 0, 1);
+  const auto rows_in = [&](size_t i, size_t size) {
+    const double* rows = host_doubles(argument(info, i), static_cast<int64_t>(size), kWhere);
+    for (size_t k = 0; k < size; ++k) {
+      if (!(rows[k] > 0 && std::isfinite(rows[k]))) {
+        throw Error::range(kWhere + "a number of rows above 0 in every node and leaf but received " +
+                           std::to_string(rows[k]) + "; the model does not say how many rows it saw");
+      }
+    }
+    return std::vector<double>(rows, rows + size);
+  };
+  struct Keep {
+    Handle forest;
+    StagedRows rows;
+    std::vector<double> node_rows;
+    std::vector<double> leaf_rows;
+  };
+  auto keep =
+      std::make_shared<Keep>(Keep{forest, StagedRows(argument(info, 2), forest->features, start, count, true, kWhere),
+                                  rows_in(7, forest->nodes.size()), rows_in(8, forest->leaves.size())});
+  int64_t depth = 0;
+  for (int64_t t = 0; t < call.trees; ++t) {
+    const auto i = static_cast<size_t>(t);
+    const size_t leaves = (i + 1 < forest->first_leaf.size() ? static_cast<size_t>(forest->first_leaf[i + 1])
+                                                             : forest->ordered_leaves.size()) -
+                          static_cast<size_t>(forest->first_leaf[i]);
+    const int64_t own = shap_depth(forest->nodes.data(), forest->roots[i], static_cast<int64_t>(leaves));
+    if (own < 0) {
+      throw Error::range(kWhere + "trees at most " + std::to_string(kShapMostDepth) +
+                         " deep, each node in them once, but received another in tree " + std::to_string(t));
+    }
+    depth = std::max(depth, own);
+  }
+  call.nodes = forest->nodes.data();
+  call.roots = forest->roots.data();
+  call.leaves = forest->leaves.data();
+  call.category_bits = forest->category_bits.data();
+  call.node_rows = keep->node_rows.data();
+  call.leaf_rows = keep->leaf_rows.data();
+  call.classes = forest->classes;
+  call.features = forest->features;
+  const std::vector<StagedColumn>& columns = keep->rows.columns();
+  call.values = columns[0].values;
+  call.is_double = columns[0].is_double;
+  call.row_stride = columns[0].stride;
+  call.feature_stride = columns[0].stride == 1 ? count : 1;
+  call.rows = count;
+  const auto words = static_cast<size_t>(count * call.classes * (call.features + 1));
+  const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), words);
+  Napi::Float64Array target = out;
+  call.out = target.Data();
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, *stream);
+  (*stream)->run(
+      [call, depth, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
+        tree_shap(call, depth, context.workers);
+        return std::nullopt;
+      },
+      std::move(done));
+  return promise;
+}
+
 class ThisThread final : public Workers {
  public:
   int count() const override { return 1; }
@@ -361,6 +434,7 @@ void register_forest_predict(Napi::Object& exports) {
   add_function<forest_predict>(exports, "forest_predict");
   add_function<forest_predict_binned>(exports, "forest_predict_binned");
   add_function<forest_predict_row>(exports, "forest_predict_row");
+  add_function<forest_shap>(exports, "forest_shap");
 }
 
 }  // namespace seqrisk

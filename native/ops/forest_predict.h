@@ -67,4 +67,23 @@ struct ForestPredict {
   double* out;  // (rows, classes)
 };
 
+// LightGBM's rules. Static: the kernels of every instruction set have a copy of their own.
+static inline bool forest_goes_left(const uint32_t* category_bits, const ForestNode& node, double value) {
+  if (node.is_category) {
+    // NaN, negative and huge values are no category.
+    if (!(value >= 0 && value < 2147483648.0)) return false;
+    const int64_t category = static_cast<int64_t>(value);
+    if (category >> 5 >= node.words) return false;
+    return category_bits[static_cast<int64_t>(node.threshold) + (category >> 5)] >> (category & 31) & 1;
+  }
+  const bool is_nan = value != value;
+  // A missing value where training saw none counts as 0.
+  if (is_nan && node.missing != ForestMissing::nan) value = 0;
+  if (node.missing == ForestMissing::nan ? is_nan
+                                         : node.missing == ForestMissing::zero && value > -1e-35 && value < 1e-35) {
+    return node.nan_left;
+  }
+  return value <= node.threshold;
+}
+
 }  // namespace seqrisk

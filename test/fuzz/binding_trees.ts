@@ -99,6 +99,7 @@ export class TreeZoo {
       forest_create: () => this.#trees(),
       forest_predict: () => [this.#sources.stream(), this.#forest, this.#columns(), ...rows, 1, 1],
       forest_predict_binned: () => [this.#sources.stream(), this.#forest, this.#filled, ...rows, 1, 1],
+      forest_shap: () => [this.#sources.stream(), this.#forest, this.#columns(), ...rows, 1, 1, ...this.#covers()],
       forest_predict_row: () => [this.#forest, new Float64Array(FEATURES), new Float64Array(1), 1, 1],
       iforest_create: () => [this.#sources.stream(), FEATURES, 4, 5, this.#random.integer(0, 2), 1],
       iforest_grow: () => [this.#iforest, this.#random.integer(0, 2), 2, this.#columns(), ROWS],
@@ -154,6 +155,11 @@ export class TreeZoo {
     } catch {
       return this.#trainer
     }
+  }
+
+  /** Rows of the nodes and the leaves of `#trees`. */
+  #covers(): Float64Array[] {
+    return [Float64Array.of(5, 4), Float64Array.of(1, 1, 3)]
   }
 
   /** A tree with a numeric split over a categorical one. */

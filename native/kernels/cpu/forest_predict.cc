@@ -12,26 +12,6 @@ namespace {
 
 constexpr int64_t kRows = kForestTileRows;
 
-HWY_INLINE bool category_goes_left(const ForestPredict& a, const ForestNode& node, double value) {
-  // NaN, negative and huge values are no category.
-  if (!(value >= 0 && value < 2147483648.0)) return false;
-  const int64_t category = static_cast<int64_t>(value);
-  if (category >> 5 >= node.words) return false;
-  return a.category_bits[static_cast<int64_t>(node.threshold) + (category >> 5)] >> (category & 31) & 1;
-}
-
-// LightGBM's rules: a missing value where training saw none counts as 0.
-HWY_INLINE bool goes_left(const ForestPredict& a, const ForestNode& node, double value) {
-  if (node.is_category) return category_goes_left(a, node, value);
-  const bool is_nan = value != value;
-  if (is_nan && node.missing != ForestMissing::nan) value = 0;
-  if (node.missing == ForestMissing::nan ? is_nan
-                                         : node.missing == ForestMissing::zero && value > -1e-35 && value < 1e-35) {
-    return node.nan_left;
-  }
-  return value <= node.threshold;
-}
-
 // One walked tree. Row r's feature f is values[r·row_stride + f·feature_stride].
 template <class T>
 void walk(const ForestPredict& a, int64_t tree, const T* values, int64_t row_stride, int64_t feature_stride,
@@ -39,7 +19,7 @@ void walk(const ForestPredict& a, int64_t tree, const T* values, int64_t row_str
   const auto step = [&](int32_t at, const T* row) {
     const ForestNode& node = a.nodes[at];
     const double value = static_cast<double>(row[node.feature * feature_stride]);
-    return goes_left(a, node, value) ? node.left : node.right;
+    return forest_goes_left(a.category_bits, node, value) ? node.left : node.right;
   };
   const int32_t root = a.roots[tree];
   int64_t r = 0;

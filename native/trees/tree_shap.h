@@ -1,0 +1,42 @@
+// Exact SHAP values of trees: what each feature adds to a prediction, over the paths that the training rows took.
+// Lundberg, Erion, Lee 2018, "Consistent individualized feature attribution for tree ensembles", algorithm 2.
+// Operations: leaves · depth² for each row and tree.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/forest_predict.h"
+#include "ops/workers.h"
+
+namespace seqrisk {
+
+struct TreeShap {
+  const ForestNode* nodes;
+  const int32_t* roots;  // (trees)
+  const double* leaves;
+  const uint32_t* category_bits;
+  const double* node_rows;  // rows of training in each node and leaf, above 0
+  const double* leaf_rows;
+  int64_t trees;  // tree t belongs to class t mod classes
+  int64_t classes;
+  int64_t features;
+  double factor;       // of every leaf
+  const void* values;  // float32 or float64, row r's feature f at r·row_stride + f·feature_stride
+  bool is_double;
+  int64_t row_stride;
+  int64_t feature_stride;
+  int64_t rows;
+  double* out;  // (rows, classes, features + 1), the last is the mean over the training rows
+};
+
+// Deeper trees are refused: the memory of a path grows with the square of its depth.
+constexpr int64_t kShapMostDepth = 512;
+
+// Depth of a tree of so many leaves; −1 if it is deeper than that, or a node comes twice.
+int64_t shap_depth(const ForestNode* nodes, int32_t root, int64_t leaves);
+
+// A row has the same bits for any number of workers.
+void tree_shap(const TreeShap& call, int64_t depth, Workers& workers);
+
+}  // namespace seqrisk
