@@ -85,6 +85,22 @@ describe('seqrisk gbrt', () => {
     const columns = columnsOfLayout(layoutOfModel(loaded), table)
     expect(scores.columns.score).toEqual(await loaded.predict(openDevice(), { columns }))
 
+    // What features add makes up the raw score.
+    const explained = await seqrisk(
+      ...['gbrt', 'predict', '--table', at('test.csv'), '--model', model, '--out', at('raw.csv'), '--id', 'id'],
+      ...['--raw', '--shap', at('shap.csv'), '--json'],
+    )
+    expect(explained).toMatchObject({ code: 0, stderr: '' })
+    expect(JSON.parse(explained.stdout)).toMatchObject({ shap: at('shap.csv'), rows: 1000 })
+    const raw = (await readTable(at('raw.csv'), { id: 'id' })).columns.score
+    const shap = await readTable(at('shap.csv'), { id: 'id' })
+    expect(shap.ids).toEqual(scores.ids)
+    const parts = Object.values(shap.columns)
+    expect(Object.keys(shap.columns)).toEqual(['shap_the amount', 'shap_noise', 'shap_job', 'base'])
+    for (const [row, score] of raw.entries()) {
+      expect(parts.reduce((sum, part) => sum + part[row], 0)).toBeCloseTo(score, 9)
+    }
+
     const shown = await seqrisk('gbrt', 'importance', '--model', model, '--json')
     const { features } = JSON.parse(shown.stdout) as { features: { name: string; gain: number; split: number }[] }
     expect(features.map(({ name }) => name)).toEqual(['job', 'the amount', 'noise'])
@@ -103,7 +119,11 @@ describe('seqrisk gbrt', () => {
     )
     expect(fitted).toMatchObject({ code: 0, stderr: '' })
     const out = at('classes.csv')
-    expect((await seqrisk('gbrt', 'predict', '--table', at('test.csv'), '--model', model, '--out', out)).code).toBe(0)
+    const predict = ['gbrt', 'predict', '--table', at('test.csv'), '--model', model, '--out', out]
+    expect((await seqrisk(...predict, '--shap', at('classes_shap.parquet'))).code).toBe(0)
+    const titles = [0, 1, 2].flatMap(k => [`shap_the amount_${k}`, `shap_noise_${k}`, `base_${k}`])
+    const shap = await readTable(at('classes_shap.parquet'), { id: 'id', columns: titles })
+    expect(Object.keys(shap.columns)).toEqual(titles)
     const [head, ...rows] = (await readFile(out, 'utf8')).trim().split('\n')
     expect(head).toBe('id,score_0,score_1,score_2')
     expect(rows.map(row => row.split(',')[0])).toEqual(test.map((_, r) => String(r + 1)))

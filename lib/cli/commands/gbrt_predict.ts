@@ -2,6 +2,7 @@ import { readTable } from '../../events/table.js'
 import { writeTable } from '../../events/write.js'
 import { loadLightgbm } from '../../export/lightgbm.js'
 import { Device } from '../../runtime/device.js'
+import type { GbrtModel } from '../../trees/model.js'
 import { columnsOfLayout, layoutOfModel, readingOf } from '../../trees/table_input.js'
 import { defineCommand } from '../command.js'
 
@@ -14,9 +15,10 @@ export const gbrtPredictCommand = defineCommand({
     out: { kind: 'text', value: 'FILE', required: true, about: 'scores, .csv or .parquet' },
     id: { kind: 'text', value: 'COL', about: 'column that names the rows (default: row numbers from 1)' },
     raw: { kind: 'flag', about: 'scores before the sigmoid or softmax' },
+    shap: { kind: 'text', value: 'FILE', about: 'what each feature adds to the raw scores, .csv or .parquet' },
   },
   async run(values, { signal, threads, device: kind }) {
-    const { id, raw } = values
+    const { id, raw, shap } = values
     const begun = performance.now()
     const model = await loadLightgbm(values.model)
     const layout = layoutOfModel(model)
@@ -24,14 +26,18 @@ export const gbrtPredictCommand = defineCommand({
     const device = new Device({ kind, threads })
     try {
       const { numClass } = model.info
-      const all = await model.predict(device, { columns: columnsOfLayout(layout, table) }, { raw })
+      const data = { columns: columnsOfLayout(layout, table) }
+      const all = await model.predict(device, data, { raw })
       const score = (k: number) => Float64Array.from(table.ids, (_, row) => all[row * numClass + k])
       const columns =
         numClass === 1
           ? { score: all }
           : Object.fromEntries(Array.from({ length: numClass }, (_, k) => [`score_${k}`, score(k)]))
+      const added = shap === undefined ? undefined : shapColumns(model, await model.shap(device, data, { signal }))
       await writeTable(values.out, id ?? 'id', { ids: table.ids, columns }, { signal })
-      return { out: values.out, rows: table.ids.length, seconds: (performance.now() - begun) / 1000 }
+      if (added) await writeTable(shap!, id ?? 'id', { ids: table.ids, columns: added }, { signal })
+      const seconds = (performance.now() - begun) / 1000
+      return { out: values.out, ...(added && { shap }), rows: table.ids.length, seconds }
     } finally {
       device.close()
     }
@@ -40,3 +46,19 @@ export const gbrtPredictCommand = defineCommand({
     return `scores of ${rows} rows in ${seconds.toFixed(1)} s: ${out}\n`
   },
 })
+
+/** `shap_NAME` for each feature and `base`, the mean; with the class behind where there are more. */
+function shapColumns({ info }: GbrtModel, values: Float64Array): Record<string, Float64Array> {
+  const { names, numClass } = info
+  const width = numClass * (names.length + 1)
+  const columns: Record<string, Float64Array> = {}
+  const titles = [...names.map(name => `shap_${name}`), 'base']
+  for (let k = 0; k < numClass; k++) {
+    titles.forEach((title, f) => {
+      const at = k * titles.length + f
+      const column = Float64Array.from({ length: values.length / width }, (_, row) => values[row * width + at])
+      columns[numClass === 1 ? title : `${title}_${k}`] = column
+    })
+  }
+  return columns
+}
