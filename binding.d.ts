@@ -157,6 +157,22 @@ export interface Binding {
   binned_columns(matrix: BinnedHandle): BinnedColumn[]
   /** The bins as they are kept: groups of up to 16 features one after the other, row by row in each. */
   binned_read(matrix: BinnedHandle): Promise<Uint8Array<ArrayBuffer>>
+  /**
+   * A matrix with the bins of a saved one, without rows. Flags and numbers of bounds for each column, then the bounds of
+   * all and the bins of all categories, one after the other.
+   */
+  binned_restore(
+    stream: StreamHandle,
+    categorical: Uint8Array,
+    hasNaN: Uint8Array,
+    counts: Int32Array,
+    bounds: Float64Array,
+    binOf: Uint8Array,
+  ): BinnedHandle
+  /** Copies bins as they are kept, from byte `start` on. */
+  binned_put(matrix: BinnedHandle, start: number, bins: Uint8Array): Promise<unknown>
+  /** Refuses bins that a column does not have. */
+  binned_check(matrix: BinnedHandle): Promise<unknown>
   binned_dispose(matrix: BinnedHandle): void
 
   /** `packed` (rows, 2) and `out` (features, 2, 256, 2): 64-bit integers as int32 halves, low first. */

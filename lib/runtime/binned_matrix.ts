@@ -126,6 +126,47 @@ export class BinnedMatrix {
     return matrix
   }
 
+  /**
+   * A matrix of bins that were kept elsewhere.
+   * @param kept  what `readKept` gave, in pieces of any size
+   * @throws {RangeError} for columns that cannot be, or bins that they do not have
+   */
+  static async restore(
+    device: Device,
+    { rows, names, columns }: Pick<BinnedMatrix, 'rows' | 'names' | 'columns'>,
+    kept: AsyncIterable<Uint8Array>,
+  ): Promise<BinnedMatrix> {
+    expectRange(names.length === columns.length, 'BinnedMatrix', `${columns.length} names`, names.length)
+    const handle = binding.binned_restore(
+      device.handle,
+      Uint8Array.from(columns, column => Number(column.isCategorical)),
+      Uint8Array.from(columns, column => Number(column.hasNaN)),
+      Int32Array.from(columns, column => column.bounds.length),
+      Float64Array.from(columns.flatMap(column => [...column.bounds])),
+      Uint8Array.from(columns.flatMap(column => [...column.binOf])),
+    )
+    binding.binned_reserve(handle, rows)
+    const matrix = new BinnedMatrix(device, handle, rows, names)
+    try {
+      let at = 0
+      for await (const piece of kept) {
+        await binding.binned_put(handle, at, piece)
+        at += piece.length
+      }
+      expectRange(at === rows * columns.length, 'BinnedMatrix', `${rows * columns.length} bins`, at)
+      await binding.binned_check(handle)
+    } catch (error) {
+      matrix.dispose()
+      throw error
+    }
+    return matrix
+  }
+
+  /** The bins in the order in which memory keeps them, for `restore`. */
+  readKept(): Promise<Uint8Array<ArrayBuffer>> {
+    return binding.binned_read(this.handle)
+  }
+
   /** The bins, row by row. */
   async read(): Promise<Uint8Array<ArrayBuffer>> {
     const { rows, features } = this

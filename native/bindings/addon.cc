@@ -11,6 +11,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_adamw(exports);
   seqrisk::register_add(exports);
   seqrisk::register_binned_matrix(exports);
+  seqrisk::register_binned_saved(exports);
   seqrisk::register_block_attention(exports);
   seqrisk::register_dropout(exports);
   seqrisk::register_field_embedding(exports);

@@ -8,6 +8,7 @@ namespace seqrisk {
 void register_adamw(Napi::Object& exports);
 void register_add(Napi::Object& exports);
 void register_binned_matrix(Napi::Object& exports);
+void register_binned_saved(Napi::Object& exports);
 void register_block_attention(Napi::Object& exports);
 void register_dropout(Napi::Object& exports);
 void register_field_embedding(Napi::Object& exports);

@@ -24,6 +24,7 @@ export class TreeZoo {
   #sampling: unknown
   #empty: unknown
   #filled: unknown
+  #restored: unknown
   #trainer: unknown
   #forest: unknown
   #iforest: unknown
@@ -47,6 +48,8 @@ export class TreeZoo {
     addon.binned_reserve(learned, ROWS)
     await addon.binned_append(learned, 0, this.#columns(), 0, ROWS)
     this.#filled = learned
+    this.#restored = addon.binned_restore(this.#sources.stream(), ...this.#saved())
+    addon.binned_reserve(this.#restored, ROWS)
     this.#trainer = addon.gbrt_trainer_create(
       learned,
       this.#random.integer(0, 3) ? TRAINER_OPTIONS : FOREST_OPTIONS,
@@ -75,6 +78,9 @@ export class TreeZoo {
       binned_append: () => [this.#filled, from, this.#columns(), 0, rows[1]],
       binned_columns: () => [this.#filled],
       binned_read: () => [this.#filled],
+      binned_restore: () => [this.#sources.stream(), ...this.#saved()],
+      binned_put: () => [this.#restored, this.#random.integer(0, FEATURES), new Uint8Array(ROWS)],
+      binned_check: () => [this.#restored],
       binned_dispose: () => [this.#random.integer(0, 9) ? this.#empty : this.#filled],
       gbrt_histogram: () => this.#histogram(),
       gbrt_trainer_create: () => [
@@ -116,6 +122,12 @@ export class TreeZoo {
 
   #create(): unknown[] {
     return [this.#sources.stream(), FEATURES, this.#random.integer(2, 255), 1, Uint8Array.of(0, 0, 1)]
+  }
+
+  /** A column of numbers with NaN, one without, and categories. */
+  #saved(): unknown[] {
+    const flags = [Uint8Array.of(0, 0, 1), Uint8Array.of(1, 0, 0), Int32Array.of(2, 3, 2)]
+    return [...flags, Float64Array.of(1, 1e300, 0, 1e300, Infinity, 4, 9), Uint8Array.of(2, 1)]
   }
 
   #clusters(): unknown[] {
