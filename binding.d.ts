@@ -200,6 +200,14 @@ export interface Binding {
     scores: Float64Array | null,
     firstRound: number,
   ): Promise<unknown>
+  /** After begin: the loss is that of these rows, of the same bins. `scores`: (classes, rows) to start from. */
+  gbrt_trainer_watch(
+    trainer: TrainerHandle,
+    matrix: BinnedHandle,
+    targets: NumberArray,
+    weights: NumberArray | null,
+    scores: Float64Array | null,
+  ): Promise<unknown>
   /** `rates`: the learning rate of each round. */
   gbrt_trainer_boost(
     trainer: TrainerHandle,

@@ -32,6 +32,7 @@ export {
   type GbrtOptions,
   GbrtTrainer,
   type Objective,
+  type ValidationRows,
 } from './trees/gbrt.js'
 export { IsolationForest, type IsolationForestOptions } from './trees/isolation_forest.js'
 export { type KMeansOptions, type KMeansResult, kmeans } from './trees/kmeans.js'

@@ -79,6 +79,16 @@ export class NativeTrainer {
     await binding.gbrt_trainer_begin(this.#handle, targets, weights, roles, scores, firstRound)
   }
 
+  /** After `begin`: takes the loss from rows of another matrix with the same bins. `scores` is (classes, rows). */
+  async watch(
+    matrix: BinnedMatrix,
+    targets: NumberArray,
+    weights: NumberArray | null,
+    scores: Float64Array | null,
+  ): Promise<void> {
+    await binding.gbrt_trainer_watch(this.#handle, matrix.handle, targets, weights, scores)
+  }
+
   /**
    * Adds rounds; `patience` 0 never stops early. With gradients it is one round.
    * @param rates  learning rate of each round, or null for that of the options

@@ -2,10 +2,10 @@
 
 import type { NumberArray, TrainedTrees } from '../../binding.js'
 import { NativeTrainer, OBJECTIVES, type TrainerNumbers } from '../ops/gbrt_trainer.js'
-import type { BinnedMatrix } from '../runtime/binned_matrix.js'
+import { BinnedMatrix } from '../runtime/binned_matrix.js'
 import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
 import { featureInfos, GbrtModel, joinTrees } from './model.js'
-import { rolesOf, treesOf } from './training.js'
+import { type FlaggedRows, rolesOf, treesOf } from './training.js'
 
 export type Objective = (typeof OBJECTIVES)[number]
 
@@ -71,6 +71,17 @@ export type CustomObjective = (
   hessians: Float32Array,
 ) => void | Promise<void>
 
+/** Rows apart from the training matrix. */
+export interface ValidationRows {
+  /** With the trainer's bins: made by `like` of its matrix. */
+  readonly matrix: BinnedMatrix
+  readonly targets: NumberArray
+  /** Rows of weight 0 do not count. */
+  readonly weights?: NumberArray
+  /** (classes, rows) scores to start from, where the training rows have some. */
+  readonly scores?: Float64Array
+}
+
 export interface FitInput {
   /** One for each row; rows that do not train may hold anything. */
   readonly targets?: NumberArray
@@ -78,8 +89,8 @@ export interface FitInput {
   readonly weights?: NumberArray
   /** 1 for rows that train, 0 for others. Default all. */
   readonly mask?: Uint8Array
-  /** 1 for rows whose loss is watched; they do not train. */
-  readonly validation?: Uint8Array
+  /** Rows whose loss is watched; they do not train. 1 for such rows of the matrix, or rows of another one. */
+  readonly validation?: Uint8Array | ValidationRows
   /** (classes, rows) scores to start from, such as another model's. They are not part of the new model. */
   readonly scores?: Float64Array
   /**
@@ -171,6 +182,7 @@ export class GbrtTrainer {
     if (this.#isFitting) {
       throw new SeqriskError('BUSY', '[GbrtTrainer] expected one fit at a time but received a second; await the first')
     }
+    const apart = this.#validationApart(input)
     signal?.throwIfAborted()
     const before = from ? this.#roundsOf(from, input) : 0
     const rates = this.#rates(before, numIterations)
@@ -180,14 +192,18 @@ export class GbrtTrainer {
     const report = () => onProgress?.({ phase: 'train', done: this.#native.rounds, total: numIterations })
     const timer = onProgress && setInterval(report, PROGRESS_MS)
     try {
-      const scores = from ? await this.#scoresOf(from) : (input.scores ?? null)
+      const scores = from ? await this.#scoresOf(from, this.matrix) : (input.scores ?? null)
       await this.#native.begin(
         targets ?? null,
         weights ?? null,
-        rolesOf('GbrtTrainer', this.matrix.rows, input),
+        rolesOf('GbrtTrainer', this.matrix.rows, apart ? { mask: input.mask } : (input as FlaggedRows)),
         scores,
         before,
       )
+      if (apart) {
+        const started = from ? await this.#scoresOf(from, apart.matrix) : (apart.scores ?? null)
+        await this.#native.watch(apart.matrix, apart.targets, apart.weights ?? null, started)
+      }
       signal?.throwIfAborted()
       if (custom) {
         const size = this.matrix.rows * numClass
@@ -234,11 +250,25 @@ export class GbrtTrainer {
     return iterations
   }
 
+  #validationApart({ validation, scores, from }: FitInput): ValidationRows | null {
+    if (validation === undefined || ArrayBuffer.isView(validation)) return null
+    expectOptions('GbrtTrainer', validation, ['matrix', 'targets', 'weights', 'scores'])
+    const { matrix, scores: started } = validation
+    expectType(matrix instanceof BinnedMatrix, 'GbrtTrainer', 'validation.matrix to be a BinnedMatrix', matrix)
+    if (from) {
+      expectRange(started === undefined, 'GbrtTrainer', 'validation scores or a model to start from', 'both')
+    } else {
+      const both = (scores === undefined) === (started === undefined)
+      expectRange(both, 'GbrtTrainer', 'scores of training and of validation rows, or of neither', 'one of them')
+    }
+    return validation
+  }
+
   /** (classes, rows) */
-  async #scoresOf(from: GbrtModel): Promise<Float64Array> {
+  async #scoresOf(from: GbrtModel, matrix: BinnedMatrix): Promise<Float64Array> {
     const { numClass } = this.options
-    const { rows } = this.matrix
-    const byRow = await from.predictBinned(this.matrix, { raw: true })
+    const { rows } = matrix
+    const byRow = await from.predictBinned(matrix, { raw: true })
     return byRow.map((_, i) => byRow[(i % rows) * numClass + Math.floor(i / rows)])
   }
 

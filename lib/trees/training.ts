@@ -8,12 +8,13 @@ import type { Trees } from './model.js'
 const TRAINS = 1
 const VALIDATES = 2
 
+export interface FlaggedRows {
+  readonly mask?: Uint8Array
+  readonly validation?: Uint8Array
+}
+
 /** What each row is for: 0 nothing, 1 training, 2 validation; null where all train. */
-export function rolesOf(
-  where: string,
-  rows: number,
-  { mask, validation }: { readonly mask?: Uint8Array; readonly validation?: Uint8Array },
-): Uint8Array | null {
+export function rolesOf(where: string, rows: number, { mask, validation }: FlaggedRows): Uint8Array | null {
   if (!mask && !validation) return null
   for (const [name, flags] of Object.entries({ mask, validation })) {
     if (!flags) continue

@@ -22,6 +22,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_gather_rows(exports);
   seqrisk::register_gbrt_histogram(exports);
   seqrisk::register_gbrt_trainer(exports);
+  seqrisk::register_gbrt_watch(exports);
   seqrisk::register_isolation_forest(exports);
   seqrisk::register_kmeans(exports);
   seqrisk::register_l2_normalize(exports);

@@ -19,6 +19,7 @@ void register_gated_dwconv(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);
 void register_gbrt_histogram(Napi::Object& exports);
 void register_gbrt_trainer(Napi::Object& exports);
+void register_gbrt_watch(Napi::Object& exports);
 void register_isolation_forest(Napi::Object& exports);
 void register_kmeans(Napi::Object& exports);
 void register_l2_normalize(Napi::Object& exports);

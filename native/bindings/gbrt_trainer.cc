@@ -9,7 +9,7 @@
 #include "bindings/environment.h"
 #include "bindings/gbrt_options.h"
 #include "bindings/host_array.h"
-#include "bindings/tree_handles.h"
+#include "bindings/trainer_handle.h"
 #include "bindings/wrap.h"
 
 namespace seqrisk {
@@ -21,17 +21,7 @@ constexpr napi_type_tag kTrainerTag = {0x5e9715c0a51de2f5, 0xe92c40a7b8d6135f};
 
 const std::string kWhere = "[GbrtTrainer] expected ";
 
-struct Held {
-  std::shared_ptr<BinnedMatrix> matrix;
-  std::shared_ptr<Buffer> bins;  // stays when the matrix is freed
-  std::shared_ptr<GbrtTrainer> trainer;
-  std::shared_ptr<std::atomic<int>> running = std::make_shared<std::atomic<int>>(0);
-  std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
-  GbrtOptions options;
-  std::shared_ptr<Buffer> rows, nodes, weights, roles, trains, custom, best, forest;
-
-  Stream& stream() const { return *matrix->stream; }
-};
+using Held = TrainerHeld;
 using Handle = std::shared_ptr<Held>;
 
 Napi::Value argument(const Info& info, size_t i) {
@@ -42,37 +32,11 @@ bool is_absent(const Napi::Value& value) {
   return value.IsNull() || value.IsUndefined();
 }
 
-Held& trainer_of(const Napi::Value& value) {
-  const Handle* handle = unwrap<Handle>(value, kTrainerTag);
-  if (!handle) throw Error::type(kWhere + "a trainer but received " + describe(value));
-  if (!(*handle)->trainer) throw Error::type(kWhere + "a live trainer but received a freed one");
-  if ((*handle)->stream().closed()) {
-    throw Error::coded("CLOSED", kWhere + "a trainer of an open device but received one of a closed device");
-  }
-  return **handle;
-}
-
 int64_t whole(const Napi::Value& value, const char* name) {
   const double given = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
   if (given >= 0 && given <= 1e9 && given == std::trunc(given)) return static_cast<int64_t>(given);
   throw Error::range(kWhere + name + " to be an integer from 0 but received " + describe(value));
 }
-
-// Carves arrays out of one buffer, each on a boundary of 64 bytes; with a null base it only measures.
-class Carver {
- public:
-  explicit Carver(std::byte* base) : base_(base) {}
-  template <class T>
-  void take(T*& to, int64_t count) {
-    if (base_) to = reinterpret_cast<T*>(base_ + bytes_);
-    bytes_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
-  }
-  size_t bytes() const { return bytes_; }
-
- private:
-  std::byte* base_;
-  size_t bytes_ = 0;
-};
 
 size_t carve_rows(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, GbrtMemory& memory) {
   Carver carver(base);
@@ -140,15 +104,6 @@ std::vector<T> copy_of(const T* from, int64_t count) {
   return {from, from + count};
 }
 
-// Marks the trainer as running until the task's completion.
-Completion counted(const Held& held, Completion done) {
-  held.running->fetch_add(1);
-  return [running = held.running, done = std::move(done)](const std::optional<Error>& error) {
-    running->fetch_sub(1);
-    done(error);
-  };
-}
-
 // trainer, targets, weights or null, roles or null, scores or null, first round
 Napi::Value gbrt_trainer_begin(const Info& info) {
   Held& held = trainer_of(argument(info, 0));
@@ -190,6 +145,8 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
       if (!std::isfinite(score)) throw Error::range(kWhere + "finite scores but received " + std::to_string(score));
     }
   }
+  held.watched = {};
+  held.is_watched.reset();
   GbrtMemory memory = memory_of(held);
   if (!weights.empty()) {
     memory.weights = reinterpret_cast<float*>(buffer_for(held, held.weights, count * 4)->data());
@@ -256,7 +213,8 @@ Napi::Value gbrt_trainer_boost(const Info& info) {
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
   held.stream().run(
       [trainer = held.trainer, best = held.best, boost = std::move(boost), stop = held.stop, grad = std::move(grad),
-       hess = std::move(hess), to](HostContext& context) {
+       hess = std::move(hess), to, watched = held.watched, is_watched = held.is_watched](HostContext& context) mutable {
+        if (is_watched && *is_watched) boost.watched = watched;
         if (to) {
           std::memcpy(to, grad.data(), grad.size() * 4);
           std::memcpy(to + grad.size(), hess.data(), hess.size() * 4);
@@ -346,13 +304,31 @@ Napi::Value gbrt_trainer_dispose(const Info& info) {
   held.stop->store(true);
   held.trainer.reset();
   for (auto* buffer : {&held.bins, &held.rows, &held.nodes, &held.weights, &held.roles, &held.trains, &held.custom,
-                       &held.best, &held.forest}) {
+                       &held.best, &held.forest, &held.watched_bins, &held.watched_rows}) {
     buffer->reset();
   }
   return info.Env().Undefined();
 }
 
 }  // namespace
+
+TrainerHeld& trainer_of(const Napi::Value& value) {
+  const Handle* handle = unwrap<Handle>(value, kTrainerTag);
+  if (!handle) throw Error::type(kWhere + "a trainer but received " + describe(value));
+  if (!(*handle)->trainer) throw Error::type(kWhere + "a live trainer but received a freed one");
+  if ((*handle)->stream().closed()) {
+    throw Error::coded("CLOSED", kWhere + "a trainer of an open device but received one of a closed device");
+  }
+  return **handle;
+}
+
+Completion counted(const TrainerHeld& held, Completion done) {
+  held.running->fetch_add(1);
+  return [running = held.running, done = std::move(done)](const std::optional<Error>& error) {
+    running->fetch_sub(1);
+    done(error);
+  };
+}
 
 void register_gbrt_trainer(Napi::Object& exports) {
   add_function<gbrt_trainer_create>(exports, "gbrt_trainer_create");

@@ -80,14 +80,24 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
   return std::nullopt;
 }
 
-std::optional<Error> GbrtTrainer::prepare_targets() {
-  const auto is_class = [&](double t) {
-    return t >= 0 && t < static_cast<double>(options_.classes) && t == std::floor(t);
-  };
-  const auto not_a_class = [&](double t, int64_t r) {
+std::optional<Error> GbrtTrainer::check_target(double target, int64_t row) const {
+  const bool is_class = target >= 0 && target < static_cast<double>(options_.classes) && target == std::floor(target);
+  const bool of_class = options_.objective == GbrtObjective::softmax ||
+                        (options_.objective == GbrtObjective::squared && options_.classes > 1);
+  if (of_class && !is_class) {
     return Error::range("[gbrt] expected targets to be classes from 0 to " + std::to_string(options_.classes - 1) +
-                        " but received " + at_row(t, r));
-  };
+                        " but received " + at_row(target, row));
+  }
+  if (options_.objective == GbrtObjective::squared && !std::isfinite(target)) {
+    return Error::range("[gbrt] expected targets to be finite but received " + at_row(target, row));
+  }
+  if (options_.objective == GbrtObjective::logistic && !(target >= 0 && target <= 1)) {
+    return Error::range("[gbrt] expected targets in [0, 1] but received " + at_row(target, row));
+  }
+  return std::nullopt;
+}
+
+std::optional<Error> GbrtTrainer::prepare_targets() {
   for (int64_t r = 0; r < bins_.rows; ++r) {
     const bool counts = !memory_.roles || memory_.roles[r] != static_cast<uint8_t>(RowRole::unused);
     float& target = memory_.targets[r];
@@ -95,25 +105,7 @@ std::optional<Error> GbrtTrainer::prepare_targets() {
       target = 0;
       continue;
     }
-    const double t = static_cast<double>(target);
-    switch (options_.objective) {
-      case GbrtObjective::squared:
-        if (options_.classes > 1 && !is_class(t)) return not_a_class(t, r);
-        if (!std::isfinite(t)) {
-          return Error::range("[gbrt] expected targets to be finite but received " + at_row(t, r));
-        }
-        break;
-      case GbrtObjective::logistic:
-        if (!(t >= 0 && t <= 1)) {
-          return Error::range("[gbrt] expected targets in [0, 1] but received " + at_row(t, r));
-        }
-        break;
-      case GbrtObjective::softmax:
-        if (!is_class(t)) return not_a_class(t, r);
-        break;
-      case GbrtObjective::custom:
-        break;
-    }
+    if (auto error = check_target(static_cast<double>(target), r)) return error;
   }
   return std::nullopt;
 }

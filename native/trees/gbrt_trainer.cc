@@ -264,6 +264,7 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
     return leaves_.size() > 1;
   }
   pending_class_ = cls;
+  if (watched_.bins.rows > 0) score_watched(cls, first_node, context);
   if (options_.objective == GbrtObjective::squared) {
     // Bounds the next residuals without another pass: those before this tree, and what the tree changes.
     most_residual_ = *std::max_element(block_residual_.begin(), block_residual_.end()) + largest;
@@ -377,6 +378,7 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
 }
 
 std::optional<Error> GbrtTrainer::boost(const GbrtBoost& boost, const std::atomic<bool>& stop, HostContext& context) {
+  watched_ = boost.watched;
   const bool is_watched = has_validation();
   const bool is_random = options_.forest || options_.bagging_freq > 0 || options_.feature_fraction < 1 ||
                          options_.feature_fraction_by_node < 1;

@@ -42,6 +42,14 @@ struct GbrtOptions {
   std::vector<int8_t> monotone;  // of each feature, or empty
 };
 
+// Rows of another matrix with the same bins, whose loss is watched; the memory is theirs.
+struct GbrtWatched {
+  GbrtBins bins{};
+  const float* targets = nullptr;  // (rows)
+  const float* weights = nullptr;  // (rows) or null
+  double* scores = nullptr;        // (classes, rows)
+};
+
 // One call of boost.
 struct GbrtBoost {
   int64_t rounds = 0;
@@ -50,6 +58,7 @@ struct GbrtBoost {
   int64_t patience = 0;
   std::vector<double> rates;      // learning rate of each round; empty: that of the options
   double* best_scores = nullptr;  // (classes, rows), with patience
+  GbrtWatched watched;            // their loss counts instead of that of validating rows; no rows: none
 };
 
 enum class RowRole : uint8_t { unused = 0, train = 1, validate = 2 };
@@ -82,6 +91,8 @@ class GbrtTrainer {
   // Checks targets, weights and roles, and starts from the average or from the scores that memory holds.
   // `first_round` counts rounds of an earlier fit, so that bags and features are drawn as if it went on.
   std::optional<Error> begin(const GbrtMemory& memory, bool scores_given, int64_t first_round, HostContext& context);
+  // After begin: checks rows to watch, which start from the average or from the scores that they hold.
+  std::optional<Error> begin_watched(const GbrtWatched& watched, bool scores_given, HostContext& context) const;
   // Adds rounds. Stops early for want of patience, when no split is left, or when `stop` is set.
   std::optional<Error> boost(const GbrtBoost& boost, const std::atomic<bool>& stop, HostContext& context);
 
@@ -120,8 +131,10 @@ class GbrtTrainer {
   void bound_children(const Leaf& parent, Leaf& left, Leaf& right) const;
   void flush_scores(HostContext& context);
   GbrtGradient gradient_call(int64_t cls);
+  std::optional<Error> check_target(double target, int64_t row) const;
   bool has_validation() const;
   double validation_loss(HostContext& context);
+  void score_watched(int64_t cls, size_t first_node, HostContext& context);
   void copy_scores(const double* from, double* to, HostContext& context) const;
   bool watch(const GbrtBoost& boost, HostContext& context);
   double target_mean(int64_t cls) const;
@@ -155,6 +168,15 @@ class GbrtTrainer {
   std::vector<GbrtSplit> fresh_splits_, sibling_splits_;
   std::vector<double> init_;
   int64_t pending_class_ = -1;  // whose scores still lack the last tree
+
+  GbrtWatched watched_;  // of this boost
+  struct WatchNode {
+    const uint8_t* bins;  // of the feature, `stride` apart
+    int64_t stride;
+    uint64_t left[4];  // bit b for a bin that goes left
+    int32_t children[2];
+  };
+  std::vector<WatchNode> watch_nodes_;
 
   GbrtModel model_;
   std::atomic<int64_t> rounds_{0};

@@ -10,6 +10,7 @@ namespace seqrisk {
 bool GbrtTrainer::has_validation() const {
   const auto validates = static_cast<uint8_t>(RowRole::validate);
   const uint8_t* end = memory_.roles + bins_.rows;
+  if (watched_.bins.rows > 0) return true;
   return memory_.roles && options_.objective != GbrtObjective::custom &&
          std::find(memory_.roles, const_cast<uint8_t*>(end), validates) != end;
 }
@@ -24,33 +25,109 @@ void GbrtTrainer::copy_scores(const double* from, double* to, HostContext& conte
 
 // Takes note of a round's loss; false when patience is at its end.
 bool GbrtTrainer::watch(const GbrtBoost& boost, HostContext& context) {
-  flush_scores(context);
+  // Rows of another matrix have the last tree already; those of this one get it with the next gradients.
+  if (watched_.bins.rows == 0) flush_scores(context);
   const double loss = validation_loss(context);
   if (context.workers.cancelled()) return false;
   losses_.push_back(loss);
   if (losses_.size() == 1 || loss < best_loss_) {
     best_loss_ = loss;
     best_round_ = rounds_.load();
-    if (boost.patience > 0) copy_scores(memory_.scores, boost.best_scores, context);
+    if (boost.patience > 0) {
+      flush_scores(context);
+      copy_scores(memory_.scores, boost.best_scores, context);
+    }
     return true;
   }
   return boost.patience == 0 || rounds_.load() - best_round_ < boost.patience;
 }
 
+std::optional<Error> GbrtTrainer::begin_watched(const GbrtWatched& watched, bool scores_given,
+                                                HostContext& context) const {
+  const int64_t rows = watched.bins.rows;
+  double sum = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const double w = watched.weights ? static_cast<double>(watched.weights[r]) : 1.0;
+    if (!(w >= 0 && w < HUGE_VAL)) {
+      return Error::range("[gbrt] expected weights to be finite and at least 0 but received " + std::to_string(w) +
+                          " at validation row " + std::to_string(r));
+    }
+    sum += w;
+    if (w == 0) continue;
+    if (auto error = check_target(static_cast<double>(watched.targets[r]), r)) return error;
+  }
+  if (sum == 0) {
+    return Error::range("[gbrt] expected at least one validation row with a weight above 0 but received none");
+  }
+  if (scores_given) return std::nullopt;
+  context.workers.run(options_.classes, [&](int64_t k, int) {
+    std::fill(watched.scores + k * rows, watched.scores + (k + 1) * rows, init_[static_cast<size_t>(k)]);
+  });
+  return std::nullopt;
+}
+
+// Adds the last tree to the watched rows' scores: the same sums, in the same order, as rows of the training matrix get.
+void GbrtTrainer::score_watched(int64_t cls, size_t first_node, HostContext& context) {
+  const size_t count = leaves_.size() - 1;
+  if (count == 0) return;
+  watch_nodes_.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    const size_t at = first_node + i;
+    const int64_t f = model_.split_feature[at];
+    const GbrtGroup group = watched_.bins.group_of(f);
+    WatchNode& node = watch_nodes_[i];
+    node.bins = group.bins + f - group.first;
+    node.stride = group.width;
+    node.children[0] = model_.right_child[at];
+    node.children[1] = model_.left_child[at];
+    const GbrtFeature& feature = features_[static_cast<size_t>(f)];
+    const int64_t threshold = model_.threshold_bin[at];
+    if (model_.decision[at] & 1) {
+      std::copy_n(model_.category_bins.begin() + threshold * 4, 4, node.left);
+      continue;
+    }
+    std::fill_n(node.left, 4, 0);
+    for (int64_t b = 0; b < kGbrtCells; ++b) {
+      const bool left = feature.has_nan && b == feature.bins ? (model_.decision[at] & 2) != 0 : b <= threshold;
+      if (left) node.left[b >> 6] |= uint64_t{1} << (b & 63);
+    }
+  }
+  const int64_t rows = watched_.bins.rows;
+  double* scores = watched_.scores + cls * rows;
+  context.workers.run(gbrt_blocks(rows), [&](int64_t block, int) {
+    const int64_t end = std::min(rows, (block + 1) * kGbrtBlockRows);
+    for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
+      int32_t at = 0;
+      while (at >= 0) {
+        const WatchNode& node = watch_nodes_[static_cast<size_t>(at)];
+        const uint8_t bin = node.bins[r * node.stride];
+        at = node.children[node.left[bin >> 6] >> (bin & 63) & 1];
+      }
+      scores[r] += values_[static_cast<size_t>(-1 - at)];
+    }
+  });
+}
+
 // Mean loss over the validating rows: squared error, log loss, or the softmax's. Added up block by block.
 double GbrtTrainer::validation_loss(HostContext& context) {
-  block_loss_.assign(static_cast<size_t>(blocks_), 0);
-  block_loss_weight_.assign(static_cast<size_t>(blocks_), 0);
-  const int64_t rows = bins_.rows;
-  context.workers.run(blocks_, [&](int64_t block, int) {
+  const bool is_apart = watched_.bins.rows > 0;
+  const int64_t rows = is_apart ? watched_.bins.rows : bins_.rows;
+  const int64_t blocks = gbrt_blocks(rows);
+  const double* scores = is_apart ? watched_.scores : memory_.scores;
+  const float* targets = is_apart ? watched_.targets : memory_.targets;
+  const float* weights = is_apart ? watched_.weights : memory_.weights;
+  block_loss_.assign(static_cast<size_t>(blocks), 0);
+  block_loss_weight_.assign(static_cast<size_t>(blocks), 0);
+  context.workers.run(blocks, [&](int64_t block, int) {
     double loss = 0;
     double weight = 0;
     const int64_t end = std::min(rows, (block + 1) * kGbrtBlockRows);
     for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
-      if (!memory_.roles || memory_.roles[r] != static_cast<uint8_t>(RowRole::validate)) continue;
-      const double w = memory_.weights ? static_cast<double>(memory_.weights[r]) : 1.0;
-      const double s = memory_.scores[r];
-      const double t = static_cast<double>(memory_.targets[r]);
+      if (!is_apart && memory_.roles[r] != static_cast<uint8_t>(RowRole::validate)) continue;
+      const double w = weights ? static_cast<double>(weights[r]) : 1.0;
+      if (w == 0) continue;
+      const double s = scores[r];
+      const double t = static_cast<double>(targets[r]);
       double own = 0;
       switch (options_.objective) {
         case GbrtObjective::logistic:
@@ -58,10 +135,10 @@ double GbrtTrainer::validation_loss(HostContext& context) {
           break;
         case GbrtObjective::softmax: {
           double most = s;
-          for (int64_t k = 1; k < options_.classes; ++k) most = std::max(most, memory_.scores[k * rows + r]);
+          for (int64_t k = 1; k < options_.classes; ++k) most = std::max(most, scores[k * rows + r]);
           double sum = 0;
-          for (int64_t k = 0; k < options_.classes; ++k) sum += std::exp(memory_.scores[k * rows + r] - most);
-          own = most + std::log(sum) - memory_.scores[static_cast<int64_t>(t) * rows + r];
+          for (int64_t k = 0; k < options_.classes; ++k) sum += std::exp(scores[k * rows + r] - most);
+          own = most + std::log(sum) - scores[static_cast<int64_t>(t) * rows + r];
           break;
         }
         default:

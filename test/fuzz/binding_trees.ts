@@ -89,6 +89,11 @@ export class TreeZoo {
         this.#random.integer(0, 1) ? null : Uint8Array.of(1, 2, 0),
       ],
       gbrt_trainer_begin: () => [this.#trainer, ...this.#problem()],
+      gbrt_trainer_watch: () => {
+        const [targets, weights] = this.#problem()
+        const scores = this.#random.integer(0, 1) ? null : new Float64Array(ROWS)
+        return [this.#trainer, this.#filled, targets, weights, scores]
+      },
       gbrt_trainer_boost: () => [
         this.#trainer,
         this.#random.integer(0, 5),

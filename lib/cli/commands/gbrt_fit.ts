@@ -90,19 +90,18 @@ export const gbrtFitCommand = defineCommand({
             numeric: [...reading.numeric!, ...own],
             signal,
           })
-    const targets = joined(table, valid, target)
-    const trains = table.ids.length
-    const mask = Uint8Array.from(targets, (value, row) => (row < trains && !Number.isNaN(value) ? 1 : 0))
-    const validation = Uint8Array.from(targets, (value, row) => (row >= trains && !Number.isNaN(value) ? 1 : 0))
+    const targets = table.columns[target]
+    const mask = Uint8Array.from(targets, value => Number(!Number.isNaN(value)))
     const rows = mask.reduce((sum, one) => sum + one, 0)
     if (rows === 0) throw new SeqriskError('NO_LABELS', `[gbrt] expected targets in '${target}' but received none`)
-    const objective = values.objective === undefined ? guessed(targets) : OBJECTIVES[values.objective]
+    const all = valid ? [...targets, ...valid.columns[target]] : targets
+    const objective = values.objective === undefined ? guessed(all) : OBJECTIVES[values.objective]
     const device = new Device({ kind, threads })
     const line = progressLine({ quiet: json })
     try {
       const columns = columnsOfLayout(layout, table)
       const names = layout.names
-      let matrix = await BinnedMatrix.from(
+      const matrix = await BinnedMatrix.from(
         device,
         { columns },
         {
@@ -115,12 +114,11 @@ export const gbrtFitCommand = defineCommand({
           signal,
         },
       )
-      if (valid) {
-        // Bins come from the rows that train.
-        const others = columnsOfLayout(layout, valid)
-        const both = await matrix.like({ columns: columns.map((column, f) => concat(column, others[f])) }, { signal })
-        matrix.dispose()
-        matrix = both
+      // Bins come from the rows that train.
+      const validation = valid && {
+        matrix: await matrix.like({ columns: columnsOfLayout(layout, valid) }, { signal }),
+        targets: valid.columns[target],
+        weights: weightsOf(valid, target, weight),
       }
       const parameters = Object.fromEntries(
         Object.keys(PARAMETERS).map(name => [camelCase(name), values[name as Parameter]]),
@@ -128,17 +126,16 @@ export const gbrtFitCommand = defineCommand({
       const options: GbrtOptions = {
         ...parameters,
         objective,
-        numClass: objective === 'softmax' ? (values['num-class'] ?? classesOf(targets)) : 1,
+        numClass: objective === 'softmax' ? (values['num-class'] ?? classesOf(all)) : 1,
         boostFromAverage: values['boost-from-average'] === 'true',
         seed,
       }
-      const weights = weight === undefined ? undefined : joined(table, valid, weight)
       const trainer = new GbrtTrainer(matrix, options)
       const fit = await trainer.fit({
         targets,
-        weights: weights?.map((value, row) => (mask[row] || validation[row] ? value : 0)),
+        ...(weight !== undefined && { weights: weightsOf(table, target, weight) }),
         mask,
-        ...(valid && { validation }),
+        ...(validation && { validation }),
         signal,
         onProgress: line.update,
       })
@@ -148,7 +145,7 @@ export const gbrtFitCommand = defineCommand({
         model: values.model,
         objective: Object.keys(OBJECTIVES).find(name => OBJECTIVES[name] === objective)!,
         rows,
-        unlabelled: trains - rows,
+        unlabelled: targets.length - rows,
         features: names.length,
         rounds: fit.rounds,
         ...(valid && { loss: fit.losses[fit.rounds - 1] }),
@@ -165,20 +162,16 @@ export const gbrtFitCommand = defineCommand({
   },
 })
 
-function concat(first: Float64Array, second: Float64Array): Float64Array {
-  const out = new Float64Array(first.length + second.length)
-  out.set(first)
-  out.set(second, first.length)
-  return out
-}
+/** Rows without a target weigh nothing, whatever stands there. */
+const weightsOf = (table: Table, target: string, weight: string | undefined) =>
+  table.columns[target].map((value, row) =>
+    Number.isNaN(value) ? 0 : weight === undefined ? 1 : table.columns[weight][row],
+  )
 
-const joined = (table: Table, valid: Table | undefined, name: string) =>
-  valid ? concat(table.columns[name], valid.columns[name]) : table.columns[name]
+const guessed = (targets: ArrayLike<number>): Objective =>
+  Array.from(targets).every(value => value === 0 || value === 1 || Number.isNaN(value)) ? 'logistic' : 'squared'
 
-const guessed = (targets: Float64Array): Objective =>
-  targets.every(value => value === 0 || value === 1 || Number.isNaN(value)) ? 'logistic' : 'squared'
-
-const classesOf = (targets: Float64Array) =>
-  targets.reduce((most, value) => (Number.isNaN(value) ? most : Math.max(most, value)), 1) + 1
+const classesOf = (targets: ArrayLike<number>) =>
+  Array.from(targets).reduce((most, value) => (Number.isNaN(value) ? most : Math.max(most, value)), 1) + 1
 
 const coded = <T>(levels: readonly (T | null)[]) => (levels.some(one => one !== null) ? levels : undefined)

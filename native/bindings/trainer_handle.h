@@ -1,0 +1,54 @@
+// What a trainer's handle holds; shared by the bindings that train and those that watch rows.
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/tree_handles.h"
+#include "trees/gbrt_trainer.h"
+
+namespace seqrisk {
+
+struct TrainerHeld {
+  std::shared_ptr<BinnedMatrix> matrix;
+  std::shared_ptr<Buffer> bins;  // stays when the matrix is freed
+  std::shared_ptr<GbrtTrainer> trainer;
+  std::shared_ptr<std::atomic<int>> running = std::make_shared<std::atomic<int>>(0);
+  std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
+  GbrtOptions options;
+  std::shared_ptr<Buffer> rows, nodes, weights, roles, trains, custom, best, forest;
+  // Rows of another matrix to watch in the next boost, once they are found right.
+  GbrtWatched watched;
+  std::shared_ptr<std::atomic<bool>> is_watched;
+  std::shared_ptr<Buffer> watched_bins, watched_rows;
+
+  Stream& stream() const { return *matrix->stream; }
+};
+
+// A live trainer of an open device; throws for anything else.
+TrainerHeld& trainer_of(const Napi::Value& value);
+
+// Carves arrays out of one buffer, each on a boundary of 64 bytes; with a null base it only measures.
+class Carver {
+ public:
+  explicit Carver(std::byte* base) : base_(base) {}
+  template <class T>
+  void take(T*& to, int64_t count) {
+    if (base_) to = reinterpret_cast<T*>(base_ + bytes_);
+    bytes_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* base_;
+  size_t bytes_ = 0;
+};
+
+// Marks the trainer as running until the task's completion.
+Completion counted(const TrainerHeld& held, Completion done);
+
+}  // namespace seqrisk
