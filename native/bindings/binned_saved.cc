@@ -34,7 +34,7 @@ void check_numeric(const BinnedColumn& column) {
   if (count + (column.feature.has_nan ? 1 : 0) > 255) throw Error::range(kWhere + "at most 255 bins but received more");
   for (size_t i = 0; i < count; ++i) {
     const double bound = column.bounds[i];
-    const bool ascends = i == 0 || bound > column.bounds[i - 1] || bound == kMostFinite;
+    const bool ascends = i == 0 || bound > column.bounds[i - 1];
     if (bound > -std::numeric_limits<double>::infinity() && ascends) continue;
     throw Error::range(kWhere + "bounds that ascend but received " + std::to_string(bound));
   }

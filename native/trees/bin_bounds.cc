@@ -146,7 +146,10 @@ BinnedColumn learn(std::vector<T>& sample, const BinOptions& options) {
   int64_t total = 0;
   for (const Distinct& value : values) total += value.count;
   if (!values.empty()) column.bounds = cut(values, total, max_bins, options.min_data_in_bin);
-  if (!values.empty() || infinite) column.bounds.push_back(kMostFinite);
+  // Above the values, so that bounds ascend whatever there is.
+  const bool is_huge = !values.empty() && values.back().value > kMostFinite;
+  const double most = is_huge ? std::numeric_limits<double>::max() : kMostFinite;
+  if (!values.empty() || infinite) column.bounds.push_back(most);
   if (infinite) column.bounds.push_back(kInfinity);
   if (values.empty() && infinite) column.bounds.erase(column.bounds.begin());
   column.feature.bins = static_cast<int16_t>(column.bounds.size());

@@ -18,8 +18,8 @@ struct BinnedColumn {
   GbrtFeature feature{};
   bool is_double = false;
   uint8_t nan_bin = 0;
-  std::vector<double> bounds;   // numeric: upper bounds, the last one +infinity or kMostFinite; categories: their codes
-  std::vector<uint8_t> bin_of;  // categories: bin of bounds[i]
+  std::vector<double> bounds;       // numeric: upper bounds, the last one kMostFinite or above; categories: their codes
+  std::vector<uint8_t> bin_of;      // categories: bin of bounds[i]
   std::vector<float> narrow_table;  // kGbrtBounds, for float32 values
   std::vector<double> wide_table;   // kGbrtBounds, for float64 values
 

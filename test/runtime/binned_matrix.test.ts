@@ -32,6 +32,7 @@ describe('BinnedMatrix', () => {
         kind: Uint16Array.from({ length: rows }, () => random.integer(0, 9) ** 2),
         constant: new Float64Array(rows).fill(-5),
         nothing: new Float32Array(rows).fill(NONE),
+        huge: Float64Array.from({ length: rows }, (_, i) => (i % 11 ? (i % 500) * 2e305 : Infinity)),
         extremes: Float32Array.from({ length: rows }, (_, i) => [-Infinity, Infinity, 1e38, -0, 0, 3, NONE][i % 7]),
       }
       const matrix = await BinnedMatrix.from(device, { columns }, { categorical: ['kind'] })
@@ -47,11 +48,14 @@ describe('BinnedMatrix', () => {
           }
         }
       }
-      const [normal, wide, few, holes, skewed, kind, constant, nothing, extremes] = matrix.columns
+      const [normal, wide, few, holes, skewed, kind, constant, nothing, huge, extremes] = matrix.columns
       expect([normal.bins, wide.bins, few.bins, holes.bins]).toEqual([255, 255, 7, 254])
       expect(skewed.bins).toBeGreaterThan(100)
       expect([...few.bounds]).toEqual([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 1e300])
       expect([kind.bins, constant.bins, nothing.bins]).toEqual([11, 1, 0])
+      expect([...huge.bounds]).toEqual([...huge.bounds].sort((a, b) => a - b))
+      expect(huge.bins).toBeGreaterThan(200)
+      expect([...huge.bounds.subarray(-2)]).toEqual([Number.MAX_VALUE, Infinity])
       expect([...extremes.bounds.subarray(-2)]).toEqual([1e300, Infinity])
       expect(extremes.hasNaN && nothing.hasNaN && holes.hasNaN && !normal.hasNaN).toBe(true)
     })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { toLightgbm } from '../../lib/export/lightgbm.js'
+import { fromLightgbm, toLightgbm } from '../../lib/export/lightgbm.js'
 import { auc } from '../../lib/report/metrics.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import type { Device } from '../../lib/runtime/device.js'
@@ -204,6 +204,20 @@ describe('boosted trees', () => {
     for (let i = 0; i < 20; i++) await trainer.fit({ targets: soft, weights })
     expect(toLightgbm((await trainer.fit({ targets: labels })).model)).toBe(first)
     expect(device.info()).toMatchObject({ liveBytes, peakBytes })
+  })
+
+  it('learns from numbers near the largest there are, and from infinities beside them', async () => {
+    const device = openDevice()
+    const huge = Float64Array.from({ length: 200 }, (_, r) => (r === 199 ? Infinity : (r - 80) * 1.4e306))
+    const matrix = await BinnedMatrix.from(device, { columns: [huge] }, { minDataInBin: 1 })
+    const targets = huge.map((value, r) => (value > 1e308 ? 2 : value > -1e307 ? 1 : 0) + Number(r === 199))
+    const options = { objective: 'squared', numIterations: 60, minDataInLeaf: 1 } as const
+    const { model } = await new GbrtTrainer(matrix, options).fit({ targets })
+    const file = fromLightgbm(toLightgbm(model))
+    for (const one of [model, file]) {
+      const predicted = await one.predict(device, { columns: [huge] })
+      for (let r = 0; r < 200; r++) expect(Math.abs(predicted[r] - targets[r])).toBeLessThan(0.05)
+    }
   })
 
   it('stops early on validation rows, and says their loss', async () => {
