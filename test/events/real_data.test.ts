@@ -19,6 +19,7 @@ const EXPECTED: readonly (readonly [task: string, entities: number, events: numb
   ['traffic_fines', 98_989, 182_142],
 ]
 
+// The data lies beside the checkout, where it is; said above.
 describe.skipIf(!hasTasks)('real event tables', () => {
   it.each(EXPECTED)('%s: %i entities, %i events', walkTask)
 })

@@ -201,6 +201,7 @@ describe('files appear whole or not at all', () => {
     })
   })
 
+  // The device that is always full is Linux's alone.
   it.skipIf(!existsSync('/dev/full'))('says that a disk is full', async () => {
     await expect(writeTable('/dev/full', 'id', table)).rejects.toMatchObject({
       code: 'WRITE_FAILED',
@@ -209,6 +210,7 @@ describe('files appear whole or not at all', () => {
     expect(statSync('/dev/full').isCharacterDevice()).toBe(true)
   })
 
+  // Windows' shell has no `ulimit`.
   it.skipIf(process.platform === 'win32')('removes what does not fit (file size limit of the shell)', () => {
     const program = `
       import { writeTable, writeVectors } from '${join(import.meta.dirname, '../../lib/events/write.ts')}'
