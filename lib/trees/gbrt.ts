@@ -3,9 +3,9 @@
 import type { NumberArray, TrainedTrees } from '../../binding.js'
 import { NativeTrainer, OBJECTIVES, type TrainerNumbers } from '../ops/gbrt_trainer.js'
 import { BinnedMatrix } from '../runtime/binned_matrix.js'
-import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { featureInfos, GbrtModel, joinTrees } from './model.js'
-import { type FlaggedRows, rolesOf, treesOf } from './training.js'
+import { type FitControl, Fits, type FlaggedRows, rolesOf, treesOf } from './training.js'
 
 export type Objective = (typeof OBJECTIVES)[number]
 
@@ -82,7 +82,7 @@ export interface ValidationRows {
   readonly scores?: Float64Array
 }
 
-export interface FitInput {
+export interface FitInput extends FitControl {
   /** One for each row; rows that do not train may hold anything. */
   readonly targets?: NumberArray
   /** From 0; a weight of 0 leaves a row out. An integer k up to 8191 equals k copies of the row, bit for bit. */
@@ -101,9 +101,6 @@ export interface FitInput {
   readonly custom?: CustomObjective
   /** Rounds of this fit. Default those of the trainer. */
   readonly numIterations?: number
-  readonly signal?: AbortSignal
-  /** About every tenth of a second. */
-  readonly onProgress?: (progress: { readonly phase: 'train'; readonly done: number; readonly total: number }) => void
 }
 
 export interface GbrtFit {
@@ -113,8 +110,6 @@ export interface GbrtFit {
   /** New rounds that the model has: those up to the best loss where there is validation and early stopping. */
   readonly rounds: number
 }
-
-const PROGRESS_MS = 100
 
 const DEFAULTS = {
   objective: 'logistic' as Objective,
@@ -151,7 +146,7 @@ export class GbrtTrainer {
   readonly matrix: BinnedMatrix
   readonly options: Required<GbrtOptions>
   readonly #native: NativeTrainer
-  #isFitting = false
+  readonly #fits: Fits
 
   /** @throws {RangeError} for options outside their range, {TypeError} for unknown ones */
   constructor(matrix: BinnedMatrix, options: GbrtOptions = {}) {
@@ -166,6 +161,7 @@ export class GbrtTrainer {
     const boostFromAverage = all.boostFromAverage ? 1 : 0
     const numbers: TrainerNumbers = { ...all, objective, learningRate, boostFromAverage, forest: 0 }
     this.#native = new NativeTrainer(matrix, numbers, signsOf(matrix, all.monotone))
+    this.#fits = new Fits('GbrtTrainer', this.#native)
   }
 
   /**
@@ -173,25 +169,16 @@ export class GbrtTrainer {
    * @throws {RangeError} for targets outside the objective's range, negative or NaN weights, no row left, wrong lengths
    */
   async fit(input: FitInput): Promise<GbrtFit> {
-    const { targets, weights, from, custom, signal, onProgress } = input
+    const { targets, weights, from, custom, signal } = input
     const { objective, earlyStoppingRound, numClass } = this.options
     const { numIterations = this.options.numIterations } = input
     expectRounds('numIterations', numIterations)
     const isCustom = objective === 'custom'
     expectType(isCustom === (custom !== undefined), 'GbrtTrainer', 'custom gradients with objective custom', custom)
-    if (this.#isFitting) {
-      throw new SeqriskError('BUSY', '[GbrtTrainer] expected one fit at a time but received a second; await the first')
-    }
     const apart = this.#validationApart(input)
-    signal?.throwIfAborted()
     const before = from ? this.#roundsOf(from, input) : 0
     const rates = this.#rates(before, numIterations)
-    this.#isFitting = true
-    const stop = () => this.#native.stop()
-    signal?.addEventListener('abort', stop)
-    const report = () => onProgress?.({ phase: 'train', done: this.#native.rounds, total: numIterations })
-    const timer = onProgress && setInterval(report, PROGRESS_MS)
-    try {
+    await this.#fits.run(numIterations, input, async () => {
       const scores = from ? await this.#scoresOf(from, this.matrix) : (input.scores ?? null)
       await this.#native.begin(
         targets ?? null,
@@ -216,15 +203,7 @@ export class GbrtTrainer {
       } else {
         await this.#native.boost(numIterations, earlyStoppingRound, rates)
       }
-      report()
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw error
-    } finally {
-      clearInterval(timer)
-      signal?.removeEventListener('abort', stop)
-      this.#isFitting = false
-    }
+    })
     const trees = this.#native.trees()
     const rounds = trees.numLeaves.length / numClass
     return { model: this.#model(trees, from), losses: trees.losses, rounds }

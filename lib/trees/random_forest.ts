@@ -3,9 +3,9 @@
 import type { NumberArray } from '../../binding.js'
 import { NativeTrainer, OBJECTIVES } from '../ops/gbrt_trainer.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
-import { expectOptions, expectRange, SeqriskError } from '../util/errors.js'
+import { expectOptions, expectRange } from '../util/errors.js'
 import { featureInfos, GbrtModel } from './model.js'
-import { rolesOf, treesOf } from './training.js'
+import { type FitControl, Fits, rolesOf, treesOf } from './training.js'
 
 export interface RandomForestOptions {
   /** Classes, numbered from 0; 1 for targets that are numbers, or 0 and 1. Default 1. */
@@ -30,19 +30,15 @@ export interface RandomForestOptions {
   readonly seed?: number
 }
 
-export interface ForestInput {
+export interface ForestInput extends FitControl {
   /** One for each row; rows that do not train may hold anything. */
   readonly targets: NumberArray
   /** From 0. A row of weight k counts k times whenever it is drawn. */
   readonly weights?: NumberArray
   /** 1 for rows that train, 0 for others. Default all. */
   readonly mask?: Uint8Array
-  readonly signal?: AbortSignal
-  /** About every tenth of a second. */
-  readonly onProgress?: (progress: { readonly phase: 'train'; readonly done: number; readonly total: number }) => void
 }
 
-const PROGRESS_MS = 100
 const where = 'RandomForest'
 
 const DEFAULTS = {
@@ -68,7 +64,7 @@ export class RandomForestTrainer {
   readonly matrix: BinnedMatrix
   readonly options: Required<RandomForestOptions>
   readonly #native: NativeTrainer
-  #isFitting = false
+  readonly #fits: Fits
 
   /** @throws {RangeError} for options outside their range, {TypeError} for unknown ones */
   constructor(matrix: BinnedMatrix, options: RandomForestOptions = {}) {
@@ -84,6 +80,7 @@ export class RandomForestTrainer {
     const bare = { minSumHessianInLeaf: 0, minGainToSplit: 0, lambdaL1: 0, lambdaL2: 0 }
     const objective = OBJECTIVES.indexOf('squared')
     this.#native = new NativeTrainer(matrix, { ...all, ...boosting, ...bare, objective, forest: 1 }, null)
+    this.#fits = new Fits(where, this.#native)
   }
 
   /**
@@ -91,30 +88,13 @@ export class RandomForestTrainer {
    * @throws {RangeError} for targets that are no classes or not finite, negative or NaN weights, no row left
    */
   async fit(input: ForestInput): Promise<GbrtModel> {
-    const { targets, weights, signal, onProgress } = input
+    const { targets, weights, signal } = input
     const { numIterations, numClass } = this.options
-    if (this.#isFitting) {
-      throw new SeqriskError('BUSY', `[${where}] expected one fit at a time but received a second; await the first`)
-    }
-    signal?.throwIfAborted()
-    this.#isFitting = true
-    const stop = () => this.#native.stop()
-    signal?.addEventListener('abort', stop)
-    const report = () => onProgress?.({ phase: 'train', done: this.#native.rounds, total: numIterations })
-    const timer = onProgress && setInterval(report, PROGRESS_MS)
-    try {
+    await this.#fits.run(numIterations, input, async () => {
       await this.#native.begin(targets, weights ?? null, rolesOf(where, this.matrix.rows, input), null, 0)
       signal?.throwIfAborted()
       await this.#native.boost(numIterations, 0, null)
-      report()
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw error
-    } finally {
-      clearInterval(timer)
-      signal?.removeEventListener('abort', stop)
-      this.#isFitting = false
-    }
+    })
     const { names } = this.matrix
     const info = { objective: 'squared', numClass, names, featureInfos: featureInfos(this.matrix) } as const
     return new GbrtModel({ ...info, isAverage: true, shrinkage: 1 }, treesOf(this.#native.trees(), this.matrix))

@@ -1,12 +1,58 @@
 // What the trainers of boosted trees and of forests share.
 
 import type { TrainedTrees } from '../../binding.js'
+import type { NativeTrainer } from '../ops/gbrt_trainer.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
-import { expectRange, expectType } from '../util/errors.js'
+import { expectRange, expectType, SeqriskError } from '../util/errors.js'
 import type { Trees } from './model.js'
 
 const TRAINS = 1
 const VALIDATES = 2
+
+export interface FitControl {
+  readonly signal?: AbortSignal
+  /** About every tenth of a second. */
+  readonly onProgress?: (progress: { readonly phase: 'train'; readonly done: number; readonly total: number }) => void
+}
+
+const PROGRESS_MS = 100
+
+/** Fits of a trainer: one at a time, ended at the next tree by a signal, with progress. */
+export class Fits {
+  readonly #where: string
+  readonly #native: NativeTrainer
+  #isFitting = false
+
+  constructor(where: string, native: NativeTrainer) {
+    this.#where = where
+    this.#native = native
+  }
+
+  /** @throws {SeqriskError} code `BUSY` while another one runs */
+  async run(rounds: number, { signal, onProgress }: FitControl, fit: () => Promise<void>): Promise<void> {
+    if (this.#isFitting) {
+      const text = `[${this.#where}] expected one fit at a time but received a second; await the first`
+      throw new SeqriskError('BUSY', text)
+    }
+    signal?.throwIfAborted()
+    this.#isFitting = true
+    const stop = () => this.#native.stop()
+    signal?.addEventListener('abort', stop)
+    const report = () => onProgress?.({ phase: 'train', done: this.#native.rounds, total: rounds })
+    const timer = onProgress && setInterval(report, PROGRESS_MS)
+    try {
+      await fit()
+      report()
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
+    } finally {
+      clearInterval(timer)
+      signal?.removeEventListener('abort', stop)
+      this.#isFitting = false
+    }
+  }
+}
 
 export interface FlaggedRows {
   readonly mask?: Uint8Array

@@ -94,7 +94,7 @@ export const gbrtFitCommand = defineCommand({
     const mask = Uint8Array.from(targets, value => Number(!Number.isNaN(value)))
     const rows = mask.reduce((sum, one) => sum + one, 0)
     if (rows === 0) throw new SeqriskError('NO_LABELS', `[gbrt] expected targets in '${target}' but received none`)
-    const all = valid ? [...targets, ...valid.columns[target]] : targets
+    const all = valid ? [targets, valid.columns[target]] : [targets]
     const objective = values.objective === undefined ? guessed(all) : OBJECTIVES[values.objective]
     const device = new Device({ kind, threads })
     const line = progressLine({ quiet: json })
@@ -168,10 +168,16 @@ const weightsOf = (table: Table, target: string, weight: string | undefined) =>
     Number.isNaN(value) ? 0 : weight === undefined ? 1 : table.columns[weight][row],
   )
 
-const guessed = (targets: ArrayLike<number>): Objective =>
-  Array.from(targets).every(value => value === 0 || value === 1 || Number.isNaN(value)) ? 'logistic' : 'squared'
+const guessed = (targets: readonly Float64Array[]): Objective =>
+  targets.every(column => column.every(value => value === 0 || value === 1 || Number.isNaN(value)))
+    ? 'logistic'
+    : 'squared'
 
-const classesOf = (targets: ArrayLike<number>) =>
-  Array.from(targets).reduce((most, value) => (Number.isNaN(value) ? most : Math.max(most, value)), 1) + 1
+/** One more than the largest target; missing ones do not count. */
+function classesOf(targets: readonly Float64Array[]): number {
+  let most = 1
+  for (const column of targets) for (const value of column) if (value > most) most = value
+  return most + 1
+}
 
 const coded = <T>(levels: readonly (T | null)[]) => (levels.some(one => one !== null) ? levels : undefined)
