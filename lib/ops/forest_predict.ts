@@ -102,7 +102,16 @@ export class Forest {
         row * width,
       )
     }
-    await inChunks(rows, SHAP_VALUES, put, signal)
+    const cancel = () => device.cancel()
+    signal?.addEventListener('abort', cancel, { once: true })
+    try {
+      await inChunks(rows, SHAP_VALUES, put, signal)
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
     return out
   }
 

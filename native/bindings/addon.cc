@@ -17,6 +17,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_field_embedding(exports);
   seqrisk::register_fixed_attention(exports);
   seqrisk::register_forest_predict(exports);
+  seqrisk::register_forest_shap(exports);
   seqrisk::register_full_attention(exports);
   seqrisk::register_gated_dwconv(exports);
   seqrisk::register_gather_rows(exports);

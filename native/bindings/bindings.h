@@ -14,6 +14,7 @@ void register_dropout(Napi::Object& exports);
 void register_field_embedding(Napi::Object& exports);
 void register_fixed_attention(Napi::Object& exports);
 void register_forest_predict(Napi::Object& exports);
+void register_forest_shap(Napi::Object& exports);
 void register_full_attention(Napi::Object& exports);
 void register_gated_dwconv(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);

@@ -5,6 +5,7 @@
 
 #include "bindings/args.h"
 #include "bindings/bindings.h"
+#include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
 #include "bindings/tree_handles.h"
@@ -19,32 +20,16 @@ using Handle = std::shared_ptr<BinnedMatrix>;
 
 constexpr napi_type_tag kBinnedTag = {0x5e9715c0a51de2f4, 0x3a86d5c07f19be42};
 constexpr int64_t kMostRows = int64_t{1} << 31;
-
-Napi::Value argument(const Info& info, size_t i) {
-  return i < info.Length() ? info[i] : info.Env().Undefined();
-}
-
-int64_t integer(const Info& info, size_t i, const char* name, int64_t low, int64_t high, const std::string& where) {
-  const Napi::Value value = argument(info, i);
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
-  if (!(number >= static_cast<double>(low) && number <= static_cast<double>(high)) || number != std::trunc(number)) {
-    throw Error::range(where + name + " to be an integer in [" + std::to_string(low) + ", " + std::to_string(high) +
-                       "] but received " + describe(value));
-  }
-  return static_cast<int64_t>(number);
-}
+const std::string kWhere = "[BinnedMatrix] expected ";
 
 Napi::Value binned_create(const Info& info) {
-  const std::string where = "[BinnedMatrix] expected ";
-  StreamHandle* stream = unwrap_stream(argument(info, 0));
-  if (!stream) throw Error::type(where + "a stream but received " + describe(argument(info, 0)));
-  if ((*stream)->closed()) throw Error::coded("CLOSED", where + "an open stream but received a closed one");
+  const CallArgs args(info, kWhere);
   auto matrix = std::make_shared<BinnedMatrix>();
-  matrix->stream = *stream;
-  matrix->features = integer(info, 1, "features", 1, kGbrtMostFeatures, where);
-  matrix->options.max_bins = static_cast<int>(integer(info, 2, "maxBin", 2, 255, where));
-  matrix->options.min_data_in_bin = static_cast<int>(integer(info, 3, "minDataInBin", 1, 1 << 30, where));
-  const uint8_t* categories = host_bytes(argument(info, 4), matrix->features, where + "categorical flags as ");
+  matrix->stream = args.open_stream(0);
+  matrix->features = args.integer(1, "features", 1, kGbrtMostFeatures);
+  matrix->options.max_bins = static_cast<int>(args.integer(2, "maxBin", 2, 255));
+  matrix->options.min_data_in_bin = static_cast<int>(args.integer(3, "minDataInBin", 1, 1 << 30));
+  const uint8_t* categories = host_bytes(args.value(4), matrix->features, kWhere + "categorical flags as ");
   matrix->is_category.assign(categories, categories + matrix->features);
   matrix->columns = std::make_shared<std::vector<BinnedColumn>>();
   matrix->phase = std::make_shared<std::atomic<BinnedMatrix::Phase>>(BinnedMatrix::sampling);
@@ -58,37 +43,37 @@ void to_categories(double* values, int64_t count, int64_t stride) {
     double& value = values[i * stride];
     value = value >= 0 ? std::floor(value) : std::numeric_limits<double>::quiet_NaN();
     if (value > kMostCategory) {
-      throw Error::range("[BinnedMatrix] expected categories to be numbers below 1048576 but received " +
-                         std::to_string(value) + "; number them from 0");
+      throw Error::range(kWhere + "categories to be numbers below 1048576 but received " + std::to_string(value) +
+                         "; number them from 0");
     }
   }
 }
 
 // A matrix whose bins were not asked for yet.
-Handle sampling_of(const Napi::Value& value, const std::string& where) {
-  Handle matrix = binned_of(value, where, false);
+Handle sampling_of(const Napi::Value& value) {
+  Handle matrix = binned_of(value, kWhere, false);
   if (matrix->phase->load() == BinnedMatrix::sampling) return matrix;
-  throw Error::range(where + "a matrix whose bins are not learned yet but received one that has them");
+  throw Error::range(kWhere + "a matrix whose bins are not learned yet but received one that has them");
 }
 
 // Adds values[first + rows[i]·stride] of one column to its sample; all `count` rows from `first` when rows is null.
 Napi::Value binned_sample(const Info& info) {
-  const std::string where = "[BinnedMatrix] expected ";
-  const Handle matrix = sampling_of(argument(info, 0), where);
-  const int64_t column = integer(info, 1, "column", 0, matrix->features - 1, where);
-  const int64_t first = integer(info, 3, "first", 0, int64_t{1} << 53, where);
-  const int64_t stride = integer(info, 4, "stride", 1, int64_t{1} << 30, where);
-  const int64_t count = integer(info, 5, "count", 0, kMostRows, where);
-  const Napi::Value listed = argument(info, 6);
-  const int32_t* rows = listed.IsNull() || listed.IsUndefined() ? nullptr : host_ints(listed, count, where);
-  const HostNumbers numbers = host_numbers(argument(info, 2), where);
+  const CallArgs args(info, kWhere);
+  const Handle matrix = sampling_of(args.value(0));
+  const int64_t column = args.integer(1, "column", 0, matrix->features - 1);
+  const int64_t first = args.integer(3, "first", 0, int64_t{1} << 53);
+  const int64_t stride = args.integer(4, "stride", 1, int64_t{1} << 30);
+  const int64_t count = args.integer(5, "count", 0, kMostRows);
+  const Napi::Value listed = args.value(6);
+  const int32_t* rows = is_absent(listed) ? nullptr : host_ints(listed, count, kWhere);
+  const HostNumbers numbers = host_numbers(args.value(2), kWhere);
   int64_t last = count - 1;
   for (int64_t i = 0; rows && i < count; ++i) {
-    if (rows[i] < 0) throw Error::range(where + "rows from 0 but received " + std::to_string(rows[i]));
+    if (rows[i] < 0) throw Error::range(kWhere + "rows from 0 but received " + std::to_string(rows[i]));
     last = i == 0 ? rows[0] : std::max<int64_t>(last, rows[i]);
   }
   if (count > 0 && first + last * stride >= numbers.length) {
-    throw Error::range(where + "at least " + std::to_string(first + last * stride + 1) + " values but received " +
+    throw Error::range(kWhere + "at least " + std::to_string(first + last * stride + 1) + " values but received " +
                        std::to_string(numbers.length));
   }
   BinnedMatrix::Sample& sample = (*matrix->samples)[static_cast<size_t>(column)];
@@ -115,8 +100,8 @@ Napi::Value binned_sample(const Info& info) {
 }
 
 Napi::Value binned_learn(const Info& info) {
-  const std::string where = "[BinnedMatrix] expected ";
-  const Handle matrix = sampling_of(argument(info, 0), where);
+  const CallArgs args(info, kWhere);
+  const Handle matrix = sampling_of(args.value(0));
   matrix->phase->store(BinnedMatrix::learning);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
   matrix->stream->run(
@@ -148,8 +133,8 @@ Napi::Value binned_learn(const Info& info) {
 
 // An empty matrix with the bins of another one.
 Napi::Value binned_like(const Info& info) {
-  const std::string where = "[BinnedMatrix] expected ";
-  const Handle like = binned_of(argument(info, 0), where, false);
+  const CallArgs args(info, kWhere);
+  const Handle like = binned_of(args.value(0), kWhere, false);
   auto matrix = std::make_shared<BinnedMatrix>(*like);
   matrix->bins.reset();
   matrix->rows = 0;
@@ -157,28 +142,28 @@ Napi::Value binned_like(const Info& info) {
 }
 
 Napi::Value binned_reserve(const Info& info) {
-  const std::string where = "[BinnedMatrix] expected ";
-  const Handle matrix = binned_of(argument(info, 0), where, false);
-  if (matrix->bins) throw Error::range(where + "to reserve once but received a second call");
-  matrix->rows = integer(info, 1, "rows", 1, kMostRows, where);
+  const CallArgs args(info, kWhere);
+  const Handle matrix = binned_of(args.value(0), kWhere, false);
+  if (matrix->bins) throw Error::range(kWhere + "to reserve once but received a second call");
+  matrix->rows = args.integer(1, "rows", 1, kMostRows);
   matrix->bins = std::make_shared<Buffer>(
       matrix->stream, static_cast<size_t>(matrix->rows) * static_cast<size_t>(matrix->features), "BinnedMatrix");
   return info.Env().Undefined();
 }
 
 Napi::Value binned_append(const Info& info) {
-  const std::string where = "[BinnedMatrix] expected ";
-  const Handle matrix = binned_of(argument(info, 0), where, true);
-  const int64_t row = integer(info, 1, "row", 0, matrix->rows, where);
-  const int64_t start = integer(info, 3, "start", 0, kMostRows, where);
-  const int64_t count = integer(info, 4, "count", 0, matrix->rows - row, where);
+  const CallArgs args(info, kWhere);
+  const Handle matrix = binned_of(args.value(0), kWhere, true);
+  const int64_t row = args.integer(1, "row", 0, matrix->rows);
+  const int64_t start = args.integer(3, "start", 0, kMostRows);
+  const int64_t count = args.integer(4, "count", 0, matrix->rows - row);
   struct Keep {
     StagedRows rows;
     std::shared_ptr<std::vector<BinnedColumn>> columns;
     std::vector<GbrtBinColumn> list;
   };
   auto keep = std::make_shared<Keep>(
-      Keep{StagedRows(argument(info, 2), matrix->features, start, count, false, where), matrix->columns, {}});
+      Keep{StagedRows(args.value(2), matrix->features, start, count, false, kWhere), matrix->columns, {}});
   const GbrtBins bins = matrix->kernel_bins();
   for (int64_t f = 0; f < matrix->features; ++f) {
     const StagedColumn& staged = keep->rows.columns()[static_cast<size_t>(f)];
@@ -201,8 +186,8 @@ Napi::Value binned_append(const Info& info) {
 
 Napi::Value binned_columns(const Info& info) {
   const Napi::Env env = info.Env();
-  const std::string where = "[BinnedMatrix] expected ";
-  const Handle matrix = binned_of(argument(info, 0), where, false);
+  const CallArgs args(info, kWhere);
+  const Handle matrix = binned_of(args.value(0), kWhere, false);
   Napi::Array result = Napi::Array::New(env);
   if (matrix->phase->load(std::memory_order_acquire) != BinnedMatrix::learned) return result;
   for (const BinnedColumn& column : *matrix->columns) {
@@ -224,8 +209,8 @@ Napi::Value binned_columns(const Info& info) {
 }
 
 Napi::Value binned_read(const Info& info) {
-  const std::string where = "[BinnedMatrix] expected ";
-  const Handle matrix = binned_of(argument(info, 0), where, true);
+  const CallArgs args(info, kWhere);
+  const Handle matrix = binned_of(args.value(0), kWhere, true);
   const size_t bytes = static_cast<size_t>(matrix->rows) * static_cast<size_t>(matrix->features);
   Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), bytes);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, matrix->stream);
@@ -234,7 +219,7 @@ Napi::Value binned_read(const Info& info) {
 }
 
 Napi::Value binned_dispose(const Info& info) {
-  binned_of(argument(info, 0), "[BinnedMatrix] expected ", false)->bins.reset();
+  binned_of(argument(info, 0), kWhere, false)->bins.reset();
   return info.Env().Undefined();
 }
 

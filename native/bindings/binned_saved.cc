@@ -6,6 +6,7 @@
 
 #include "bindings/args.h"
 #include "bindings/bindings.h"
+#include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
 #include "bindings/tree_handles.h"
@@ -18,10 +19,6 @@ using Info = Napi::CallbackInfo;
 
 const std::string kWhere = "[BinnedMatrix] expected ";
 constexpr int64_t kRowsPerTask = 4096;
-
-Napi::Value argument(const Info& info, size_t i) {
-  return i < info.Length() ? info[i] : info.Env().Undefined();
-}
 
 HostNumbers bytes_of(const Napi::Value& value, const char* name) {
   const HostNumbers numbers = host_numbers(value, kWhere + name + " as ");

@@ -12,6 +12,14 @@
 
 namespace seqrisk {
 
+inline Napi::Value argument(const Napi::CallbackInfo& info, size_t i) {
+  return i < info.Length() ? info[i] : info.Env().Undefined();
+}
+
+inline bool is_absent(const Napi::Value& value) {
+  return value.IsNull() || value.IsUndefined();
+}
+
 class CallArgs {
  public:
   // `where` as errors begin: "[iforest] expected ".
@@ -20,7 +28,7 @@ class CallArgs {
   Napi::Env env() const { return info_.Env(); }
   const std::string& where() const { return where_; }
 
-  Napi::Value value(size_t i) const { return i < info_.Length() ? info_[i] : env().Undefined(); }
+  Napi::Value value(size_t i) const { return argument(info_, i); }
 
   double number(size_t i, const char* name, double low, double high) const {
     const double given = value(i).IsNumber() ? value(i).As<Napi::Number>().DoubleValue() : std::nan("");

@@ -1,19 +1,19 @@
 // Forests: trees checked and made ready for prediction.
 #include "ops/forest_predict.h"
 
-#include <algorithm>
 #include <cmath>
 #include <new>
 
 #include "bindings/args.h"
 #include "bindings/bindings.h"
+#include "bindings/call_args.h"
 #include "bindings/environment.h"
+#include "bindings/forest_handle.h"
 #include "bindings/host_array.h"
 #include "bindings/tree_handles.h"
 #include "bindings/wrap.h"
 #include "runtime/kernel_table.h"
 #include "runtime/thread_pool.h"
-#include "trees/tree_shap.h"
 
 namespace seqrisk {
 namespace {
@@ -24,50 +24,9 @@ constexpr napi_type_tag kForestTag = {0x5e9715c0a51de2f6, 0x70e4b1d59c2fa863};
 constexpr int64_t kMostClasses = 4096;
 constexpr int64_t kMostRows = int64_t{1} << 31;
 
-struct Forest {
-  std::vector<ForestNode> nodes;
-  std::vector<int32_t> roots;
-  std::vector<double> leaves;
-  std::vector<uint32_t> category_bits;
-  std::vector<ForestMask> masks;
-  std::vector<int32_t> first_node;
-  std::vector<int32_t> first_leaf;
-  std::vector<double> ordered_leaves;
-  std::vector<uint8_t> has_masks;
-  bool is_narrow = true;
-  int64_t features = 0;
-  int64_t classes = 1;
-  double sigmoid = 1;
-};
-using Handle = std::shared_ptr<const Forest>;
+using Handle = ForestHandle;
 
 const std::string kWhere = "[forest] expected ";
-
-Napi::Value argument(const Info& info, size_t i) {
-  return i < info.Length() ? info[i] : info.Env().Undefined();
-}
-
-double number(const Info& info, size_t i, const char* name, double low, double high) {
-  const Napi::Value value = argument(info, i);
-  const double given = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
-  if (given >= low && given <= high) return given;
-  throw Error::range(kWhere + name + " in [" + std::to_string(low) + ", " + std::to_string(high) + "] but received " +
-                     describe(value));
-}
-
-int64_t integer(const Info& info, size_t i, const char* name, int64_t low, int64_t high) {
-  const double given = number(info, i, name, static_cast<double>(low), static_cast<double>(high));
-  if (given != std::trunc(given)) {
-    throw Error::range(kWhere + name + " to be an integer but received " + std::to_string(given));
-  }
-  return static_cast<int64_t>(given);
-}
-
-const Handle& forest_of(const Napi::Value& value) {
-  const Handle* handle = unwrap<Handle>(value, kForestTag);
-  if (!handle) throw Error::type(kWhere + "a forest but received " + describe(value));
-  return *handle;
-}
 
 [[noreturn]] void refuse(const std::string& expected, int64_t received, int64_t tree) {
   throw Error::range(kWhere + expected + " but received " + std::to_string(received) + " in tree " +
@@ -135,12 +94,13 @@ void add_masks(Forest& forest, int64_t leaves, int32_t root) {
 // features, classes, sigmoid, numLeaves, splitFeature, threshold, decision, left, right, leafValue, categoryStart,
 // categoryWords; as lib/trees/model.ts keeps them.
 Napi::Value forest_create(const Info& info) {
+  const CallArgs args(info, kWhere);
   auto forest = std::make_shared<Forest>();
-  forest->features = integer(info, 0, "features", 1, int64_t{1} << 30);
-  forest->classes = integer(info, 1, "classes", 1, kMostClasses);
-  forest->sigmoid = number(info, 2, "sigmoid", -1e30, 1e30);
-  const int64_t trees = host_numbers(argument(info, 3), kWhere).length;
-  const int32_t* num_leaves = host_ints(argument(info, 3), trees, kWhere);
+  forest->features = args.integer(0, "features", 1, int64_t{1} << 30);
+  forest->classes = args.integer(1, "classes", 1, kMostClasses);
+  forest->sigmoid = args.number(2, "sigmoid", -1e30, 1e30);
+  const int64_t trees = host_numbers(args.value(3), kWhere).length;
+  const int32_t* num_leaves = host_ints(args.value(3), trees, kWhere);
   int64_t nodes = 0;
   int64_t leaves = 0;
   for (int64_t t = 0; t < trees; ++t) {
@@ -148,16 +108,16 @@ Napi::Value forest_create(const Info& info) {
     leaves += num_leaves[t];
     nodes += num_leaves[t] - 1;
   }
-  const int32_t* feature = host_ints(argument(info, 4), nodes, kWhere);
-  const double* threshold = host_doubles(argument(info, 5), nodes, kWhere);
-  const uint8_t* decision = host_bytes(argument(info, 6), nodes, kWhere);
-  const int32_t* left = host_ints(argument(info, 7), nodes, kWhere);
-  const int32_t* right = host_ints(argument(info, 8), nodes, kWhere);
-  const double* value = host_doubles(argument(info, 9), leaves, kWhere);
-  const int64_t categories = host_numbers(argument(info, 10), kWhere).length;
-  const int32_t* start = host_ints(argument(info, 10), categories, kWhere);
-  const int64_t words = host_numbers(argument(info, 11), kWhere).length;
-  const int32_t* bits = host_ints(argument(info, 11), words, kWhere);
+  const int32_t* feature = host_ints(args.value(4), nodes, kWhere);
+  const double* threshold = host_doubles(args.value(5), nodes, kWhere);
+  const uint8_t* decision = host_bytes(args.value(6), nodes, kWhere);
+  const int32_t* left = host_ints(args.value(7), nodes, kWhere);
+  const int32_t* right = host_ints(args.value(8), nodes, kWhere);
+  const double* value = host_doubles(args.value(9), leaves, kWhere);
+  const int64_t categories = host_numbers(args.value(10), kWhere).length;
+  const int32_t* start = host_ints(args.value(10), categories, kWhere);
+  const int64_t words = host_numbers(args.value(11), kWhere).length;
+  const int32_t* bits = host_ints(args.value(11), words, kWhere);
   forest->leaves.assign(value, value + leaves);
   forest->category_bits.assign(bits, bits + words);
   forest->nodes.reserve(static_cast<size_t>(nodes));
@@ -211,11 +171,11 @@ Napi::Value forest_create(const Info& info) {
   return wrap<Handle>(info.Env(), std::move(forest), kForestTag);
 }
 
-ForestPredict call_of(const Forest& forest, const Info& info, size_t at) {
+ForestPredict call_of(const Forest& forest, const CallArgs& args, size_t at) {
   ForestPredict call{};
-  call.transform = static_cast<ForestTransform>(integer(info, at, "transform", 0, 3));
+  call.transform = static_cast<ForestTransform>(args.integer(at, "transform", 0, 3));
   const auto trees = static_cast<int64_t>(forest.roots.size());
-  call.trees = integer(info, at + 1, "trees", 0, trees);
+  call.trees = args.integer(at + 1, "trees", 0, trees);
   call.nodes = forest.nodes.data();
   call.roots = forest.roots.data();
   call.leaves = forest.leaves.data();
@@ -268,11 +228,11 @@ std::vector<double> values_of_bins(const std::vector<BinnedColumn>& columns) {
 
 // stream, forest, matrix, start, count, transform, trees
 Napi::Value forest_predict_binned(const Info& info) {
-  StreamHandle* stream = unwrap_stream(argument(info, 0));
-  if (!stream) throw Error::type(kWhere + "a stream but received " + describe(argument(info, 0)));
-  const Handle& forest = forest_of(argument(info, 1));
-  const auto matrix = binned_of(argument(info, 2), kWhere, true);
-  if (matrix->stream != *stream) throw Error::type(kWhere + "a matrix on this device but received another's");
+  const CallArgs args(info, kWhere);
+  const StreamHandle stream = args.open_stream(0);
+  const Handle& forest = forest_of(args.value(1));
+  const auto matrix = binned_of(args.value(2), kWhere, true);
+  if (matrix->stream != stream) throw Error::type(kWhere + "a matrix on this device but received another's");
   if (matrix->features != forest->features) {
     throw Error::range(kWhere + std::to_string(forest->features) + " features but received " +
                        std::to_string(matrix->features));
@@ -282,115 +242,38 @@ Napi::Value forest_predict_binned(const Info& info) {
     std::vector<double> values;
   };
   auto keep = std::make_shared<Keep>(Keep{forest, values_of_bins(*matrix->columns)});
-  ForestPredict call = call_of(*forest, info, 5);
+  ForestPredict call = call_of(*forest, args, 5);
   call.masks = forest->masks.data();
   call.bin_values = keep->values.data();
   call.bins = matrix->kernel_bins();
-  call.first_row = integer(info, 3, "start", 0, matrix->rows);
-  call.rows = integer(info, 4, "count", 0, matrix->rows - call.first_row);
+  call.first_row = args.integer(3, "start", 0, matrix->rows);
+  call.rows = args.integer(4, "count", 0, matrix->rows - call.first_row);
   const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(call.rows * forest->classes));
   Napi::Float64Array target = out;
   call.out = target.Data();
-  return submit_predict(info, *stream, call, std::move(keep), out);
+  return submit_predict(info, stream, call, std::move(keep), out);
 }
 
 // stream, forest, values (a typed array of rows or a list of columns), start, count, transform, trees
 Napi::Value forest_predict(const Info& info) {
-  StreamHandle* stream = unwrap_stream(argument(info, 0));
-  if (!stream) throw Error::type(kWhere + "a stream but received " + describe(argument(info, 0)));
-  if ((*stream)->closed()) throw Error::coded("CLOSED", kWhere + "an open stream but received a closed one");
-  const Handle& forest = forest_of(argument(info, 1));
-  const int64_t start = integer(info, 3, "start", 0, kMostRows);
-  const int64_t count = integer(info, 4, "count", 0, kMostRows);
+  const CallArgs args(info, kWhere);
+  const StreamHandle stream = args.open_stream(0);
+  const Handle& forest = forest_of(args.value(1));
+  const int64_t start = args.integer(3, "start", 0, kMostRows);
+  const int64_t count = args.integer(4, "count", 0, kMostRows);
   struct Keep {
     Handle forest;
     StagedRows rows;
   };
   auto keep =
-      std::make_shared<Keep>(Keep{forest, StagedRows(argument(info, 2), forest->features, start, count, true, kWhere)});
-  ForestPredict call = call_of(*forest, info, 5);
-  const std::vector<StagedColumn>& columns = keep->rows.columns();
-  call.values = columns[0].values;
-  call.is_double = columns[0].is_double;
-  call.row_stride = columns[0].stride;
-  call.feature_stride = columns[0].stride == 1 ? count : 1;
-  call.rows = count;
+      std::make_shared<Keep>(Keep{forest, StagedRows(args.value(2), forest->features, start, count, true, kWhere)});
+  ForestPredict call = call_of(*forest, args, 5);
+  keep->rows.give(call);
   const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count * forest->classes));
   Napi::Float64Array target = out;
   call.out = target.Data();
   call.masks = forest->masks.data();
-  return submit_predict(info, *stream, call, std::move(keep), out);
-}
-
-// stream, forest, values, start, count, trees, factor, rows of each node, rows of each leaf
-Napi::Value forest_shap(const Info& info) {
-  StreamHandle* stream = unwrap_stream(argument(info, 0));
-  if (!stream) throw Error::type(kWhere + "a stream but received " + describe(argument(info, 0)));
-  if ((*stream)->closed()) throw Error::coded("CLOSED", kWhere + "an open stream but received a closed one");
-  const Handle& forest = forest_of(argument(info, 1));
-  const int64_t start = integer(info, 3, "start", 0, kMostRows);
-  const int64_t count = integer(info, 4, "count", 0, kMostRows);
-  TreeShap call{};
-  call.trees = integer(info, 5, "trees", 0, static_cast<double>(forest->roots.size()));
-  call.factor = number(info, 6, "factor", 0, 1);
-  const auto rows_in = [&](size_t i, size_t size) {
-    const double* rows = host_doubles(argument(info, i), static_cast<int64_t>(size), kWhere);
-    for (size_t k = 0; k < size; ++k) {
-      if (!(rows[k] > 0 && std::isfinite(rows[k]))) {
-        throw Error::range(kWhere + "a number of rows above 0 in every node and leaf but received " +
-                           std::to_string(rows[k]) + "; the model does not say how many rows it saw");
-      }
-    }
-    return std::vector<double>(rows, rows + size);
-  };
-  struct Keep {
-    Handle forest;
-    StagedRows rows;
-    std::vector<double> node_rows;
-    std::vector<double> leaf_rows;
-  };
-  auto keep =
-      std::make_shared<Keep>(Keep{forest, StagedRows(argument(info, 2), forest->features, start, count, true, kWhere),
-                                  rows_in(7, forest->nodes.size()), rows_in(8, forest->leaves.size())});
-  int64_t depth = 0;
-  for (int64_t t = 0; t < call.trees; ++t) {
-    const auto i = static_cast<size_t>(t);
-    const size_t leaves = (i + 1 < forest->first_leaf.size() ? static_cast<size_t>(forest->first_leaf[i + 1])
-                                                             : forest->ordered_leaves.size()) -
-                          static_cast<size_t>(forest->first_leaf[i]);
-    const int64_t own = shap_depth(forest->nodes.data(), forest->roots[i], static_cast<int64_t>(leaves));
-    if (own < 0) {
-      throw Error::range(kWhere + "trees at most " + std::to_string(kShapMostDepth) +
-                         " deep, each node in them once, but received another in tree " + std::to_string(t));
-    }
-    depth = std::max(depth, own);
-  }
-  call.nodes = forest->nodes.data();
-  call.roots = forest->roots.data();
-  call.leaves = forest->leaves.data();
-  call.category_bits = forest->category_bits.data();
-  call.node_rows = keep->node_rows.data();
-  call.leaf_rows = keep->leaf_rows.data();
-  call.classes = forest->classes;
-  call.features = forest->features;
-  const std::vector<StagedColumn>& columns = keep->rows.columns();
-  call.values = columns[0].values;
-  call.is_double = columns[0].is_double;
-  call.row_stride = columns[0].stride;
-  call.feature_stride = columns[0].stride == 1 ? count : 1;
-  call.rows = count;
-  const auto words = static_cast<size_t>(count * call.classes * (call.features + 1));
-  const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), words);
-  Napi::Float64Array target = out;
-  call.out = target.Data();
-  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, *stream);
-  (*stream)->run(
-      [call, depth, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
-        tree_shap(call, depth, context.workers);
-        return std::nullopt;
-      },
-      std::move(done));
-  return promise;
+  return submit_predict(info, stream, call, std::move(keep), out);
 }
 
 class ThisThread final : public Workers {
@@ -406,8 +289,9 @@ class ThisThread final : public Workers {
 // forest, values (Float32Array or Float64Array of one row), out (Float64Array), transform, trees: at once.
 Napi::Value forest_predict_row(const Info& info) {
   static const KernelTable& kernels = choose_cpu_variant("");
-  const Handle& forest = forest_of(argument(info, 0));
-  const HostNumbers row = host_numbers(argument(info, 1), kWhere);
+  const CallArgs args(info, kWhere);
+  const Handle& forest = forest_of(args.value(0));
+  const HostNumbers row = host_numbers(args.value(1), kWhere);
   if (row.length != forest->features) {
     throw Error::range(kWhere + std::to_string(forest->features) + " values but received " +
                        std::to_string(row.length));
@@ -415,8 +299,8 @@ Napi::Value forest_predict_row(const Info& info) {
   if (row.type != napi_float32_array && row.type != napi_float64_array) {
     throw Error::type(kWhere + "a Float32Array or Float64Array but received a typed array of another type");
   }
-  ForestPredict call = call_of(*forest, info, 3);
-  call.out = const_cast<double*>(host_doubles(argument(info, 2), forest->classes, kWhere));
+  ForestPredict call = call_of(*forest, args, 3);
+  call.out = const_cast<double*>(host_doubles(args.value(2), forest->classes, kWhere));
   call.values = row.data;
   call.is_double = row.type == napi_float64_array;
   call.row_stride = forest->features;
@@ -429,12 +313,17 @@ Napi::Value forest_predict_row(const Info& info) {
 
 }  // namespace
 
+const ForestHandle& forest_of(const Napi::Value& value) {
+  const ForestHandle* handle = unwrap<ForestHandle>(value, kForestTag);
+  if (!handle) throw Error::type(kWhere + "a forest but received " + describe(value));
+  return *handle;
+}
+
 void register_forest_predict(Napi::Object& exports) {
   add_function<forest_create>(exports, "forest_create");
   add_function<forest_predict>(exports, "forest_predict");
   add_function<forest_predict_binned>(exports, "forest_predict_binned");
   add_function<forest_predict_row>(exports, "forest_predict_row");
-  add_function<forest_shap>(exports, "forest_shap");
 }
 
 }  // namespace seqrisk

@@ -6,6 +6,7 @@
 
 #include "bindings/args.h"
 #include "bindings/bindings.h"
+#include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/gbrt_options.h"
 #include "bindings/host_array.h"
@@ -23,14 +24,6 @@ const std::string kWhere = "[GbrtTrainer] expected ";
 
 using Held = TrainerHeld;
 using Handle = std::shared_ptr<Held>;
-
-Napi::Value argument(const Info& info, size_t i) {
-  return i < info.Length() ? info[i] : info.Env().Undefined();
-}
-
-bool is_absent(const Napi::Value& value) {
-  return value.IsNull() || value.IsUndefined();
-}
 
 int64_t whole(const Napi::Value& value, const char* name) {
   const double given = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");

@@ -4,6 +4,7 @@
 
 #include "bindings/args.h"
 #include "bindings/bindings.h"
+#include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
 #include "bindings/trainer_handle.h"
@@ -14,14 +15,6 @@ namespace {
 using Info = Napi::CallbackInfo;
 
 const std::string kWhere = "[GbrtTrainer] expected ";
-
-Napi::Value argument(const Info& info, size_t i) {
-  return i < info.Length() ? info[i] : info.Env().Undefined();
-}
-
-bool is_absent(const Napi::Value& value) {
-  return value.IsNull() || value.IsUndefined();
-}
 
 bool same_bins(const std::vector<BinnedColumn>& a, const std::vector<BinnedColumn>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const BinnedColumn& one, const BinnedColumn& other) {

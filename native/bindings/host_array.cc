@@ -104,7 +104,8 @@ template void copy_numbers(const HostNumbers&, int64_t, int64_t, int64_t, float*
 template void copy_numbers(const HostNumbers&, int64_t, int64_t, int64_t, double*);
 
 StagedRows::StagedRows(const Napi::Value& values, int64_t features, int64_t start, int64_t count, bool uniform,
-                       const std::string& where) {
+                       const std::string& where)
+    : rows_(count) {
   const auto size = [](bool is_double) -> size_t { return is_double ? 8 : 4; };
   if (values.IsTypedArray()) {
     const HostNumbers numbers = host_numbers(values, where);

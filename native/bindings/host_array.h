@@ -45,7 +45,18 @@ class StagedRows {
              const std::string& where);
   const std::vector<StagedColumn>& columns() const { return columns_; }
 
+  // Where a call over uniform rows finds them.
+  template <class Call>
+  void give(Call& call) const {
+    call.values = columns_[0].values;
+    call.is_double = columns_[0].is_double;
+    call.row_stride = columns_[0].stride;
+    call.feature_stride = columns_[0].stride == 1 ? rows_ : 1;
+    call.rows = rows_;
+  }
+
  private:
+  int64_t rows_ = 0;
   std::vector<double> memory_;  // of doubles, for their alignment
   std::vector<StagedColumn> columns_;
 };

@@ -128,12 +128,7 @@ Napi::Value iforest_score(const Info& info) {
   auto keep = std::make_shared<Keep>(
       Keep{held, StagedRows(args.value(1), held->forest.features(), start, count, true, kWhere)});
   IforestScore call = held->forest.score_call();
-  const std::vector<StagedColumn>& columns = keep->rows.columns();
-  call.values = columns[0].values;
-  call.is_double = columns[0].is_double;
-  call.row_stride = columns[0].stride;
-  call.feature_stride = columns[0].stride == 1 ? count : 1;
-  call.rows = count;
+  keep->rows.give(call);
   const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count));
   Napi::Float64Array target = out;
   call.out = target.Data();

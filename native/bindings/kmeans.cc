@@ -105,7 +105,7 @@ Napi::Value kmeans_begin(const Info& info) {
                        std::to_string(held->filled));
   }
   std::vector<float> centers;
-  if (!args.value(1).IsNull() && !args.value(1).IsUndefined()) {
+  if (!is_absent(args.value(1))) {
     const int64_t size = options.clusters * options.features;
     const float* given = host_floats(args.value(1), size, kWhere + "centers as ");
     centers.assign(given, given + size);

@@ -1,6 +1,7 @@
 // Streams: open, close, cancel, wait; what the binary and the processor offer.
 #include "bindings/args.h"
 #include "bindings/bindings.h"
+#include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "runtime/cpu_stream.h"
 
@@ -11,10 +12,6 @@ constexpr double kMaxThreads = 1024;
 constexpr double kMaxSafeInteger = 9007199254740991.0;
 
 using Info = Napi::CallbackInfo;
-
-Napi::Value argument(const Info& info, size_t i) {
-  return i < info.Length() ? info[i] : info.Env().Undefined();
-}
 
 Stream& stream_of(const Info& info, const char* where) {
   StreamHandle* stream = unwrap_stream(argument(info, 0));

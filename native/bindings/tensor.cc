@@ -4,6 +4,7 @@
 
 #include "bindings/args.h"
 #include "bindings/bindings.h"
+#include "bindings/call_args.h"
 #include "bindings/environment.h"
 
 namespace seqrisk {
@@ -17,10 +18,6 @@ constexpr size_t kMaxAxes = 4;
 constexpr int64_t kMaxAxisOfEmpty = int64_t{1} << 20;
 // A typed array of Node 20 takes fewer than 2^32 elements.
 constexpr int64_t kMaxReadElements = int64_t{1} << 30;
-
-Napi::Value argument(const Info& info, size_t i) {
-  return i < info.Length() ? info[i] : info.Env().Undefined();
-}
 
 std::shared_ptr<Stream> open_stream(const Info& info, const std::string& where) {
   StreamHandle* stream = unwrap_stream(argument(info, 0));

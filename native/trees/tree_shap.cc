@@ -1,12 +1,16 @@
 #include "trees/tree_shap.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <string>
+#include <vector>
 
 namespace seqrisk {
 namespace {
 
-constexpr int64_t kRowsPerTask = 16;
+// Few: a row of deep trees takes tens of milliseconds, and a cancel waits for its task.
+constexpr int64_t kRowsPerTask = 2;
 
 // One feature of a path: the share of its splits that rows take without knowing it, and with (0 or 1), and the weight
 // of all sets of features of one size.
@@ -109,9 +113,8 @@ struct Walk {
   }
 };
 
-}  // namespace
-
-int64_t shap_depth(const ForestNode* nodes, int32_t root, int64_t leaves) {
+// Depth of the tree under a root; −1 if it is too deep, or has more nodes than there are: one comes twice.
+int64_t depth_of(const TreeShap& call, int32_t root) {
   struct Open {
     int32_t at;
     int64_t depth;
@@ -122,16 +125,40 @@ int64_t shap_depth(const ForestNode* nodes, int32_t root, int64_t leaves) {
   while (!open.empty()) {
     const Open top = open.back();
     open.pop_back();
-    if (++visits > 2 * leaves - 1 || top.depth > kShapMostDepth) return -1;
+    if (++visits > call.all_nodes + call.all_leaves || top.depth > kShapMostDepth) return -1;
     deepest = std::max(deepest, top.depth);
     if (top.at < 0) continue;
-    open.push_back({nodes[top.at].left, top.depth + 1});
-    open.push_back({nodes[top.at].right, top.depth + 1});
+    open.push_back({call.nodes[top.at].left, top.depth + 1});
+    open.push_back({call.nodes[top.at].right, top.depth + 1});
   }
   return deepest;
 }
 
-void tree_shap(const TreeShap& call, int64_t depth, Workers& workers) {
+const std::string kWhere = "[forest] expected ";
+
+std::optional<Error> check_rows(const double* rows, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (rows[i] > 0 && std::isfinite(rows[i])) continue;
+    return Error::range(kWhere + "a number of rows above 0 in every node and leaf but received " +
+                        std::to_string(rows[i]) + "; the model does not say how many rows it saw");
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Error> tree_shap(const TreeShap& call, Workers& workers) {
+  if (auto error = check_rows(call.node_rows, call.all_nodes)) return error;
+  if (auto error = check_rows(call.leaf_rows, call.all_leaves)) return error;
+  int64_t depth = 0;
+  for (int64_t t = 0; t < call.trees; ++t) {
+    const int64_t own = depth_of(call, call.roots[t]);
+    if (own < 0) {
+      return Error::range(kWhere + "trees at most " + std::to_string(kShapMostDepth) +
+                          " deep, each node in them once, but received another in tree " + std::to_string(t));
+    }
+    depth = std::max(depth, own);
+  }
   // The paths of all nodes from the root to a leaf, one after the other.
   const auto elements = static_cast<size_t>((depth + 2) * (depth + 3) / 2);
   std::vector<Element> paths(elements * static_cast<size_t>(workers.count()));
@@ -151,6 +178,7 @@ void tree_shap(const TreeShap& call, int64_t depth, Workers& workers) {
       }
     }
   });
+  return std::nullopt;
 }
 
 }  // namespace seqrisk

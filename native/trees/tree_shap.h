@@ -4,17 +4,20 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <optional>
 
 #include "ops/forest_predict.h"
 #include "ops/workers.h"
+#include "runtime/error.h"
 
 namespace seqrisk {
 
 struct TreeShap {
   const ForestNode* nodes;
+  int64_t all_nodes;
   const int32_t* roots;  // (trees)
   const double* leaves;
+  int64_t all_leaves;
   const uint32_t* category_bits;
   const double* node_rows;  // rows of training in each node and leaf, above 0
   const double* leaf_rows;
@@ -33,10 +36,8 @@ struct TreeShap {
 // Deeper trees are refused: the memory of a path grows with the square of its depth.
 constexpr int64_t kShapMostDepth = 512;
 
-// Depth of a tree of so many leaves; −1 if it is deeper than that, or a node comes twice.
-int64_t shap_depth(const ForestNode* nodes, int32_t root, int64_t leaves);
-
-// A row has the same bits for any number of workers.
-void tree_shap(const TreeShap& call, int64_t depth, Workers& workers);
+// An error for trees that are deeper or no trees, and for nodes and leaves without rows. A row has the same bits for
+// any number of workers.
+std::optional<Error> tree_shap(const TreeShap& call, Workers& workers);
 
 }  // namespace seqrisk

@@ -69,9 +69,11 @@ describe('SHAP values', () => {
         for (let k = 0; k < numClass; k++) {
           let sum = 0
           for (let f = 0; f <= FEATURES; f++) sum += at(row, k, f)
+          // Sums of some twenty float64 leaves in another order.
           expect(Math.abs(sum - raw[row * numClass + k])).toBeLessThan(1e-12 * Math.max(1, Math.abs(sum)))
         }
       }
+      // As above: 12 digits of sums of leaves.
       const weights = [6, 2, 2, 6].map(ways => ways / 24) // |S|! (4 − 1 − |S|)! / 4!
       for (let row = 0; row < 20; row++) {
         for (let k = 0; k < numClass; k++) {
@@ -105,11 +107,29 @@ describe('SHAP values', () => {
     )
   })
 
-  it('are refused for a model that does not know its rows, and stop when told', async () => {
+  it('are refused for a model that does not know its rows', async () => {
     const { info, trees } = await trained({})
     const model = new GbrtModel(info, { ...trees, leafCount: trees.leafCount.map(() => 0) })
     await expect(model.shap(device, { columns: table })).rejects.toThrow(/rows above 0 in every node and leaf/)
-    const whole = new GbrtModel(info, trees)
-    await expect(whole.shap(device, { columns: table }, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i)
+  })
+
+  it('stop within 100 ms when told, and the device works on', async () => {
+    const model = await trained({ numIterations: 60, numLeaves: 31, minDataInLeaf: 1 })
+    // A minute of work.
+    const times = 2000
+    const many = table.map(column => {
+      const long = new Float32Array(ROWS * times)
+      for (let i = 0; i < times; i++) long.set(column, i * ROWS)
+      return long
+    })
+    const controller = new AbortController()
+    const running = model.shap(device, { columns: many }, { signal: controller.signal })
+    await new Promise(resolve => setTimeout(resolve, 50))
+    const told = performance.now()
+    controller.abort()
+    await expect(running).rejects.toThrow(/abort/i)
+    expect(performance.now() - told).toBeLessThan(100)
+    const values = await model.shap(device, { columns: table })
+    expect(values.every(Number.isFinite)).toBe(true)
   })
 })
