@@ -96,6 +96,18 @@ export interface StreamInfo {
   allocations: number
 }
 
+export interface CudaStatus {
+  devices: {
+    name: string
+    /** 9.0 for the architecture `sm_90`. */
+    capability: number
+    multiprocessors: number
+    memoryBytes: number
+  }[]
+  /** Why there are none, or ''. */
+  missing: string
+}
+
 export type EmbeddingFieldPart = number | boolean | TensorHandle | OffsetsHandle | null
 
 export interface Binding {
@@ -105,6 +117,9 @@ export interface Binding {
 
   /** `variant` '' = $SEQRISK_VARIANT or the best; `memoryLimit` 0 = none; `guard` checks for writes outside buffers. */
   stream_open(threads: number, variant: string, memoryLimit: number, guard: boolean): StreamHandle
+  /** `bfloat16`: operands of matrix products are rounded; `memoryLimit` 0 = none. */
+  cuda_open(index: number, bfloat16: boolean, memoryLimit: number, guard: boolean): StreamHandle
+  cuda_status(): CudaStatus
   stream_close(stream: StreamHandle): void
   /** Skips what was submitted so far; pending reads reject with code ABORTED. */
   stream_cancel(stream: StreamHandle): void

@@ -1,20 +1,29 @@
 // A device: where tensors live and work runs, in order, off the JavaScript thread.
 
 import { availableParallelism, totalmem } from 'node:os'
-import type { StreamHandle, StreamInfo } from '../../binding.js'
+import type { CudaStatus, StreamHandle, StreamInfo } from '../../binding.js'
 import { binding } from '../native.js'
-import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { expectOptions, expectRange } from '../util/errors.js'
 
 export type DeviceKind = 'auto' | 'cpu' | 'cuda'
 
+/** Of the operands of matrix products on a card; sums and everything else are float32. */
+export type Precision = 'float32' | 'bfloat16'
+
 export interface DeviceOptions {
-  /** Default `auto`: the fastest that this binary and this machine have. */
+  /** Default `auto`: a card when there is one and `work` is enough to keep it busy, else the CPU. */
   readonly kind?: DeviceKind
-  /** Threads of the CPU stream, the stream's own included. Default: the cores that this process may use. */
+  /** For `auto`: multiply-adds between two reads, such as those of a training step. Default 0. */
+  readonly work?: number
+  /** CPU: threads of the stream, its own included. Default: the cores that this process may use. */
   readonly threads?: number
-  /** Kernel variant by name, for tests and benches. Default: `$SEQRISK_VARIANT`, or else the best supported. */
+  /** CPU: kernel variant by name, for tests and benches. Default: `$SEQRISK_VARIANT`, or else the best supported. */
   readonly variant?: string
-  /** Bytes that the stream's memory may take. Default: what this machine or container has. */
+  /** CUDA: which card, as `CUDA_VISIBLE_DEVICES` leaves them. Default 0. */
+  readonly index?: number
+  /** CUDA. Default `float32`. `bfloat16` wants compute capability 8.0. */
+  readonly precision?: Precision
+  /** Bytes that the stream's memory may take. Default: what this machine or container has; of a card, what is free. */
   readonly memoryLimit?: number
   /** Poison fresh memory with NaN and look for writes outside buffers. Slow; for tests. */
   readonly guard?: boolean
@@ -24,6 +33,14 @@ export interface DeviceOptions {
 function memoryOfMachine(): number {
   const limit = process.constrainedMemory()
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
+}
+
+/** Below it the CPU is done before a card has been told what to do; see docs/cuda.md. */
+const LEAST_WORK_OF_A_CARD = 2e8
+
+/** The NVIDIA cards that this process can use, or why there are none. */
+export function cudaStatus(): CudaStatus {
+  return binding.cuda_status()
 }
 
 /** Kernel variants that this processor supports, best first. */
@@ -42,28 +59,31 @@ export class Device {
   readonly threads: number
 
   /**
-   * @throws {RangeError} for an unknown variant or thread count
-   * @throws {SeqriskError} code `NO_CUDA` when CUDA is asked for and this binary has none
+   * @throws {RangeError} for an unknown variant, card or thread count
+   * @throws {SeqriskError} code `NO_CUDA` when CUDA is asked for and cannot be had: says what is missing
    */
   constructor(options: DeviceOptions = {}) {
-    expectOptions('Device', options, ['kind', 'threads', 'variant', 'memoryLimit', 'guard'])
+    const known = ['kind', 'work', 'threads', 'variant', 'index', 'precision', 'memoryLimit', 'guard'] as const
+    expectOptions('Device', options, known)
     const {
       kind = 'auto',
+      work = 0,
       threads = availableParallelism(),
       variant = '',
-      memoryLimit = memoryOfMachine(),
+      index = 0,
+      precision = 'float32',
+      memoryLimit,
       guard = false,
     } = options
     expectRange(['auto', 'cpu', 'cuda'].includes(kind), 'Device', "kind 'auto', 'cpu' or 'cuda'", kind)
     expectRange(Number.isInteger(threads), 'Device', 'threads to be an integer', threads)
-    if (kind === 'cuda') {
-      const advice = "use device 'cpu' or 'auto'"
-      throw new SeqriskError(
-        'NO_CUDA',
-        sentence('Device', 'a binary with CUDA kernels', 'one for the CPU alone', advice),
-      )
-    }
-    this.handle = binding.stream_open(threads, variant, memoryLimit, guard)
+    expectRange(work >= 0, 'Device', 'work to be a number from 0', work)
+    expectRange(['float32', 'bfloat16'].includes(precision), 'Device', "precision 'float32' or 'bfloat16'", precision)
+    const takesCard =
+      kind === 'cuda' || (kind === 'auto' && work >= LEAST_WORK_OF_A_CARD && cudaStatus().devices.length > 0)
+    this.handle = takesCard
+      ? binding.cuda_open(index, precision === 'bfloat16', memoryLimit ?? 0, guard)
+      : binding.stream_open(threads, variant, memoryLimit ?? memoryOfMachine(), guard)
     const info = this.info()
     this.kind = info.device
     this.variant = info.variant

@@ -83,7 +83,8 @@ class Args {
   Args(const Napi::CallbackInfo& info, const char* op);
 
   Stream& stream() const { return **stream_; }
-  Scratch scratch(size_t bytes) const { return Scratch(stream(), bytes, op_); }
+  // None on a card, where launchers take their own.
+  Scratch scratch(size_t bytes) const { return Scratch(stream(), stream().has_scratch() ? bytes : 0, op_); }
 
   const float* input(const char* name, Shape shape);
   const float* optional_input(const char* name, Shape shape);  // null or undefined gives nullptr

@@ -4,11 +4,13 @@
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "runtime/cpu_stream.h"
+#include "runtime/cuda_device.h"
 
 namespace seqrisk {
 namespace {
 
 constexpr double kMaxThreads = 1024;
+constexpr double kMaxDevices = 1023;
 constexpr double kMaxSafeInteger = 9007199254740991.0;
 
 using Info = Napi::CallbackInfo;
@@ -21,9 +23,9 @@ Stream& stream_of(const Info& info, const char* where) {
   return **stream;
 }
 
-double number(const Info& info, size_t i, const char* name, double low, double high) {
+double number(const Info& info, const char* where, size_t i, const char* name, double low, double high) {
   const Napi::Value value = argument(info, i);
-  const std::string expected = "[stream_open] expected " + std::string(name);
+  const std::string expected = "[" + std::string(where) + "] expected " + std::string(name);
   if (!value.IsNumber()) throw Error::type(expected + " to be a number but received " + describe(value));
   const double given = value.As<Napi::Number>().DoubleValue();
   if (given >= low && given <= high) return given;
@@ -31,24 +33,60 @@ double number(const Info& info, size_t i, const char* name, double low, double h
                      std::to_string(static_cast<int64_t>(high)) + "] but received " + describe(value));
 }
 
+bool boolean(const Info& info, const char* where, size_t i, const char* name) {
+  const Napi::Value value = argument(info, i);
+  if (value.IsBoolean()) return value.As<Napi::Boolean>().Value();
+  throw Error::type("[" + std::string(where) + "] expected " + name + " to be a boolean but received " +
+                    describe(value));
+}
+
+Napi::Value hand_out(const Info& info, std::shared_ptr<Stream> stream) {
+  Environment::of(info.Env()).add_stream(stream);
+  return wrap_stream(info.Env(), std::move(stream));
+}
+
 Napi::Value stream_open(const Info& info) {
   StreamOptions options;
-  options.threads = static_cast<int>(number(info, 0, "threads", 1, kMaxThreads));
+  options.threads = static_cast<int>(number(info, "stream_open", 0, "threads", 1, kMaxThreads));
   const Napi::Value variant = argument(info, 1);
   if (!variant.IsString()) {
     throw Error::type("[stream_open] expected variant to be a string but received " + describe(variant));
   }
   options.variant = variant.As<Napi::String>().Utf8Value();
-  const double limit = number(info, 2, "memory_limit", 0, kMaxSafeInteger);
+  const double limit = number(info, "stream_open", 2, "memory_limit", 0, kMaxSafeInteger);
   if (limit > 0) options.memory_limit = static_cast<size_t>(limit);
-  const Napi::Value guard = argument(info, 3);
-  if (!guard.IsBoolean()) {
-    throw Error::type("[stream_open] expected guard to be a boolean but received " + describe(guard));
+  options.guard = boolean(info, "stream_open", 3, "guard");
+  return hand_out(info, std::make_shared<CpuStream>(options));
+}
+
+// (index, bfloat16, memory_limit, guard)
+Napi::Value cuda_open(const Info& info) {
+  CudaOptions options;
+  options.index = static_cast<int>(number(info, "cuda_open", 0, "index", 0, kMaxDevices));
+  options.precision = boolean(info, "cuda_open", 1, "bfloat16") ? Precision::bfloat16 : Precision::float32;
+  const double limit = number(info, "cuda_open", 2, "memory_limit", 0, kMaxSafeInteger);
+  if (limit > 0) options.memory_limit = static_cast<size_t>(limit);
+  options.guard = boolean(info, "cuda_open", 3, "guard");
+  return hand_out(info, open_cuda_stream(options));
+}
+
+// The cards, or why there are none.
+Napi::Value cuda_status(const Info& info) {
+  const Napi::Env env = info.Env();
+  const CudaDevices found = cuda_devices();
+  Napi::Array devices = Napi::Array::New(env);
+  for (const CudaDevice& device : found.devices) {
+    Napi::Object item = Napi::Object::New(env);
+    item.Set("name", device.name);
+    item.Set("capability", device.capability / 10.0);
+    item.Set("multiprocessors", device.multiprocessors);
+    item.Set("memoryBytes", static_cast<double>(device.memory_bytes));
+    devices.Set(devices.Length(), item);
   }
-  options.guard = guard.As<Napi::Boolean>().Value();
-  std::shared_ptr<Stream> stream = std::make_shared<CpuStream>(options);
-  Environment::of(info.Env()).add_stream(stream);
-  return wrap_stream(info.Env(), std::move(stream));
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("devices", devices);
+  result.Set("missing", found.missing);
+  return result;
 }
 
 Napi::Value stream_close(const Info& info) {
@@ -119,6 +157,8 @@ Napi::Value set_error_class(const Info& info) {
 
 void register_stream(Napi::Object& exports) {
   add_function<stream_open>(exports, "stream_open");
+  add_function<cuda_open>(exports, "cuda_open");
+  add_function<cuda_status>(exports, "cuda_status");
   add_function<stream_close>(exports, "stream_close");
   add_function<stream_cancel>(exports, "stream_cancel");
   add_function<stream_sync>(exports, "stream_sync");

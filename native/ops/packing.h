@@ -14,7 +14,7 @@ struct Packing {
 };
 
 // The sequence that holds event t, 0 ≤ t < events (empty sequences hold none).
-inline int64_t sequence_of(const Packing& packing, int64_t t) {
+constexpr int64_t sequence_of(const Packing& packing, int64_t t) {
   int64_t low = 0;
   int64_t high = packing.sequences;
   while (high - low > 1) {

@@ -6,9 +6,6 @@
 namespace seqrisk {
 namespace {
 
-// The worker looks this often for the next command before it sleeps; see thread_pool.cc.
-constexpr int kSpinsBeforeSleep = 2000;
-
 // In guard mode a buffer stands between two zones of this pattern, and its own bytes start as it: a float of these
 // bits is a NaN.
 constexpr std::byte kPoison{0xff};
@@ -21,11 +18,7 @@ CpuStream::CpuStream(const StreamOptions& options)
       guard_(options.guard),
       allocator_(memory_, options.memory_limit),
       pool_(options.threads) {
-  worker_ = start_thread([this] { work(); });
-}
-
-CpuStream::~CpuStream() {
-  close();
+  start();
 }
 
 Block* CpuStream::allocate(size_t bytes, const char* where) {
@@ -60,57 +53,9 @@ void CpuStream::release(Block* block) {
   allocator_.release(block, clock());
 }
 
-void CpuStream::enqueue(Command command) {
-  // Closed by code of the caller that ran while the arguments were read: nothing runs any more, but nobody may wait.
-  if (closed_) {
-    if (command.done)
-      command.done(Error::coded("CLOSED", "[stream] expected an open stream but received a closed one"));
-    return;
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(command));
-    ++submitted_;
-  }
-  pending_.fetch_add(1, std::memory_order_release);
-  wake_.notify_one();
-}
-
-void CpuStream::work() {
-  for (;;) {
-    for (int spins = 0; spins < kSpinsBeforeSleep && pending_.load(std::memory_order_acquire) == 0; ++spins) {
-      spin_pause();
-    }
-    Command command;
-    bool skip;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      command = std::move(queue_.front());
-      queue_.pop_front();
-      skip = completed_.load(std::memory_order_relaxed) < cancelled_through_;
-      running_ = !skip;
-    }
-    pending_.fetch_sub(1, std::memory_order_relaxed);
-    if (command.work && (command.always || (!skip && !error_))) command.work();
-    {
-      const std::lock_guard lock(mutex_);
-      running_ = false;
-      skip = completed_.load(std::memory_order_relaxed) < cancelled_through_;
-      pool_.reset_cancel();
-    }
-    if (command.done) {
-      if (skip) {
-        command.done(Error::coded("ABORTED", "[stream] expected to finish but received a cancel; start again"));
-      } else {
-        command.done(error_);
-      }
-      error_.reset();
-    }
-    command = {};  // what it keeps alive goes before it counts as completed
-    completed_.fetch_add(1, std::memory_order_release);
-  }
+void CpuStream::complete(Completion done, uint64_t position) {
+  done(cancelled(position) ? cancelled_error() : error_);
+  error_.reset();
 }
 
 void CpuStream::submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) {
@@ -192,24 +137,6 @@ void CpuStream::run(HostTask task, Completion done) {
              }
            },
            std::move(done)});
-}
-
-void CpuStream::cancel() {
-  const std::lock_guard lock(mutex_);
-  cancelled_through_ = submitted_;
-  if (running_) pool_.cancel();
-}
-
-void CpuStream::close() {
-  if (closed_) return;
-  closed_ = true;
-  cancel();
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  worker_.join();
 }
 
 }  // namespace seqrisk

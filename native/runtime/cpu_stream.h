@@ -1,20 +1,15 @@
-// The CPU's stream: one worker thread takes commands in order and shares each kernel's tasks with a pool.
+// The CPU's stream: its worker shares each kernel's tasks with a pool of threads.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
-#include <mutex>
-#include <thread>
-
-#include "runtime/stream.h"
+#include "runtime/queued_stream.h"
 #include "runtime/thread_pool.h"
 
 namespace seqrisk {
 
-class CpuStream final : public Stream {
+class CpuStream final : public QueuedStream {
  public:
   explicit CpuStream(const StreamOptions& options);
-  ~CpuStream() override;
+  ~CpuStream() override { close(); }
 
   const char* device() const override { return "cpu"; }
   const char* variant() const override { return table_.name; }
@@ -29,25 +24,17 @@ class CpuStream final : public Stream {
   void fence(Completion done) override;
   void run(HostTask task, Completion done) override;
   Fault* fault() override { return &fault_; }
-  void cancel() override;
-  void close() override;
-  bool closed() const override { return closed_; }
   AllocatorStats memory() const override { return allocator_.stats(); }
   void fail_allocation(uint64_t after) override { allocator_.fail_after(after); }
 
  protected:
   void submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) override;
+  bool failed() const override { return error_.has_value(); }
+  void complete(Completion done, uint64_t position) override;
+  void interrupt() override { pool_.cancel(); }
+  void rearm() override { pool_.reset_cancel(); }
 
  private:
-  struct Command {
-    std::function<void()> work;  // runs unless an error or a cancel came before
-    Completion done;             // runs always
-    bool always = false;         // `work` runs in any case: what later commands rely on
-  };
-
-  void enqueue(Command command);
-  void work();
-  QueueClock clock() const { return {submitted_, completed_.load(std::memory_order_acquire)}; }
   void run_kernel(Kernel kernel, const void* arguments);
 
   const KernelTable& table_;
@@ -57,18 +44,6 @@ class CpuStream final : public Stream {
   ThreadPool pool_;
   Fault fault_;
   std::optional<Error> error_;  // the first since the last completion; the worker's own
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Command> queue_;
-  uint64_t submitted_ = 0;  // written by the owner under the mutex
-  std::atomic<uint64_t> pending_{0};
-  std::atomic<uint64_t> completed_{0};
-  uint64_t cancelled_through_ = 0;  // under the mutex
-  bool running_ = false;            // under the mutex
-  bool stopping_ = false;           // under the mutex
-  bool closed_ = false;
-  std::thread worker_;
 };
 
 }  // namespace seqrisk

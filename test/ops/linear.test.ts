@@ -212,18 +212,16 @@ describe('linear', () => {
     },
   )
 
-  it('follows the exact GELU over its whole range', async () => {
+  it.each(everyVariant())('%s: follows the exact GELU over its whole range', async (_, device) => {
     const values = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 200)
     const exact = linearForward(Float64Array.from(values), Float64Array.of(1), null, null, sizes(4001), 'gelu')
     const dout = new Float64Array(4001).fill(1)
     const slope = linearBackward(Float64Array.from(values), Float64Array.of(1), null, dout, sizes(4001), 'gelu').dx
-    for (const [, device] of everyVariant()) {
-      const p = { ...problem(4001, 1, 1, 'gelu'), x: Float64Array.from(values), weight: Float64Array.of(1) }
-      const got = await run(device, { ...p, bias: null, residual: null, dout })
-      // Φ is below 1e-7 off, times at most 5.5; beyond that the result is exact.
-      expectClose(got.out, exact, { absolute: 6e-7 }, 'gelu')
-      expectClose(got.dx, slope, { absolute: 3e-7 }, 'slope')
-    }
+    const p = { ...problem(4001, 1, 1, 'gelu'), x: Float64Array.from(values), weight: Float64Array.of(1) }
+    const got = await run(device, { ...p, bias: null, residual: null, dout })
+    // Φ is below 1e-7 off, times at most 5.5; beyond that the result is exact.
+    expectClose(got.out, exact, { absolute: 6e-7 }, 'gelu')
+    expectClose(got.dx, slope, { absolute: 3e-7 }, 'slope')
   })
 
   it('refuses wrong shapes, types, options and memory', () => {

@@ -1,0 +1,130 @@
+// What CUDA kernels share: sizes, wide loads, sums over a warp, faults.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/launch.h"
+#include "ops/packing.h"
+
+namespace seqrisk {
+namespace cuda {
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+__host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Blocks of a grid's first axis; none of our problems has more.
+inline unsigned blocks_of(int64_t items, int64_t per_block) {
+  return static_cast<unsigned>(ceil_div(items, per_block));
+}
+
+// V floats that are read and written at once.
+template <int V>
+struct alignas(V * sizeof(float)) Floats {
+  float at[V];
+};
+
+template <int V>
+__device__ inline Floats<V> load(const float* from) {
+  return *reinterpret_cast<const Floats<V>*>(from);
+}
+template <int V>
+__device__ inline void store(float* to, const Floats<V>& values) {
+  *reinterpret_cast<Floats<V>*>(to) = values;
+}
+
+// Whether rows of that width from there can be read four floats at a time.
+inline bool is_wide(int64_t width) {
+  return width % 4 == 0;
+}
+template <class... More>
+bool is_wide(int64_t width, const void* pointer, More... more) {
+  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0 && is_wide(width, more...);
+}
+
+// All lanes get the sum: pairs are added in one order, whatever the lane.
+__device__ inline float warp_sum(float value) {
+  for (int step = kWarp / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+__device__ inline double warp_sum(double value) {
+  for (int step = kWarp / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+// NaN is passed over, as fmaxf does.
+__device__ inline float warp_max(float value) {
+  for (int step = kWarp / 2; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, step));
+  return value;
+}
+
+// The same for a whole block of threads; `shared` holds a value for each warp. Every thread gets the result.
+template <class T>
+__device__ inline T block_sum(T value, T* shared) {
+  value = warp_sum(value);
+  if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  T sum = 0;
+  for (unsigned warp = 0; warp < blockDim.x / kWarp; ++warp) sum += shared[warp];
+  __syncthreads();
+  return sum;
+}
+__device__ inline float block_max(float value, float* shared) {
+  value = warp_max(value);
+  if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  float top = shared[0];
+  for (unsigned warp = 1; warp < blockDim.x / kWarp; ++warp) top = fmaxf(top, shared[warp]);
+  __syncthreads();
+  return top;
+}
+
+__device__ inline float sigmoid(float z) {
+  return 1.0f / (1.0f + expf(-z));
+}
+
+// Where a kernel records values that it cannot use. The pointers are the host's: the card carries them back.
+struct FaultSite {
+  FaultRecord* record;
+  const char* kernel;
+  const char* expected;
+
+  FaultSite(const Launch& launch, const char* what) : record(launch.faults), kernel(launch.kernel), expected(what) {}
+
+  __device__ void report(int64_t index, int64_t value) const {
+    if (atomicCAS(&record->claimed, 0, 1) != 0) return;
+    record->kernel = kernel;
+    record->expected = expected;
+    record->index = index;
+    record->value = value;
+  }
+};
+
+// Calls op.run<V>(i) for elements i … i + V − 1 of `count`, four at a time where V is 4.
+template <int V, class Op>
+__global__ void over_elements_kernel(int64_t count, Op op) {
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * V;
+  if (i + V <= count) {
+    op.template run<V>(i);
+  } else {
+    for (int64_t j = i; j < count; ++j) op.template run<1>(j);
+  }
+}
+
+template <class Op>
+void over_elements(int64_t count, bool wide, const Op& op, cudaStream_t stream) {
+  constexpr int kThreads = 256;
+  if (count == 0) return;
+  if (wide) {
+    over_elements_kernel<4><<<blocks_of(count, kThreads * 4), kThreads, 0, stream>>>(count, op);
+  } else {
+    over_elements_kernel<1><<<blocks_of(count, kThreads), kThreads, 0, stream>>>(count, op);
+  }
+}
+
+}  // namespace cuda
+}  // namespace seqrisk

@@ -1,0 +1,288 @@
+// field_embedding on CUDA. Forward: a thread sums the rows of an event in its columns, some fields a launch. Backward:
+// gradients of tables are added up as integers, see exact_sums-inl.cuh, all fields in one pass over dout.
+#include "ops/field_embedding.h"
+
+#include "kernels/cuda/device-inl.cuh"
+#include "kernels/cuda/exact_sums-inl.cuh"
+
+namespace seqrisk {
+namespace cuda {
+namespace {
+
+// Fields of one launch: they travel as arguments.
+constexpr int kFieldsPerLaunch = 32;
+
+struct Fields {
+  EmbeddingField at[kFieldsPerLaunch];
+  long long* sums[kFieldsPerLaunch];  // backward: (ids, dim); numeric two rows a bin, behind missing and mask
+  int count;
+};
+
+// Row 0 stands for every code that the table does not have.
+__device__ int64_t row_of(int32_t code, int64_t ids) {
+  return code >= 0 && code < ids ? code : 0;
+}
+
+// below[b] = bias + Σ_{i<b} table[2 + i]: what every value of bin b has in common.
+__global__ void sum_bins_below_kernel(EmbeddingField field, float* below) {
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (column >= field.dim) return;
+  float sum = field.table[(field.ids - 1) * field.dim + column];
+  for (int64_t bin = 0; bin < field.ids - 3; ++bin) {
+    below[bin * field.dim + column] = sum;
+    sum += field.table[(2 + bin) * field.dim + column];
+  }
+}
+
+template <int V>
+__device__ void add_row(Floats<V>& sum, const float* row, float weight) {
+  const Floats<V> value = load<V>(row);
+  for (int v = 0; v < V; ++v) sum.at[v] = fmaf(weight, value.at[v], sum.at[v]);
+}
+
+template <int V>
+__device__ void add_terms(Floats<V>& sum, const EmbeddingField& field, int64_t event, int64_t column) {
+  switch (field.kind) {
+    case FieldKind::categorical:
+      add_row<V>(sum, field.table + row_of(field.codes[event], field.ids) * field.dim + column, 1.0f);
+      break;
+    case FieldKind::numeric: {
+      const int64_t row = row_of(field.codes[event], field.ids - 1);
+      if (row < 2) {
+        add_row<V>(sum, field.table + row * field.dim + column, 1.0f);
+      } else {
+        add_row<V>(sum, field.scratch + (row - 2) * field.dim + column, 1.0f);
+        add_row<V>(sum, field.table + row * field.dim + column, field.fraction[event]);
+      }
+      break;
+    }
+    case FieldKind::text: {
+      const int64_t end = field.word_offsets[event + 1];
+      const float share = 1.0f / static_cast<float>(end - field.word_offsets[event]);
+      for (int64_t word = field.word_offsets[event]; word < end; ++word) {
+        add_row<V>(sum, field.table + row_of(field.codes[word], field.ids) * field.dim + column, share);
+      }
+      break;
+    }
+    case FieldKind::dense:
+      add_row<V>(sum, field.table + event * field.dim + column, 1.0f);
+      break;
+  }
+}
+
+// Adds the fields of this launch to what the launches before left, side by side or on top of each other.
+struct Forward {
+  Fields fields;
+  float* out;
+  int64_t width;
+  bool concat;
+  bool first;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const int64_t event = i / width;
+    const int64_t column = i % width;
+    Floats<V> sum{};
+    if (concat) {
+      // The field that holds the column, if it is of this launch.
+      for (int f = 0; f < fields.count; ++f) {
+        const EmbeddingField& field = fields.at[f];
+        if (column < field.column || column >= field.column + field.dim) continue;
+        add_terms<V>(sum, field, event, column - field.column);
+        store<V>(out + i, sum);
+        return;
+      }
+      return;
+    }
+    if (!first) sum = load<V>(out + i);
+    for (int f = 0; f < fields.count; ++f) add_terms<V>(sum, fields.at[f], event, column);
+    store<V>(out + i, sum);
+  }
+};
+
+struct Backward {
+  Fields fields;
+  const float* dout;
+  const ExactScale* scale;
+  int64_t width;
+  int log_terms;
+  bool concat;
+
+  template <int V>
+  __device__ void add(const EmbeddingField& field, long long* sums, int64_t row, int64_t column, const Floats<V>& value,
+                      float weight, int shift) const {
+    long long* to = sums + row * field.dim + column;
+    for (int v = 0; v < V; ++v) add_exact(to + v, value.at[v] * weight, shift);
+  }
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const int64_t event = i / width;
+    const Floats<V> value = load<V>(dout + i);
+    const int shift = exact_shift(*scale, log_terms);
+    for (int f = 0; f < fields.count; ++f) {
+      const EmbeddingField& field = fields.at[f];
+      long long* sums = fields.sums[f];
+      int64_t column = i % width;
+      if (!field.dtable) continue;
+      if (concat) {
+        if (column < field.column || column >= field.column + field.dim) continue;
+        column -= field.column;
+      }
+      switch (field.kind) {
+        case FieldKind::categorical:
+          add(field, sums, row_of(field.codes[event], field.ids), column, value, 1.0f, shift);
+          break;
+        case FieldKind::numeric: {
+          const int64_t row = row_of(field.codes[event], field.ids - 1);
+          if (row < 2) {
+            add(field, sums, row, column, value, 1.0f, shift);
+          } else {
+            add(field, sums, 2 * row - 2, column, value, 1.0f, shift);
+            add(field, sums, 2 * row - 1, column, value, field.fraction[event], shift);
+          }
+          break;
+        }
+        case FieldKind::text: {
+          const int64_t end = field.word_offsets[event + 1];
+          const float share = 1.0f / static_cast<float>(end - field.word_offsets[event]);
+          for (int64_t word = field.word_offsets[event]; word < end; ++word) {
+            add(field, sums, row_of(field.codes[word], field.ids), column, value, share, shift);
+          }
+          break;
+        }
+        case FieldKind::dense: {
+          float* to = field.dtable + event * field.dim + column;
+          Floats<V> before{};
+          if (field.accumulate) before = load<V>(to);
+          for (int v = 0; v < V; ++v) before.at[v] += value.at[v];
+          store<V>(to, before);
+          break;
+        }
+      }
+    }
+  }
+};
+
+// dtable += the sums. A bin's row is in its own values by their fraction, and whole in those of all bins above.
+__global__ void finish_kernel(EmbeddingField field, const long long* sums, const ExactScale* scale, int log_terms) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int shift = exact_shift(*scale, log_terms);
+  if (field.kind != FieldKind::numeric) {
+    if (i < field.ids * field.dim && sums[i] != 0) field.dtable[i] += exact_value(sums[i], shift);
+    return;
+  }
+  if (i >= field.dim) return;
+  for (int64_t row = 0; row < 2; ++row) field.dtable[row * field.dim + i] += exact_value(sums[row * field.dim + i], shift);
+  long long above = 0;
+  for (int64_t bin = field.ids - 4; bin >= 0; --bin) {
+    const long long* own = sums + (2 + 2 * bin) * field.dim + i;
+    field.dtable[(2 + bin) * field.dim + i] += exact_value(above + own[field.dim], shift);
+    above += own[0];
+  }
+  field.dtable[(field.ids - 1) * field.dim + i] += exact_value(above, shift);
+}
+
+// Where a sum has a term that is no number, it is none either. A thread takes an event and a column.
+struct Spoil {
+  Fields fields;
+  const float* dout;
+  const ExactScale* scale;
+  int64_t width;
+  bool concat;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    if (!scale->spoiled || isfinite(dout[i])) return;
+    const int64_t event = i / width;
+    for (int f = 0; f < fields.count; ++f) {
+      const EmbeddingField& field = fields.at[f];
+      const int64_t column = i % width - (concat ? field.column : 0);
+      if (!field.dtable || column < 0 || column >= field.dim || field.kind == FieldKind::dense) continue;
+      const int64_t begin = field.kind == FieldKind::text ? field.word_offsets[event] : event;
+      const int64_t end = field.kind == FieldKind::text ? field.word_offsets[event + 1] : event + 1;
+      const bool numeric = field.kind == FieldKind::numeric;
+      for (int64_t at = begin; at < end; ++at) {
+        const int64_t row = row_of(field.codes[at], numeric ? field.ids - 1 : field.ids);
+        field.dtable[row * field.dim + column] = NAN;
+        if (!numeric || row < 2) continue;
+        for (int64_t below = 2; below < row; ++below) field.dtable[below * field.dim + column] = NAN;
+        field.dtable[(field.ids - 1) * field.dim + column] = NAN;
+      }
+    }
+  }
+};
+
+bool are_wide(const Fields& fields) {
+  for (int f = 0; f < fields.count; ++f) {
+    const EmbeddingField& field = fields.at[f];
+    if (!is_wide(field.dim, field.table, field.dtable, field.scratch) || !is_wide(field.column)) return false;
+  }
+  return true;
+}
+
+int64_t sums_of(const EmbeddingField& field) {
+  if (!field.dtable || field.kind == FieldKind::dense) return 0;
+  return (field.kind == FieldKind::numeric ? 2 + 2 * (field.ids - 3) : field.ids) * field.dim;
+}
+
+// The fields from `first` on, as many as fit; returns where the next launch starts.
+int64_t take_fields(const EmbeddingField* all, int64_t first, int64_t num_fields, Fields& fields) {
+  fields.count = 0;
+  for (; first < num_fields && fields.count < kFieldsPerLaunch; ++first) fields.at[fields.count++] = all[first];
+  return first;
+}
+
+}  // namespace
+
+void field_embedding_forward(const FieldEmbeddingForward& a, Launch& launch) {
+  int64_t needed = 0;
+  for (int64_t f = 0; f < a.num_fields; ++f) needed += static_cast<int64_t>(field_embedding_scratch(a.fields[f], false));
+  float* below = launch.workspace_of<float>(needed);
+  if (!below) return;
+  for (int64_t next = 0; next < a.num_fields;) {
+    Forward op{{}, a.out, a.width, a.concat, next == 0};
+    next = take_fields(a.fields, next, a.num_fields, op.fields);
+    for (int f = 0; f < op.fields.count; ++f) {
+      EmbeddingField& field = op.fields.at[f];
+      field.scratch = below;  // a multiple of four floats from the start where dim is one
+      if (field.kind != FieldKind::numeric || field.dim == 0) continue;
+      sum_bins_below_kernel<<<blocks_of(field.dim, 64), 64, 0, launch.stream>>>(field, below);
+      below += field_embedding_scratch(field, false);
+    }
+    over_elements(a.events * a.width, is_wide(a.width, a.out) && are_wide(op.fields), op, launch.stream);
+  }
+}
+
+void field_embedding_backward(const FieldEmbeddingBackward& a, Launch& launch) {
+  int64_t needed = 1;
+  for (int64_t f = 0; f < a.num_fields; ++f) needed += sums_of(a.fields[f]);
+  auto* memory = launch.workspace_of<long long>(needed);
+  if (!memory) return;
+  auto* scale = reinterpret_cast<ExactScale*>(memory);
+  long long* sums = memory + 1;
+  const int64_t count = a.events * a.width;
+  const int log_terms = log_terms_of(a.events);
+  find_exact_scale(a.dout, count, scale, launch.stream);
+  cudaMemsetAsync(sums, 0, static_cast<size_t>(needed - 1) * sizeof(long long), launch.stream);
+  for (int64_t next = 0; next < a.num_fields;) {
+    Backward op{{}, a.dout, scale, a.width, log_terms, a.concat};
+    next = take_fields(a.fields, next, a.num_fields, op.fields);
+    for (int f = 0; f < op.fields.count; ++f) {
+      op.fields.at[f].scratch = nullptr;
+      op.fields.sums[f] = sums;
+      sums += sums_of(op.fields.at[f]);
+    }
+    over_elements(count, is_wide(a.width, a.dout) && are_wide(op.fields), op, launch.stream);
+    for (int f = 0; f < op.fields.count; ++f) {
+      const EmbeddingField& field = op.fields.at[f];
+      const int64_t cells = field.kind == FieldKind::numeric ? field.dim : sums_of(field);
+      if (sums_of(field) == 0) continue;
+      finish_kernel<<<blocks_of(cells, 128), 128, 0, launch.stream>>>(field, op.fields.sums[f], scale, log_terms);
+    }
+    over_elements(count, false, Spoil{op.fields, a.dout, scale, a.width, a.concat}, launch.stream);
+  }
+}
+
+}  // namespace cuda
+}  // namespace seqrisk

@@ -1,0 +1,108 @@
+// gather_rows on CUDA. Backward: rows are added up as integers, see exact_sums-inl.cuh.
+#include "ops/gather_rows.h"
+
+#include "kernels/cuda/device-inl.cuh"
+#include "kernels/cuda/exact_sums-inl.cuh"
+
+namespace seqrisk {
+namespace cuda {
+namespace {
+
+struct Forward {
+  GatherRowsForward a;
+  FaultSite fault;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const int64_t pick = i / a.width;
+    const int64_t column = i % a.width;
+    const int64_t row = a.index[pick];
+    Floats<V> value{};
+    if (row >= 0 && row < a.rows) {
+      value = load<V>(a.x + row * a.width + column);
+    } else if (column == 0) {
+      fault.report(pick, row);
+    }
+    store<V>(a.out + i, value);
+  }
+};
+
+struct Add {
+  GatherRowsBackward a;
+  FaultSite fault;
+  const ExactScale* scale;
+  long long* sums;
+  int log_terms;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const int64_t pick = i / a.width;
+    const int64_t column = i % a.width;
+    const int64_t row = a.index[pick];
+    if (row < 0 || row >= a.rows) {
+      if (column == 0) fault.report(pick, row);
+      return;
+    }
+    const int shift = exact_shift(*scale, log_terms);
+    const Floats<V> dout = load<V>(a.dout + i);
+    for (int v = 0; v < V; ++v) add_exact(sums + row * a.width + column + v, dout.at[v], shift);
+  }
+};
+
+struct Finish {
+  GatherRowsBackward a;
+  const ExactScale* scale;
+  const long long* sums;
+  int log_terms;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const int shift = exact_shift(*scale, log_terms);
+    for (int v = 0; v < V; ++v) {
+      const float sum = exact_value(sums[i + v], shift);
+      a.dx[i + v] = a.accumulate_dx ? a.dx[i + v] + sum : sum;
+    }
+  }
+};
+
+// Where a sum has a term that is no number, it is none either.
+struct Spoil {
+  GatherRowsBackward a;
+  const ExactScale* scale;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    if (!scale->spoiled) return;
+    for (int v = 0; v < V; ++v) {
+      const int64_t row = a.index[(i + v) / a.width];
+      if (isfinite(a.dout[i + v]) || row < 0 || row >= a.rows) continue;
+      a.dx[row * a.width + (i + v) % a.width] = NAN;
+    }
+  }
+};
+
+}  // namespace
+
+void gather_rows_forward(const GatherRowsForward& a, Launch& launch) {
+  const FaultSite fault(launch, "an index of a row of x");
+  over_elements(a.count * a.width, is_wide(a.width, a.x, a.out), Forward{a, fault}, launch.stream);
+}
+
+void gather_rows_backward(const GatherRowsBackward& a, Launch& launch) {
+  const int64_t cells = a.rows * a.width;
+  auto* memory = launch.workspace_of<long long>(cells + 1);
+  if (!memory) return;
+  auto* scale = reinterpret_cast<ExactScale*>(memory);
+  long long* sums = memory + 1;
+  const int log_terms = log_terms_of(a.count);
+  const int64_t picked = a.count * a.width;
+  const FaultSite fault(launch, "an index of a row of x");
+  find_exact_scale(a.dout, picked, scale, launch.stream);
+  cudaMemsetAsync(sums, 0, static_cast<size_t>(cells) * sizeof(long long), launch.stream);
+  over_elements(picked, is_wide(a.width, a.dout), Add{a, fault, scale, sums, log_terms}, launch.stream);
+  over_elements(cells, is_wide(a.width), Finish{a, scale, sums, log_terms}, launch.stream);
+  over_elements(picked, is_wide(0), Spoil{a, scale}, launch.stream);
+}
+
+}  // namespace cuda
+}  // namespace seqrisk

@@ -1,0 +1,59 @@
+// glu on CUDA: a thread takes up to four columns of a row.
+#include "ops/glu.h"
+
+#include "kernels/cuda/device-inl.cuh"
+
+namespace seqrisk {
+namespace cuda {
+namespace {
+
+struct Forward {
+  GluForward a;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const float* x = a.x + i / a.width * a.width;  // + i: a row of x is twice as wide
+    Floats<V> value = load<V>(x + i);
+    const Floats<V> z = load<V>(x + i + a.width);
+    for (int v = 0; v < V; ++v) value.at[v] *= sigmoid(z.at[v]);
+    store<V>(a.out + i, value);
+  }
+};
+
+struct Backward {
+  GluBackward a;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const int64_t at = i / a.width * a.width + i;
+    const Floats<V> value = load<V>(a.x + at);
+    const Floats<V> z = load<V>(a.x + at + a.width);
+    const Floats<V> dout = load<V>(a.dout + i);
+    Floats<V> dvalue{};
+    Floats<V> dz{};
+    if (a.accumulate_dx) {
+      dvalue = load<V>(a.dx + at);
+      dz = load<V>(a.dx + at + a.width);
+    }
+    for (int v = 0; v < V; ++v) {
+      const float open = sigmoid(z.at[v]);
+      dvalue.at[v] = fmaf(dout.at[v], open, dvalue.at[v]);
+      dz.at[v] = fmaf(dout.at[v] * value.at[v], open * (1.0f - open), dz.at[v]);
+    }
+    store<V>(a.dx + at, dvalue);
+    store<V>(a.dx + at + a.width, dz);
+  }
+};
+
+}  // namespace
+
+void glu_forward(const GluForward& a, Launch& launch) {
+  over_elements(a.rows * a.width, is_wide(a.width, a.x, a.out), Forward{a}, launch.stream);
+}
+
+void glu_backward(const GluBackward& a, Launch& launch) {
+  over_elements(a.rows * a.width, is_wide(a.width, a.x, a.dout, a.dx), Backward{a}, launch.stream);
+}
+
+}  // namespace cuda
+}  // namespace seqrisk

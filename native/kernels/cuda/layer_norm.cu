@@ -1,0 +1,255 @@
+// layer_norm on CUDA: a warp takes a row, which stays in its registers up to kMostHeld columns. The gradients of weight
+// and bias are summed per warp over a fixed stretch of rows, then over stretches in order.
+#include "ops/layer_norm.h"
+
+#include "kernels/cuda/columns-inl.cuh"
+#include "kernels/cuda/device-inl.cuh"
+
+namespace seqrisk {
+namespace cuda {
+namespace {
+
+constexpr int kWarpsPerBlock = 8;
+
+// Of each row a lane holds the pieces lane, lane + 32, …, each of V columns.
+template <int V, int kPieces>
+struct Row {
+  Floats<V> piece[kPieces];
+
+  __device__ void load_from(const float* row, int64_t width) {
+    for (int p = 0; p < kPieces; ++p) {
+      const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
+      piece[p] = column < width ? load<V>(row + column) : Floats<V>{};
+    }
+  }
+  template <class F>
+  __device__ void each(int64_t width, F f) {
+    for (int p = 0; p < kPieces; ++p) {
+      const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
+      if (column >= width) continue;
+      for (int v = 0; v < V; ++v) f(piece[p].at[v], p, v, column);
+    }
+  }
+};
+
+template <int V, int kPieces>
+__global__ void forward_kernel(LayerNormForward a) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
+  if (row >= a.rows) return;
+  Row<V, kPieces> x;
+  x.load_from(a.x + row * a.width, a.width);
+  float sum = 0.0f;
+  x.each(a.width, [&](float value, int, int, int64_t) { sum += value; });
+  const float mean = warp_sum(sum) / static_cast<float>(a.width);
+  float squares = 0.0f;
+  x.each(a.width, [&](float value, int, int, int64_t) { squares = fmaf(value - mean, value - mean, squares); });
+  const float rstd = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(a.width) + a.eps);
+  for (int p = 0; p < kPieces; ++p) {
+    const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
+    if (column >= a.width) continue;
+    const Floats<V> weight = load<V>(a.weight + column);
+    const Floats<V> bias = load<V>(a.bias + column);
+    Floats<V> out;
+    for (int v = 0; v < V; ++v) out.at[v] = fmaf((x.piece[p].at[v] - mean) * rstd, weight.at[v], bias.at[v]);
+    store<V>(a.out + row * a.width + column, out);
+  }
+  if (threadIdx.x == 0) {
+    if (a.mean) a.mean[row] = mean;
+    if (a.rstd) a.rstd[row] = rstd;
+  }
+}
+
+// Rows of any width, read three times.
+__global__ void forward_wide_kernel(LayerNormForward a) {
+  __shared__ float shared[kWarpsPerBlock];
+  const int64_t row = blockIdx.x;
+  const float* x = a.x + row * a.width;
+  float sum = 0.0f;
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) sum += x[i];
+  const float mean = block_sum(sum, shared) / static_cast<float>(a.width);
+  float squares = 0.0f;
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) squares = fmaf(x[i] - mean, x[i] - mean, squares);
+  const float rstd = 1.0f / sqrtf(block_sum(squares, shared) / static_cast<float>(a.width) + a.eps);
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
+    a.out[row * a.width + i] = fmaf((x[i] - mean) * rstd, a.weight[i], a.bias[i]);
+  }
+  if (threadIdx.x == 0) {
+    if (a.mean) a.mean[row] = mean;
+    if (a.rstd) a.rstd[row] = rstd;
+  }
+}
+
+// With g = dout ⊙ weight and n = (x − mean)·rstd: dx = rstd·(g − mean(g) − n·mean(g ⊙ n)). A warp takes every
+// kWarpsPerBlock-th row of its block's stretch.
+template <int V, int kPieces>
+__global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, float* partials) {
+  extern __shared__ float shared[];
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * rows_per_block;
+  const int64_t end = begin + rows_per_block < a.rows ? begin + rows_per_block : a.rows;
+  Row<V, kPieces> dweight{};
+  Row<V, kPieces> dbias{};
+  Row<V, kPieces> weight;
+  weight.load_from(a.weight, a.width);
+  for (int64_t row = begin + threadIdx.y; row < end; row += kWarpsPerBlock) {
+    Row<V, kPieces> x;
+    Row<V, kPieces> dout;
+    x.load_from(a.x + row * a.width, a.width);
+    dout.load_from(a.dout + row * a.width, a.width);
+    const float mean = a.mean[row];
+    const float rstd = a.rstd[row];
+    float sum = 0.0f;
+    float product = 0.0f;
+    for (int p = 0; p < kPieces; ++p) {
+      const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
+      for (int v = 0; v < V; ++v) {
+        const float normal = column < a.width ? (x.piece[p].at[v] - mean) * rstd : 0.0f;
+        const float g = dout.piece[p].at[v] * weight.piece[p].at[v];
+        x.piece[p].at[v] = normal;
+        sum += g;
+        product = fmaf(g, normal, product);
+        dweight.piece[p].at[v] = fmaf(dout.piece[p].at[v], normal, dweight.piece[p].at[v]);
+        dbias.piece[p].at[v] += dout.piece[p].at[v];
+      }
+    }
+    if (!a.dx) continue;
+    sum = warp_sum(sum) / static_cast<float>(a.width);
+    product = warp_sum(product) / static_cast<float>(a.width);
+    for (int p = 0; p < kPieces; ++p) {
+      const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
+      if (column >= a.width) continue;
+      float* to = a.dx + row * a.width + column;
+      Floats<V> dx{};
+      if (a.accumulate_dx) dx = load<V>(to);
+      for (int v = 0; v < V; ++v) {
+        const float g = dout.piece[p].at[v] * weight.piece[p].at[v];
+        dx.at[v] += rstd * (g - sum - x.piece[p].at[v] * product);
+      }
+      store<V>(to, dx);
+    }
+  }
+  // Warp by warp into the block's sums.
+  for (int64_t i = threadIdx.y * kWarp + threadIdx.x; i < 2 * a.width; i += kWarpsPerBlock * kWarp) shared[i] = 0.0f;
+  for (unsigned warp = 0; warp < kWarpsPerBlock; ++warp) {
+    __syncthreads();
+    if (threadIdx.y != warp) continue;
+    dweight.each(a.width, [&](float value, int, int v, int64_t column) { shared[column + v] += value; });
+    dbias.each(a.width, [&](float value, int, int v, int64_t column) { shared[a.width + column + v] += value; });
+  }
+  __syncthreads();
+  for (int64_t i = threadIdx.y * kWarp + threadIdx.x; i < 2 * a.width; i += kWarpsPerBlock * kWarp) {
+    partials[blockIdx.x * 2 * a.width + i] = shared[i];
+  }
+}
+
+// Rows of any width: dx by a block for each row; sums by a thread for each column of a stretch.
+__global__ void backward_dx_wide_kernel(LayerNormBackward a) {
+  __shared__ float shared[kWarpsPerBlock];
+  const int64_t row = blockIdx.x;
+  const float* x = a.x + row * a.width;
+  const float* dout = a.dout + row * a.width;
+  const float mean = a.mean[row];
+  const float rstd = a.rstd[row];
+  float sum = 0.0f;
+  float product = 0.0f;
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
+    const float g = dout[i] * a.weight[i];
+    sum += g;
+    product = fmaf(g, (x[i] - mean) * rstd, product);
+  }
+  sum = block_sum(sum, shared) / static_cast<float>(a.width);
+  product = block_sum(product, shared) / static_cast<float>(a.width);
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
+    const float dx = rstd * (dout[i] * a.weight[i] - sum - (x[i] - mean) * rstd * product);
+    float* to = a.dx + row * a.width + i;
+    *to = a.accumulate_dx ? *to + dx : dx;
+  }
+}
+
+__global__ void backward_sums_wide_kernel(LayerNormBackward a, int64_t rows_per_block, float* partials) {
+  const int64_t column = static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
+  if (column >= a.width) return;
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * rows_per_block;
+  const int64_t end = begin + rows_per_block < a.rows ? begin + rows_per_block : a.rows;
+  float dweight = 0.0f;
+  float dbias = 0.0f;
+  for (int64_t row = begin; row < end; ++row) {
+    const float dout = a.dout[row * a.width + column];
+    dweight = fmaf(dout, (a.x[row * a.width + column] - a.mean[row]) * a.rstd[row], dweight);
+    dbias += dout;
+  }
+  partials[blockIdx.x * 2 * a.width + column] = dweight;
+  partials[blockIdx.x * 2 * a.width + a.width + column] = dbias;
+}
+
+// Calls f with the pieces that hold a row of that width: std::integral_constant without the library.
+template <int N>
+struct Pieces {
+  static constexpr int value = N;
+};
+template <int V, class F>
+bool with_pieces(int64_t width, F f) {
+  const int64_t pieces = ceil_div(width, V * kWarp);
+  if (pieces <= 1) return f(Pieces<1>()), true;
+  if (pieces <= 2) return f(Pieces<2>()), true;
+  if (pieces <= 4) return f(Pieces<4>()), true;
+  if (pieces <= 8) return f(Pieces<8>()), true;
+  return false;
+}
+
+// Fixed by the rows alone, so that the sums are.
+int64_t rows_per_block_of(int64_t rows) {
+  constexpr int64_t kMostBlocks = 1024;
+  const int64_t least = 4 * kWarpsPerBlock;
+  const int64_t even = ceil_div(rows, kMostBlocks);
+  return even > least ? even : least;
+}
+
+}  // namespace
+
+void layer_norm_forward(const LayerNormForward& a, Launch& launch) {
+  if (a.rows == 0 || a.width == 0) return;
+  const unsigned blocks = blocks_of(a.rows, kWarpsPerBlock);
+  const dim3 threads(kWarp, kWarpsPerBlock);
+  const bool wide = is_wide(a.width, a.x, a.weight, a.bias, a.out);
+  const bool held = wide ? with_pieces<4>(a.width,
+                                          [&](auto pieces) {
+                                            forward_kernel<4, decltype(pieces)::value>
+                                                <<<blocks, threads, 0, launch.stream>>>(a);
+                                          })
+                         : with_pieces<1>(a.width, [&](auto pieces) {
+                             forward_kernel<1, decltype(pieces)::value><<<blocks, threads, 0, launch.stream>>>(a);
+                           });
+  if (held) return;
+  forward_wide_kernel<<<static_cast<unsigned>(a.rows), kWarp * kWarpsPerBlock, 0, launch.stream>>>(a);
+}
+
+void layer_norm_backward(const LayerNormBackward& a, Launch& launch) {
+  if (a.rows == 0 || a.width == 0) return;
+  const int64_t rows_per_block = rows_per_block_of(a.rows);
+  const unsigned blocks = blocks_of(a.rows, rows_per_block);
+  float* partials = launch.workspace_of<float>(blocks * 2 * a.width);
+  if (!partials) return;
+  const dim3 threads(kWarp, kWarpsPerBlock);
+  const size_t shared = static_cast<size_t>(2 * a.width) * sizeof(float);
+  const bool wide = is_wide(a.width, a.x, a.weight, a.dout, a.dx);
+  const bool held = wide ? with_pieces<4>(a.width,
+                                          [&](auto pieces) {
+                                            backward_kernel<4, decltype(pieces)::value>
+                                                <<<blocks, threads, shared, launch.stream>>>(a, rows_per_block,
+                                                                                             partials);
+                                          })
+                         : with_pieces<1>(a.width, [&](auto pieces) {
+                             backward_kernel<1, decltype(pieces)::value>
+                                 <<<blocks, threads, shared, launch.stream>>>(a, rows_per_block, partials);
+                           });
+  if (!held) {
+    const int all = kWarp * kWarpsPerBlock;
+    if (a.dx) backward_dx_wide_kernel<<<static_cast<unsigned>(a.rows), all, 0, launch.stream>>>(a);
+    backward_sums_wide_kernel<<<dim3(blocks, blocks_of(a.width, all)), all, 0, launch.stream>>>(a, rows_per_block,
+                                                                                               partials);
+  }
+  add_partials(partials, blocks, 2 * a.width, 2 * a.width, a.width, a.dweight, a.dbias, launch.stream);
+}
+
+}  // namespace cuda
+}  // namespace seqrisk

@@ -1,0 +1,65 @@
+// unfold on CUDA: a thread takes up to four columns of one tap of one event.
+#include "ops/unfold.h"
+
+#include "kernels/cuda/device-inl.cuh"
+
+namespace seqrisk {
+namespace cuda {
+namespace {
+
+__host__ __device__ int64_t origin_of(int64_t width, bool causal) {
+  return causal ? width - 1 : width / 2;
+}
+
+struct Forward {
+  UnfoldForward a;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const int64_t channel = i % a.channels;
+    const int64_t tap = i / a.channels % a.width;
+    const int64_t event = i / a.channels / a.width;
+    const int64_t s = sequence_of(a.packing, event);
+    const int64_t from = event + a.dilation * (tap - origin_of(a.width, a.causal));
+    Floats<V> value{};
+    if (from >= a.packing.offsets[s] && from < a.packing.offsets[s + 1]) {
+      value = load<V>(a.x + from * a.channels + channel);
+    }
+    store<V>(a.out + i, value);
+  }
+};
+
+struct Backward {
+  UnfoldBackward a;
+
+  template <int V>
+  __device__ void run(int64_t i) const {
+    const int64_t channel = i % a.channels;
+    const int64_t event = i / a.channels;
+    const int64_t s = sequence_of(a.packing, event);
+    Floats<V> sum{};
+    if (a.accumulate_dx) sum = load<V>(a.dx + i);
+    for (int64_t tap = 0; tap < a.width; ++tap) {
+      const int64_t to = event - a.dilation * (tap - origin_of(a.width, a.causal));
+      if (to < a.packing.offsets[s] || to >= a.packing.offsets[s + 1]) continue;
+      const Floats<V> dout = load<V>(a.dout + (to * a.width + tap) * a.channels + channel);
+      for (int v = 0; v < V; ++v) sum.at[v] += dout.at[v];
+    }
+    store<V>(a.dx + i, sum);
+  }
+};
+
+}  // namespace
+
+void unfold_forward(const UnfoldForward& a, Launch& launch) {
+  const int64_t count = a.packing.events * a.width * a.channels;
+  over_elements(count, is_wide(a.channels, a.x, a.out), Forward{a}, launch.stream);
+}
+
+void unfold_backward(const UnfoldBackward& a, Launch& launch) {
+  const int64_t count = a.packing.events * a.channels;
+  over_elements(count, is_wide(a.channels, a.dout, a.dx), Backward{a}, launch.stream);
+}
+
+}  // namespace cuda
+}  // namespace seqrisk

@@ -1,0 +1,279 @@
+#include "runtime/cuda_stream.h"
+
+#include <cstring>
+
+#include "kernels/cuda/kernel_table.h"
+
+namespace seqrisk {
+namespace {
+
+// As on the CPU: poisoned memory reads as NaN, and a buffer stands between two zones of it. 256 bytes keep its start
+// aligned as the card likes it.
+constexpr int kPoison = 0xff;
+constexpr size_t kGuardBytes = 256;
+
+// What `cuda_devices` says when the runtime finds no card.
+std::string missing_of(cudaError_t status) {
+  switch (status) {
+    case cudaErrorInsufficientDriver: {
+      int driver = 0;
+      cudaDriverGetVersion(&driver);
+      if (driver == 0) return "no NVIDIA driver is installed";
+      return "the NVIDIA driver is too old: it knows CUDA " + std::to_string(driver / 1000) + "." +
+             std::to_string(driver % 1000 / 10) + ", and this binary needs " + std::to_string(CUDART_VERSION / 1000) +
+             ".0";
+    }
+    case cudaErrorNoDevice:
+      return "the driver shows no card; look at CUDA_VISIBLE_DEVICES";
+    default:
+      return std::string("the driver answers ") + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")";
+  }
+}
+
+}  // namespace
+
+CudaDevices cuda_devices() {
+  CudaDevices found;
+  int count = 0;
+  auto status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess && count == 0) status = cudaErrorNoDevice;
+  for (int i = 0; status == cudaSuccess && i < count; ++i) {
+    cudaDeviceProp properties;
+    status = cudaGetDeviceProperties(&properties, i);
+    if (status != cudaSuccess) break;
+    found.devices.push_back({properties.name, properties.major * 10 + properties.minor,
+                             properties.multiProcessorCount, properties.totalGlobalMem});
+  }
+  cudaGetLastError();
+  if (status != cudaSuccess) {
+    found.devices.clear();
+    found.missing = missing_of(status);
+  }
+  return found;
+}
+
+std::shared_ptr<Stream> open_cuda_stream(const CudaOptions& options) {
+  const CudaDevices found = cuda_devices();
+  if (found.devices.empty()) {
+    throw Error::coded("NO_CUDA", "[cuda] expected an NVIDIA card but " + found.missing +
+                                      "; use device 'cpu' or 'auto', or install driver 580 or later");
+  }
+  const int count = static_cast<int>(found.devices.size());
+  if (options.index < 0 || options.index >= count) {
+    throw Error::range("[cuda] expected a card from 0 to " + std::to_string(count - 1) + " but received " +
+                       std::to_string(options.index));
+  }
+  const int capability = found.devices[static_cast<size_t>(options.index)].capability;
+  if (capability < 75) {
+    throw Error::coded("NO_CUDA", "[cuda] expected a card of compute capability 7.5 or later but received " +
+                                      std::to_string(capability / 10) + "." + std::to_string(capability % 10) +
+                                      "; use device 'cpu'");
+  }
+  if (options.precision == Precision::bfloat16 && capability < 80) {
+    throw Error::coded("NO_CUDA", "[cuda] expected a card of compute capability 8.0 or later for bfloat16 but received "
+                                  "7.5; use precision 'float32'");
+  }
+  return std::make_shared<CudaStream>(options);
+}
+
+CudaStream::CudaStream(const CudaOptions& options)
+    : index_(options.index), guard_(options.guard), memory_(*this), allocator_(memory_, options.memory_limit) {
+  use_device();
+  try {
+    open(options);
+  } catch (...) {
+    stop();
+    throw;
+  }
+  start();
+}
+
+void CudaStream::open(const CudaOptions& options) {
+  cudaDeviceProp properties;
+  expect_cuda(cudaGetDeviceProperties(&properties, index_), "the card's properties");
+  variant_ = "cuda";
+  launch_.multiprocessors = properties.multiProcessorCount;
+  launch_.capability = properties.major * 10 + properties.minor;
+  launch_.shared_limit = properties.sharedMemPerBlockOptin;
+  launch_.bfloat16 = options.precision == Precision::bfloat16;
+  if (launch_.bfloat16) variant_ = "cuda-bfloat16";
+  expect_cuda(cudaStreamCreateWithFlags(&launch_.stream, cudaStreamNonBlocking), "a stream");
+  expect_cuda(cudaMalloc(reinterpret_cast<void**>(&launch_.faults), sizeof(cuda::FaultRecord)), "memory");
+  expect_cuda(cudaMemset(launch_.faults, 0, sizeof(cuda::FaultRecord)), "memory");
+  for (cudaEvent_t& event : lead_) {
+    expect_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync), "an event");
+  }
+  uploads_ = std::make_unique<UploadRing>(launch_.stream);
+  landing_ = std::make_unique<Landing>(index_, launch_);
+}
+
+CudaStream::~CudaStream() {
+  close();
+}
+
+void CudaStream::begin() {
+  cudaSetDevice(index_);
+}
+
+void CudaStream::use_device() const {
+  expect_cuda(cudaSetDevice(index_), "the card");
+}
+
+std::byte* CudaStream::Memory::allocate(size_t bytes) {
+  stream_.use_device();
+  void* data = nullptr;
+  if (cudaMalloc(&data, bytes) == cudaSuccess) return static_cast<std::byte*>(data);
+  cudaGetLastError();  // too little memory spoils nothing
+  return nullptr;
+}
+
+void CudaStream::Memory::free(std::byte* data, size_t) {
+  if (stream_.closed()) {
+    cudaFree(data);
+  } else {
+    stream_.enqueue({[data] { cudaFree(data); }, nullptr, true});
+  }
+}
+
+Block* CudaStream::allocate(size_t bytes, const char* where) {
+  Block* block = allocator_.allocate(guard_ ? bytes + 2 * kGuardBytes : bytes, clock(), where);
+  block->used = bytes;
+  block->offset = guard_ ? kGuardBytes : 0;
+  if (guard_) {
+    enqueue({[this, block] { check(cudaMemsetAsync(block->data, kPoison, block->bytes, launch_.stream), "a fill"); },
+             nullptr, true});
+  }
+  return block;
+}
+
+void CudaStream::release(Block* block) {
+  if (guard_) {
+    enqueue({[this, data = block->data, used = block->used, bytes = block->bytes] {
+               launch_.kernel = "guard";
+               cuda::check_guard(data, kGuardBytes, kPoison, launch_);
+               const size_t end = kGuardBytes + used;
+               cuda::check_guard(data + end, static_cast<int64_t>(bytes - end), kPoison, launch_);
+             },
+             nullptr, true});
+  }
+  allocator_.release(block, clock());
+}
+
+// Keeps the first error. A failure of the card stays: every later call reports it again.
+void CudaStream::check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess || error_) return;
+  error_ = cuda_error(status, what);
+}
+
+void CudaStream::submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) {
+  const auto* begin = static_cast<const std::byte*>(arguments);
+  enqueue({[this, kernel, copy = std::vector<std::byte>(begin, begin + bytes), keep = std::move(keep)] {
+             run_kernel(kernel, copy.data());
+           },
+           nullptr});
+}
+
+void CudaStream::run_kernel(Kernel kernel, const void* arguments) {
+  switch (kernel) {
+#define SEQRISK_KERNEL(function, Arguments)                                            \
+  case Kernel::function:                                                               \
+    launch_.kernel = #function;                                                        \
+    if (cuda::kLaunchers.function) {                                                   \
+      cuda::kLaunchers.function(*static_cast<const Arguments*>(arguments), launch_);   \
+    } else {                                                                           \
+      launch_.refuse("a CPU device, where alone this runs");                           \
+    }                                                                                  \
+    break;
+#include "ops/kernels.def"
+#undef SEQRISK_KERNEL
+    case Kernel::count:
+      break;
+  }
+  const cuda::Launch::Refusal refusal = launch_.take_refusal();
+  if ((refusal.expected || refusal.bytes) && !error_) {
+    const std::string where = "[" + std::string(launch_.kernel) + "] expected ";
+    if (refusal.bytes) {
+      error_ = Error::coded("OUT_OF_MEMORY", where + std::to_string(refusal.bytes) + " bytes of scratch memory on the " +
+                                                 "card but it has none; use smaller batches or free tensors");
+    } else {
+      error_ = Error::coded("NOT_ON_CUDA", where + refusal.expected + " but received this one; use device 'cpu'");
+    }
+  }
+  check(cudaGetLastError(), launch_.kernel);
+  limit_lead();
+}
+
+void CudaStream::limit_lead() {
+  if (++launched_ % kLeadCommands != 0) return;
+  const cudaEvent_t mark = lead_[launched_ / kLeadCommands % kLeadMarks];
+  check(cudaEventSynchronize(mark), "the work so far");
+  check(cudaEventRecord(mark, launch_.stream), "an event");
+}
+
+void CudaStream::upload(std::byte* device, const void* host, size_t bytes) {
+  const auto* begin = static_cast<const std::byte*>(host);
+  enqueue({[this, device, staged = std::vector<std::byte>(begin, begin + bytes)] {
+             check(uploads_->upload(device, staged.data(), staged.size()), "an upload");
+           },
+           nullptr, true});
+}
+
+void CudaStream::download(void* host, const std::byte* device, size_t bytes, Completion done) {
+  enqueue({[=, this] { check(landing_->download(static_cast<std::byte*>(host), device, bytes), "a download"); },
+           std::move(done)});
+}
+
+void CudaStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
+  enqueue({[=, this] {
+             check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, launch_.stream), "a copy");
+           },
+           nullptr});
+}
+
+void CudaStream::fill(std::byte* device, uint32_t pattern, size_t words) {
+  enqueue({[=, this] {
+             cuda::fill_words(reinterpret_cast<uint32_t*>(device), pattern, static_cast<int64_t>(words), launch_.stream);
+             check(cudaGetLastError(), "a fill");
+           },
+           nullptr});
+}
+
+void CudaStream::fence(Completion done) {
+  enqueue({nullptr, std::move(done)});
+}
+
+void CudaStream::run(HostTask, Completion done) {
+  enqueue({[this] {
+             error_ = Error::coded("NOT_ON_CUDA", "[native] expected a CPU device for work on trees but received a "
+                                                  "CUDA one; open a device of kind 'cpu' for it");
+           },
+           std::move(done)});
+}
+
+void CudaStream::complete(Completion done, uint64_t position) {
+  const auto landed = [this, done, position, mine = std::move(error_)](std::optional<Error> found) {
+    if (cancelled(position)) {
+      done(cancelled_error());
+    } else {
+      done(mine ? mine : found);
+    }
+  };
+  error_.reset();
+  check(landing_->land(landed), "the work so far");
+}
+
+// Also of a stream that was opened in part.
+void CudaStream::stop() {
+  landing_.reset();
+  uploads_.reset();
+  if (launch_.stream) cudaStreamSynchronize(launch_.stream);
+  for (cudaEvent_t& event : lead_) {
+    if (event) cudaEventDestroy(event);
+  }
+  launch_.free_workspace();
+  cudaFree(launch_.faults);
+  if (launch_.stream) cudaStreamDestroy(launch_.stream);
+  cudaGetLastError();
+}
+
+}  // namespace seqrisk

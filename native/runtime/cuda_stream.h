@@ -1,0 +1,81 @@
+// A stream on an NVIDIA card. Its worker hands commands to a CUDA stream; a second thread waits for what the host is to
+// see and calls completions, so that the card never waits for the host.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+
+#include "kernels/cuda/launch.h"
+#include "runtime/cuda_device.h"
+#include "runtime/cuda_staging.h"
+#include "runtime/queued_stream.h"
+
+namespace seqrisk {
+
+class CudaStream final : public QueuedStream {
+ public:
+  explicit CudaStream(const CudaOptions& options);
+  ~CudaStream() override;
+
+  const char* device() const override { return "cuda"; }
+  const char* variant() const override { return variant_.c_str(); }
+  int threads() const override { return 1; }
+  bool has_scratch() const override { return false; }
+
+  Block* allocate(size_t bytes, const char* where) override;
+  void release(Block* block) override;
+  void upload(std::byte* device, const void* host, size_t bytes) override;
+  void download(void* host, const std::byte* device, size_t bytes, Completion done) override;
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override;
+  void fill(std::byte* device, uint32_t pattern, size_t words) override;
+  void fence(Completion done) override;
+  void run(HostTask task, Completion done) override;
+  Fault* fault() override { return nullptr; }  // kernels record in the card's memory
+  AllocatorStats memory() const override { return allocator_.stats(); }
+  void fail_allocation(uint64_t after) override { allocator_.fail_after(after); }
+
+ protected:
+  void submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) override;
+  bool failed() const override { return error_.has_value(); }
+  void complete(Completion done, uint64_t position) override;
+  void begin() override;
+  void stop() override;
+
+ private:
+  // Card memory; what is given back is freed by the worker, behind the work that uses it.
+  class Memory final : public MemorySource {
+   public:
+    explicit Memory(CudaStream& stream) : stream_(stream) {}
+    std::byte* allocate(size_t bytes) override;
+    void free(std::byte* data, size_t bytes) override;
+
+   private:
+    CudaStream& stream_;
+  };
+
+  void open(const CudaOptions& options);
+  void use_device() const;
+  void run_kernel(Kernel kernel, const void* arguments);
+  void check(cudaError_t status, const char* what);
+  void limit_lead();
+
+  const int index_;
+  const bool guard_;
+  std::string variant_;
+  Memory memory_;
+  Allocator allocator_;
+  cuda::Launch launch_;
+  std::optional<Error> error_;  // the first since the last completion; the worker's own
+
+  // The worker stays at most kLeadMarks · kLeadCommands kernels ahead of the card, so that a cancel is felt soon.
+  static constexpr int kLeadMarks = 4;
+  static constexpr int kLeadCommands = 64;
+  std::array<cudaEvent_t, kLeadMarks> lead_{};
+  uint64_t launched_ = 0;
+
+  std::unique_ptr<UploadRing> uploads_;
+  std::unique_ptr<Landing> landing_;
+};
+
+}  // namespace seqrisk

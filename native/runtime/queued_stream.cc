@@ -1,0 +1,93 @@
+#include "runtime/queued_stream.h"
+
+#include "runtime/thread_pool.h"
+
+namespace seqrisk {
+namespace {
+
+// The worker looks this often for the next command before it sleeps; see thread_pool.cc.
+constexpr int kSpinsBeforeSleep = 2000;
+
+}  // namespace
+
+Error cancelled_error() {
+  return Error::coded("ABORTED", "[stream] expected to finish but received a cancel; start again");
+}
+
+void QueuedStream::start() {
+  worker_ = start_thread([this] { work(); });
+}
+
+void QueuedStream::enqueue(Command command) {
+  // Closed by code of the caller that ran while the arguments were read: nothing runs any more, but nobody may wait.
+  if (closed_) {
+    if (command.done)
+      command.done(Error::coded("CLOSED", "[stream] expected an open stream but received a closed one"));
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(command));
+    ++submitted_;
+  }
+  pending_.fetch_add(1, std::memory_order_release);
+  wake_.notify_one();
+}
+
+void QueuedStream::work() {
+  begin();
+  for (;;) {
+    for (int spins = 0; spins < kSpinsBeforeSleep && pending_.load(std::memory_order_acquire) == 0; ++spins) {
+      spin_pause();
+    }
+    Command command;
+    const uint64_t position = completed_.load(std::memory_order_relaxed);
+    bool skip;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) break;
+      command = std::move(queue_.front());
+      queue_.pop_front();
+      skip = position < cancelled_through_;
+      running_ = !skip;
+    }
+    pending_.fetch_sub(1, std::memory_order_relaxed);
+    if (command.work && (command.always || (!skip && !failed()))) command.work();
+    {
+      const std::lock_guard lock(mutex_);
+      running_ = false;
+      rearm();
+    }
+    if (command.done) complete(std::move(command.done), position);
+    command = {};  // what it keeps alive goes before it counts as completed
+    completed_.fetch_add(1, std::memory_order_release);
+  }
+  stop();
+}
+
+bool QueuedStream::cancelled(uint64_t position) {
+  const std::lock_guard lock(mutex_);
+  return position < cancelled_through_;
+}
+
+void QueuedStream::cancel() {
+  const std::lock_guard lock(mutex_);
+  cancelled_through_ = submitted_;
+  if (running_) interrupt();
+}
+
+void QueuedStream::close() {
+  if (closed_) return;
+  closed_ = true;
+  if (!worker_.joinable()) return;
+  cancel();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  worker_.join();
+}
+
+}  // namespace seqrisk
