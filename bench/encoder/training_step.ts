@@ -3,7 +3,7 @@
 import type { Encoder } from '../../lib/encoder/encoder.js'
 import { wholeSequences } from '../../lib/events/batch.js'
 import type { EncodedEvents } from '../../lib/events/encode.js'
-import { PretrainModel } from '../../lib/pretrain/model.js'
+import { type PreparedBatch, PretrainModel } from '../../lib/pretrain/model.js'
 import { type ProxyTask, resolveOptions } from '../../lib/pretrain/options.js'
 import { AdamW } from '../../lib/runtime/optimizer.js'
 import { Tape } from '../../lib/runtime/tape.js'
@@ -14,6 +14,7 @@ export class TrainingStep {
   readonly #optimizer: AdamW
   readonly #events: EncodedEvents
   #count = 0
+  #prepared: PreparedBatch | null = null
 
   constructor(encoder: Encoder, events: EncodedEvents, tasks: readonly ProxyTask[]) {
     this.#events = events
@@ -21,11 +22,15 @@ export class TrainingStep {
     this.#optimizer = new AdamW(this.#model.parameters, { weightDecay: 0.01 })
   }
 
-  /** So many steps, each prepared while the one before runs. Returns the last loss, summed over the tasks. */
-  async run(steps: number): Promise<number> {
+  /**
+   * So many steps, each prepared while the one before runs, or with one batch for all of them. Returns the last loss,
+   * summed over the tasks.
+   */
+  async run(steps: number, fresh = true): Promise<number> {
     let waiting: Promise<Float32Array[]> | null = null
     for (let i = 0; i < steps; i++) {
-      const next = this.#enqueue()
+      if (fresh || !this.#prepared) this.#prepared = this.#prepare()
+      const next = this.#enqueue(this.#prepared)
       await waiting
       waiting = next
     }
@@ -40,13 +45,16 @@ export class TrainingStep {
     this.#model.dispose()
   }
 
-  #enqueue(): Promise<Float32Array[]> {
+  #prepare(): PreparedBatch {
     const { ids, offsets } = this.#events
     const pieces = wholeSequences(
       offsets,
       Int32Array.from(ids, (_, i) => i),
     )
-    const prepared = this.#model.prepare(this.#events, pieces, this.#count++)
+    return this.#model.prepare(this.#events, pieces, this.#count++)
+  }
+
+  #enqueue(prepared: PreparedBatch): Promise<Float32Array[]> {
     const losses = scope(() => {
       const tape = new Tape()
       const terms = tape.record(() => this.#model.losses(prepared, true))

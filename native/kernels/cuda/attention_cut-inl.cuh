@@ -7,6 +7,9 @@
 namespace seqrisk {
 namespace cuda {
 
+// Events whose share of the gradient of common queries one block sums.
+constexpr int64_t kQueryChunk = 2048;
+
 // A tile of rows of one side, and the rows of the other side that they meet.
 struct AttentionTile {
   int64_t first = 0;  // row
@@ -35,6 +38,14 @@ struct AttentionCut {
     const int64_t longest = block < packing.max_length ? block : packing.max_length;
     return ceil_div(longest, tile);
   }
+  // Whether all events that meet each other lie in one tile.
+  bool is_one_tile() const {
+    if (meeting == Meeting::sequences) return packing.max_length <= tile;
+    return meeting == Meeting::blocks && (block < packing.max_length ? block : packing.max_length) <= tile;
+  }
+  // Of kQueryChunk events.
+  int64_t chunks() const { return ceil_div(packing.events, kQueryChunk); }
+
   int64_t tiles() const {
     switch (meeting) {
       case Meeting::blocks:

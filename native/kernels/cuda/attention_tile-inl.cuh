@@ -98,9 +98,9 @@ __device__ void put_weights(float* weights, const float (&values)[kTile / kAcros
   }
 }
 
-// to[row, column] = factor · sums, or += it.
+// to[row, column] = sums, or += them.
 template <int kTile, int kColumns>
-__device__ void put_rows(float* to, int64_t stride, int rows, int dim, float factor, bool accumulate,
+__device__ void put_rows(float* to, int64_t stride, int rows, int dim, bool accumulate,
                          const float (&sums)[kTile / kAcross][kColumns]) {
   constexpr int kEach = kTile / kAcross;
 #pragma unroll
@@ -112,7 +112,7 @@ __device__ void put_rows(float* to, int64_t stride, int rows, int dim, float fac
       const int column = column_of_thread() + c * kAcross;
       if (column >= dim) continue;
       float* at = to + row * stride + column;
-      const float value = factor * sums[i][c];
+      const float value = sums[i][c];
       *at = accumulate ? *at + value : value;
     }
   }

@@ -14,6 +14,7 @@ static __global__ void add_partials_kernel(const float* partials, int64_t count,
   __shared__ float sums[8][kWarp];
   float sum = 0.0f;
   if (i < columns) {
+#pragma unroll 8
     for (int64_t p = threadIdx.y; p < count; p += 8) sum += partials[p * stride + i];
   }
   sums[threadIdx.y][threadIdx.x] = sum;

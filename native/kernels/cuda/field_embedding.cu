@@ -1,7 +1,9 @@
 // field_embedding on CUDA. Forward: a thread sums the rows of an event in its columns, some fields a launch. Backward:
-// gradients of tables are added up as integers, see exact_sums-inl.cuh, all fields in one pass over dout.
+// gradients of small tables are summed in shared memory over fixed stretches of events, and then over stretches in
+// order; those of large ones are added up as integers, see exact_sums-inl.cuh, all in one pass over dout.
 #include "ops/field_embedding.h"
 
+#include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/device-inl.cuh"
 #include "kernels/cuda/exact_sums-inl.cuh"
 
@@ -14,7 +16,7 @@ constexpr int kFieldsPerLaunch = 32;
 
 struct Fields {
   EmbeddingField at[kFieldsPerLaunch];
-  long long* sums[kFieldsPerLaunch];  // backward: (ids, dim); numeric two rows a bin, behind missing and mask
+  long long* sums[kFieldsPerLaunch];  // backward, of large tables: (sum_rows_of, dim); else null
   int count;
 };
 
@@ -100,6 +102,88 @@ struct Forward {
   }
 };
 
+// Small tables: each of a block's warps has 32 columns of a table for its own stretch of events, which it takes one
+// after the other. Stretches are the first axis of the grid, groups of columns the second.
+constexpr int kSmallWarps = 4;
+constexpr int64_t kSmallStretch = 256;  // events of a warp
+constexpr int64_t kSmallRows = 88;      // that fit into 48 KB for all warps
+
+// Rows of sums of a field: numeric fields have two a bin, plain and times the fraction, behind missing and mask.
+__host__ __device__ int64_t sum_rows_of(const EmbeddingField& field) {
+  return field.kind == FieldKind::numeric ? 2 + 2 * (field.ids - 3) : field.ids;
+}
+bool is_small(const EmbeddingField& field) {
+  return (field.kind == FieldKind::categorical || field.kind == FieldKind::numeric) && sum_rows_of(field) <= kSmallRows;
+}
+int64_t small_stretches(int64_t events) {
+  return ceil_div(events, kSmallStretch * kSmallWarps);
+}
+
+__global__ void small_sums_kernel(EmbeddingField field, const float* dout, int64_t events, int64_t width, int64_t start,
+                                  float* partials) {
+  extern __shared__ float tables[];
+  const int lane = static_cast<int>(threadIdx.x);
+  const int64_t column = static_cast<int64_t>(blockIdx.y) * kWarp + lane;
+  const int rows = static_cast<int>(sum_rows_of(field));
+  float* table = tables + threadIdx.y * rows * kWarp + lane;
+  for (int row = 0; row < rows; ++row) table[row * kWarp] = 0.0f;
+  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kSmallWarps + threadIdx.y) * kSmallStretch;
+  const int64_t last = first + kSmallStretch < events ? first + kSmallStretch : events;
+  const bool numeric = field.kind == FieldKind::numeric;
+#pragma unroll 8
+  for (int64_t event = first; event < last; ++event) {
+    const int row = static_cast<int>(row_of(field.codes[event], numeric ? field.ids - 1 : field.ids));
+    const float value = column < field.dim ? dout[event * width + start + column] : 0.0f;
+    if (numeric && row >= 2) {
+      table[(2 * row - 2) * kWarp] += value;
+      table[(2 * row - 1) * kWarp] += value * field.fraction[event];
+    } else {
+      table[row * kWarp] += value;
+    }
+  }
+  __syncthreads();
+  // Warp by warp into the block's partial sum.
+  if (column >= field.dim) return;
+  for (int row = static_cast<int>(threadIdx.y); row < rows; row += kSmallWarps) {
+    float sum = tables[row * kWarp + lane];
+    for (int warp = 1; warp < kSmallWarps; ++warp) sum += tables[(warp * rows + row) * kWarp + lane];
+    partials[(blockIdx.x * rows + row) * field.dim + column] = sum;
+  }
+}
+
+// A bin's row is in its own values by their fraction, and whole in those of all bins above.
+__global__ void small_bins_kernel(EmbeddingField field, const float* sums) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= field.dim) return;
+  for (int64_t row = 0; row < 2; ++row) field.dtable[row * field.dim + i] += sums[row * field.dim + i];
+  float above = 0.0f;
+  for (int64_t bin = field.ids - 4; bin >= 0; --bin) {
+    const float* own = sums + (2 + 2 * bin) * field.dim + i;
+    field.dtable[(2 + bin) * field.dim + i] += above + own[field.dim];
+    above += own[0];
+  }
+  field.dtable[(field.ids - 1) * field.dim + i] += above;
+}
+
+void add_small(const EmbeddingField& field, const FieldEmbeddingBackward& a, float* memory, Launch& launch) {
+  const int64_t rows = sum_rows_of(field);
+  const int64_t cells = rows * field.dim;
+  const int64_t stretches = small_stretches(a.events);
+  if (cells == 0 || stretches == 0) return;
+  const dim3 blocks(static_cast<unsigned>(stretches), blocks_of(field.dim, kWarp));
+  const size_t bytes = static_cast<size_t>(kSmallWarps * rows * kWarp) * sizeof(float);
+  small_sums_kernel<<<blocks, dim3(kWarp, kSmallWarps), bytes, launch.stream>>>(
+      field, a.dout, a.events, a.width, a.concat ? field.column : 0, memory);
+  if (field.kind == FieldKind::categorical) {
+    add_partials(memory, stretches, cells, cells, cells, field.dtable, nullptr, launch.stream);
+    return;
+  }
+  float* sums = memory + stretches * cells;
+  cudaMemsetAsync(sums, 0, static_cast<size_t>(cells) * sizeof(float), launch.stream);
+  add_partials(memory, stretches, cells, cells, cells, sums, nullptr, launch.stream);
+  small_bins_kernel<<<blocks_of(field.dim, 64), 64, 0, launch.stream>>>(field, sums);
+}
+
 struct Backward {
   Fields fields;
   const float* dout;
@@ -124,7 +208,7 @@ struct Backward {
       const EmbeddingField& field = fields.at[f];
       long long* sums = fields.sums[f];
       int64_t column = i % width;
-      if (!field.dtable) continue;
+      if (!field.dtable || (!sums && field.kind != FieldKind::dense)) continue;
       if (concat) {
         if (column < field.column || column >= field.column + field.dim) continue;
         column -= field.column;
@@ -198,7 +282,7 @@ struct Spoil {
     for (int f = 0; f < fields.count; ++f) {
       const EmbeddingField& field = fields.at[f];
       const int64_t column = i % width - (concat ? field.column : 0);
-      if (!field.dtable || column < 0 || column >= field.dim || field.kind == FieldKind::dense) continue;
+      if (!fields.sums[f] || column < 0 || column >= field.dim) continue;
       const int64_t begin = field.kind == FieldKind::text ? field.word_offsets[event] : event;
       const int64_t end = field.kind == FieldKind::text ? field.word_offsets[event + 1] : event + 1;
       const bool numeric = field.kind == FieldKind::numeric;
@@ -221,9 +305,10 @@ bool are_wide(const Fields& fields) {
   return true;
 }
 
+// Integer sums of a large table.
 int64_t sums_of(const EmbeddingField& field) {
-  if (!field.dtable || field.kind == FieldKind::dense) return 0;
-  return (field.kind == FieldKind::numeric ? 2 + 2 * (field.ids - 3) : field.ids) * field.dim;
+  if (!field.dtable || field.kind == FieldKind::dense || is_small(field)) return 0;
+  return sum_rows_of(field) * field.dim;
 }
 
 // The fields from `first` on, as many as fit; returns where the next launch starts.
@@ -255,32 +340,49 @@ void field_embedding_forward(const FieldEmbeddingForward& a, Launch& launch) {
 }
 
 void field_embedding_backward(const FieldEmbeddingBackward& a, Launch& launch) {
-  int64_t needed = 1;
-  for (int64_t f = 0; f < a.num_fields; ++f) needed += sums_of(a.fields[f]);
-  auto* memory = launch.workspace_of<long long>(needed);
+  int64_t large = 0;
+  int64_t small = 0;  // floats: the small tables take turns
+  for (int64_t f = 0; f < a.num_fields; ++f) {
+    const EmbeddingField& field = a.fields[f];
+    large += sums_of(field);
+    if (!field.dtable || !is_small(field)) continue;
+    const int64_t needed = (small_stretches(a.events) + 1) * sum_rows_of(field) * field.dim;
+    if (needed > small) small = needed;
+  }
+  auto* memory = launch.workspace_of<long long>(1 + large + ceil_div(small, 2));
   if (!memory) return;
   auto* scale = reinterpret_cast<ExactScale*>(memory);
   long long* sums = memory + 1;
+  auto* partials = reinterpret_cast<float*>(sums + large);
   const int64_t count = a.events * a.width;
   const int log_terms = log_terms_of(a.events);
-  find_exact_scale(a.dout, count, scale, launch.stream);
-  cudaMemsetAsync(sums, 0, static_cast<size_t>(needed - 1) * sizeof(long long), launch.stream);
+  if (large > 0) {
+    find_exact_scale(a.dout, count, scale, launch.stream);
+    cudaMemsetAsync(sums, 0, static_cast<size_t>(large) * sizeof(long long), launch.stream);
+  }
   for (int64_t next = 0; next < a.num_fields;) {
     Backward op{{}, a.dout, scale, a.width, log_terms, a.concat};
     next = take_fields(a.fields, next, a.num_fields, op.fields);
+    bool any = false;  // that the pass over dout has to do
     for (int f = 0; f < op.fields.count; ++f) {
-      op.fields.at[f].scratch = nullptr;
-      op.fields.sums[f] = sums;
-      sums += sums_of(op.fields.at[f]);
+      EmbeddingField& field = op.fields.at[f];
+      field.scratch = nullptr;
+      op.fields.sums[f] = sums_of(field) > 0 ? sums : nullptr;
+      sums += sums_of(field);
+      any = any || op.fields.sums[f] || (field.kind == FieldKind::dense && field.dtable);
+      if (field.dtable && is_small(field)) add_small(field, a, partials, launch);
     }
+    if (!any) continue;
     over_elements(count, is_wide(a.width, a.dout) && are_wide(op.fields), op, launch.stream);
+    bool is_large = false;
     for (int f = 0; f < op.fields.count; ++f) {
       const EmbeddingField& field = op.fields.at[f];
+      if (!op.fields.sums[f]) continue;
+      is_large = true;
       const int64_t cells = field.kind == FieldKind::numeric ? field.dim : sums_of(field);
-      if (sums_of(field) == 0) continue;
       finish_kernel<<<blocks_of(cells, 128), 128, 0, launch.stream>>>(field, op.fields.sums[f], scale, log_terms);
     }
-    over_elements(count, false, Spoil{op.fields, a.dout, scale, a.width, a.concat}, launch.stream);
+    if (is_large) over_elements(count, false, Spoil{op.fields, a.dout, scale, a.width, a.concat}, launch.stream);
   }
 }
 

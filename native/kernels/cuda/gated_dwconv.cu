@@ -14,8 +14,67 @@ namespace {
 constexpr int kRun = 8;         // events of a thread
 constexpr int kThreads = 256;
 
-// K is the width, or 0 for any width.
+// Neighbours in a row: a filter of K taps at a dilation of 1. Every row of x is read once for all of the run's events,
+// and is on its way while the sequences are looked up.
 template <int V, int K>
+__global__ void __launch_bounds__(kThreads, K <= 5 ? 2 : 1) forward_near_kernel(GatedDwconvForward a, int lanes) {
+  extern __shared__ int2 spans[];
+  __shared__ int64_t ends[2];
+  const int runs = kThreads / lanes;
+  const int64_t tile = static_cast<int64_t>(blockIdx.x) * runs * kRun;
+  const int64_t channel = (static_cast<int64_t>(blockIdx.y) * lanes + threadIdx.x % lanes) * V;
+  const int run = static_cast<int>(threadIdx.x) / lanes;
+  const int64_t first = tile + run * kRun;
+  const bool inside = channel < a.channels;
+  const int64_t origin = a.causal ? K - 1 : K / 2;
+  const bool gated = a.gate_weight != nullptr;
+  Floats<V> window[kRun + K - 1];
+#pragma unroll
+  for (int i = 0; i < kRun + K - 1; ++i) {
+    const int64_t event = first - origin + i;
+    const bool there = inside && event >= 0 && event < a.packing.events;
+    window[i] = there ? load<V>(a.x + event * a.channels + channel) : Floats<V>{};
+  }
+  find_spans(a.packing, tile, runs * kRun, spans, ends);
+  if (!inside) return;
+  Floats<V> weight[K];
+  Floats<V> gate_weight[K];
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+    weight[k] = load<V>(a.weight + k * a.channels + channel);
+    gate_weight[k] = gated ? load<V>(a.gate_weight + k * a.channels + channel) : Floats<V>{};
+  }
+  const Floats<V> bias = load<V>(a.bias + channel);
+  const Floats<V> gate_bias = gated ? load<V>(a.gate_bias + channel) : Floats<V>{};
+#pragma unroll
+  for (int e = 0; e < kRun; ++e) {
+    const int64_t event = first + e;
+    if (event >= a.packing.events) break;
+    const int2 span = spans[run * kRun + e];
+    const int begin = static_cast<int>(span.x - event + origin);  // taps that lie in the event's sequence
+    const int end = static_cast<int>(span.y - event + origin);
+    Floats<V> value = bias;
+    Floats<V> gate = gate_bias;
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      const bool counts = k >= begin && k < end;
+#pragma unroll
+      for (int v = 0; v < V; ++v) {
+        const float x = counts ? window[e + k].at[v] : 0.0f;
+        value.at[v] = fmaf(weight[k].at[v], x, value.at[v]);
+        gate.at[v] = fmaf(gate_weight[k].at[v], x, gate.at[v]);
+      }
+    }
+    if (gated) {
+#pragma unroll
+      for (int v = 0; v < V; ++v) value.at[v] *= sigmoid(gate.at[v]);
+    }
+    store<V>(a.out + event * a.channels + channel, value);
+  }
+}
+
+// Any filter: neighbours of neighbours come from the caches.
+template <int V>
 __global__ void __launch_bounds__(kThreads) forward_kernel(GatedDwconvForward a, int lanes) {
   extern __shared__ int2 spans[];
   __shared__ int64_t ends[2];
@@ -25,9 +84,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(GatedDwconvForward a,
   const int64_t channel = (static_cast<int64_t>(blockIdx.y) * lanes + threadIdx.x % lanes) * V;
   const int run = static_cast<int>(threadIdx.x) / lanes;
   const int64_t first = tile + run * kRun;
-  if (channel >= a.channels || run >= runs) return;
-  const int width = K > 0 ? K : static_cast<int>(a.width);
-  const int64_t origin = a.causal ? width - 1 : width / 2;
+  if (channel >= a.channels) return;
+  const int64_t origin = a.causal ? a.width - 1 : a.width / 2;
   const bool gated = a.gate_weight != nullptr;
   Floats<V> value[kRun];
   Floats<V> gate[kRun];
@@ -38,46 +96,19 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(GatedDwconvForward a,
     value[e] = bias;
     gate[e] = gate_bias;
   }
-  if constexpr (K > 0) {
-    // Neighbours in a row: every row of x is read once for all of the run's events. Only for a dilation of 1.
-    Floats<V> window[kRun + K - 1];
+  for (int64_t k = 0; k < a.width; ++k) {
+    const Floats<V> weight = load<V>(a.weight + k * a.channels + channel);
+    const Floats<V> gate_weight = gated ? load<V>(a.gate_weight + k * a.channels + channel) : Floats<V>{};
 #pragma unroll
-    for (int i = 0; i < kRun + K - 1; ++i) {
-      const int64_t event = first - origin + i;
-      window[i] = event >= 0 && event < a.packing.events ? load<V>(a.x + event * a.channels + channel) : Floats<V>{};
-    }
+    for (int e = 0; e < kRun; ++e) {
+      const int2 span = spans[run * kRun + e];
+      const int64_t event = first + e + a.dilation * (k - origin);
+      Floats<V> x{};
+      if (event >= span.x && event < span.y) x = load<V>(a.x + event * a.channels + channel);
 #pragma unroll
-    for (int k = 0; k < K; ++k) {
-      const Floats<V> weight = load<V>(a.weight + k * a.channels + channel);
-      const Floats<V> gate_weight = gated ? load<V>(a.gate_weight + k * a.channels + channel) : Floats<V>{};
-#pragma unroll
-      for (int e = 0; e < kRun; ++e) {
-        const int2 span = spans[run * kRun + e];
-        const int64_t event = first + e + k - origin;
-        const bool inside = event >= span.x && event < span.y;
-#pragma unroll
-        for (int v = 0; v < V; ++v) {
-          const float x = inside ? window[e + k].at[v] : 0.0f;
-          value[e].at[v] = fmaf(weight.at[v], x, value[e].at[v]);
-          gate[e].at[v] = fmaf(gate_weight.at[v], x, gate[e].at[v]);
-        }
-      }
-    }
-  } else {
-    for (int k = 0; k < width; ++k) {
-      const Floats<V> weight = load<V>(a.weight + k * a.channels + channel);
-      const Floats<V> gate_weight = gated ? load<V>(a.gate_weight + k * a.channels + channel) : Floats<V>{};
-#pragma unroll
-      for (int e = 0; e < kRun; ++e) {
-        const int2 span = spans[run * kRun + e];
-        const int64_t event = first + e + a.dilation * (k - origin);
-        Floats<V> x{};
-        if (event >= span.x && event < span.y) x = load<V>(a.x + event * a.channels + channel);
-#pragma unroll
-        for (int v = 0; v < V; ++v) {
-          value[e].at[v] = fmaf(weight.at[v], x.at[v], value[e].at[v]);
-          gate[e].at[v] = fmaf(gate_weight.at[v], x.at[v], gate[e].at[v]);
-        }
+      for (int v = 0; v < V; ++v) {
+        value[e].at[v] = fmaf(weight.at[v], x.at[v], value[e].at[v]);
+        gate[e].at[v] = fmaf(gate_weight.at[v], x.at[v], gate[e].at[v]);
       }
     }
   }
@@ -102,13 +133,13 @@ void launch_forward(const GatedDwconvForward& a, Launch& launch) {
   const size_t shared = static_cast<size_t>(events) * sizeof(int2);
   const int64_t width = a.dilation == 1 ? a.width : 0;
   if (width == 3) {
-    forward_kernel<V, 3><<<blocks, kThreads, shared, launch.stream>>>(a, lanes);
+    forward_near_kernel<V, 3><<<blocks, kThreads, shared, launch.stream>>>(a, lanes);
   } else if (width == 5) {
-    forward_kernel<V, 5><<<blocks, kThreads, shared, launch.stream>>>(a, lanes);
+    forward_near_kernel<V, 5><<<blocks, kThreads, shared, launch.stream>>>(a, lanes);
   } else if (width == 7) {
-    forward_kernel<V, 7><<<blocks, kThreads, shared, launch.stream>>>(a, lanes);
+    forward_near_kernel<V, 7><<<blocks, kThreads, shared, launch.stream>>>(a, lanes);
   } else {
-    forward_kernel<V, 0><<<blocks, kThreads, shared, launch.stream>>>(a, lanes);
+    forward_kernel<V><<<blocks, kThreads, shared, launch.stream>>>(a, lanes);
   }
 }
 
@@ -166,10 +197,13 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(GatedDwconvBackward 
         float x[K];
         float value = bias;
         float gate = gate_bias;
+        const float* around = a.x + (event - dilation * origin) * a.channels + channel;
+        const int own_begin = static_cast<int>(span.x - event) + dilation * origin;
+        const int own_end = static_cast<int>(span.y - event) + dilation * origin;
 #pragma unroll
         for (int k = 0; k < K; ++k) {
-          const int64_t from = event + dilation * (k - origin);
-          x[k] = from >= span.x && from < span.y ? a.x[from * a.channels + channel] : 0.0f;
+          const int at = dilation * k;
+          x[k] = at >= own_begin && at < own_end ? around[at * a.channels] : 0.0f;
           value = fmaf(weight[k], x[k], value);
           gate = fmaf(gate_weight[k], x[k], gate);
         }

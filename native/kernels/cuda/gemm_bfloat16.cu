@@ -1,8 +1,7 @@
 // bfloat16 matrix products on tensor cores (mma.sync m16n8k16, compute capability 8.0 and later). Operands are float32
 // in memory; they are rounded on their way into shared memory, the next slice being fetched while this one is worked on.
-#include <cuda_bf16.h>
-
 #include "kernels/cuda/gemm_epilogue-inl.cuh"
+#include "kernels/cuda/matrix-inl.cuh"
 
 namespace seqrisk {
 namespace cuda {
@@ -10,14 +9,13 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kSlice = 32;  // of k in shared memory at a time
-constexpr int kPad = 8;     // keeps the eight rows that ldmatrix reads in different banks
 
 // kRows rows of an operand, kSlice deep: as [row][k] where k is adjacent in memory, else as [k][row].
 template <int kRows, bool kWide, bool kAdjacent>
 class Slice {
  public:
   static constexpr int kEach = kRows * kSlice / kThreads;
-  static constexpr int kStride = (kAdjacent ? kSlice : kRows) + kPad;
+  static constexpr int kStride = (kAdjacent ? kSlice : kRows) + kMatrixPad;
   static constexpr int kElements = (kAdjacent ? kRows : kSlice) * kStride;
 
   __device__ Slice(const GemmOperand& operand, int64_t first_row, int64_t rows)
@@ -51,10 +49,9 @@ class Slice {
     for (int i = 0; i < kEach; i += 4) {
       int row, depth;
       place(i, row, depth);
-      __nv_bfloat162 pair[2] = {__floats2bfloat162_rn(held_[i], held_[i + 1]),
-                                __floats2bfloat162_rn(held_[i + 2], held_[i + 3])};
       __nv_bfloat16* to = shared + (kAdjacent ? row * kStride + depth : depth * kStride + row);
-      *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(pair);
+      *reinterpret_cast<uint2*>(to) =
+          make_uint2(pack_bfloat16(held_[i], held_[i + 1]), pack_bfloat16(held_[i + 2], held_[i + 3]));
     }
   }
 
@@ -79,35 +76,9 @@ class Slice {
   float held_[kEach];
 };
 
-// Four 8×8 matrices out of shared memory, each lane giving the address of one row; transposed where k runs along rows.
-template <bool kTransposed>
-__device__ void load_matrices(uint32_t (&to)[4], const __nv_bfloat16* from) {
-#if __CUDA_ARCH__ >= 800
-  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(from));
-  if constexpr (kTransposed) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address));
-  } else {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address));
-  }
-#endif
-}
-
-__device__ void multiply_add(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-               "{%0, %1, %2, %3};"
-               : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-#endif
-}
-
 // A block has kTile × kTile elements of out; a warp half of its rows and a quarter of its columns.
 template <int kTile, bool kWide, bool kAdjacentA, bool kAdjacentB>
-__global__ void __launch_bounds__(kThreads) gemm_kernel(Gemm g) {
+__global__ void __launch_bounds__(kThreads, 2) gemm_kernel(Gemm g) {
   constexpr int kWarpRows = kTile / 2;
   constexpr int kWarpColumns = kTile / 4;
   constexpr int kRowBlocks = kWarpRows / 16;
@@ -159,25 +130,11 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Gemm g) {
       uint32_t right[kColumnBlocks / 2][4];
 #pragma unroll
       for (int i = 0; i < kRowBlocks; ++i) {
-        // Matrices: rows 0–7 and 8–15 of the first eight k, then of the next eight.
-        const int row = warp_row + i * 16;
-        if constexpr (kAdjacentA) {
-          load_matrices<false>(left[i], shared_a[side] + (row + lane % 16) * PartA::kStride + d + lane / 16 * 8);
-        } else {
-          load_matrices<true>(left[i], shared_a[side] + (d + lane / 16 * 8 + lane % 8) * PartA::kStride + row +
-                                           lane / 8 % 2 * 8);
-        }
+        load_left<kAdjacentA>(left[i], shared_a[side], PartA::kStride, warp_row + i * 16, d);
       }
 #pragma unroll
       for (int j = 0; j < kColumnBlocks / 2; ++j) {
-        // Matrices: for eight columns the first eight k and the next, then for the next eight columns.
-        const int column = warp_column + j * 16;
-        if constexpr (kAdjacentB) {
-          load_matrices<false>(right[j], shared_b[side] + (column + lane / 16 * 8 + lane % 8) * PartB::kStride + d +
-                                             lane / 8 % 2 * 8);
-        } else {
-          load_matrices<true>(right[j], shared_b[side] + (d + lane % 16) * PartB::kStride + column + lane / 16 * 8);
-        }
+        load_right<kAdjacentB>(right[j], shared_b[side], PartB::kStride, warp_column + j * 16, d);
       }
 #pragma unroll
       for (int i = 0; i < kRowBlocks; ++i) {
@@ -192,10 +149,16 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Gemm g) {
   for (int i = 0; i < kRowBlocks; ++i) {
 #pragma unroll
     for (int j = 0; j < kColumnBlocks; ++j) {
-      for (int e = 0; e < 4; ++e) {
-        const int64_t row = first_row + warp_row + i * 16 + lane / 4 + e / 2 * 8;
-        const int64_t column = first_column + warp_column + j * 8 + lane % 4 * 2 + e % 2;
-        finish_element(g, row, column, sums[i][j][e], part);
+      for (int half = 0; half < 2; ++half) {
+        const int64_t row = first_row + warp_row + i * 16 + lane / 4 + half * 8;
+        const int64_t column = first_column + warp_column + j * 8 + lane % 4 * 2;
+        const float (&sum)[4] = sums[i][j];
+        if constexpr (kWide) {
+          finish_elements<2>(g, row, column, {{sum[2 * half], sum[2 * half + 1]}}, part);
+        } else {
+          finish_elements<1>(g, row, column, {{sum[2 * half]}}, part);
+          finish_elements<1>(g, row, column + 1, {{sum[2 * half + 1]}}, part);
+        }
       }
     }
   }
@@ -220,7 +183,7 @@ bool is_wide_operand(const GemmOperand& operand, int64_t rows, int64_t k) {
 }  // namespace
 
 void gemm_bfloat16(const Gemm& g, Launch& launch) {
-  const bool wide = is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k);
+  const bool wide = is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k) && has_wide_results(g);
   const int64_t large = ceil_div(g.m, 128) * ceil_div(g.n, 128) * g.chunks;
   const bool small = large < launch.multiprocessors || g.n <= 64;
   if (small && wide) return launch_layout<64, true>(g, launch);

@@ -151,11 +151,14 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Gemm g) {
       for (int d = 0; d < depth; ++d) step(d);
     }
   }
+  constexpr int kResults = kWide ? 4 : 1;
 #pragma unroll
   for (int i = 0; i < kPatch; ++i) {
 #pragma unroll
-    for (int j = 0; j < kPatch; ++j) {
-      finish_element(g, first_row + place(ty, i), first_column + place(tx, j), sums[i][j], part);
+    for (int j = 0; j < kPatch; j += kResults) {
+      Floats<kResults> results;
+      for (int v = 0; v < kResults; ++v) results.at[v] = sums[i][j + v];
+      finish_elements(g, first_row + place(ty, i), first_column + place(tx, j), results, part);
     }
   }
 }
@@ -167,7 +170,7 @@ bool is_wide_operand(const GemmOperand& operand, int64_t rows, int64_t k) {
 template <int kTile>
 void launch_tiles(const Gemm& g, Launch& launch) {
   const dim3 blocks(blocks_of(g.m, kTile), blocks_of(g.n, kTile), static_cast<unsigned>(g.chunks));
-  if (is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k)) {
+  if (is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k) && has_wide_results(g)) {
     gemm_kernel<kTile, true><<<blocks, kThreads, 0, launch.stream>>>(g);
   } else {
     gemm_kernel<kTile, false><<<blocks, kThreads, 0, launch.stream>>>(g);

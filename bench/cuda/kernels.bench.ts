@@ -1,0 +1,351 @@
+// Every kernel of the encoder on a card, at sizes that leave its caches: median time, and the share of the card's own
+// limit. Each is compared with the CPU's result on a small problem before it is timed.
+
+import { blockAttention } from '../../lib/ops/block_attention.js'
+import { fieldEmbedding } from '../../lib/ops/field_embedding.js'
+import { fixedAttentionRead, fixedAttentionWrite } from '../../lib/ops/fixed_attention.js'
+import { fullAttention } from '../../lib/ops/full_attention.js'
+import { gatedDwconv } from '../../lib/ops/gated_dwconv.js'
+import { gatherRows } from '../../lib/ops/gather_rows.js'
+import { glu } from '../../lib/ops/glu.js'
+import { layerNorm } from '../../lib/ops/layer_norm.js'
+import { linear } from '../../lib/ops/linear.js'
+import { MachineProbe } from '../../lib/ops/machine.js'
+import { pool } from '../../lib/ops/pool.js'
+import { softmaxCrossEntropy } from '../../lib/ops/softmax_cross_entropy.js'
+import { cudaStatus, Device } from '../../lib/runtime/device.js'
+import { Parameter, Tape } from '../../lib/runtime/tape.js'
+import { Offsets, scope, Tensor, unscoped } from '../../lib/runtime/tensor.js'
+import { normals } from '../support/values.js'
+
+type Float = Tensor<'float32'>
+
+/** What a kernel needs at the given number of events, in sequences of 4 000. */
+interface Problem {
+  readonly inputs: readonly Parameter[]
+  forward(): Float
+}
+
+interface Case {
+  readonly name: string
+  /** Bytes and operations of one event, forward and backward. Gradients of inputs are added to: read and written. */
+  readonly bytes: readonly [number, number]
+  readonly operations: readonly [number, number]
+  readonly bound: 'copy' | 'multiply-add' | 'tensor cores'
+  readonly precision?: 'bfloat16'
+  make(device: Device, events: number): Problem
+}
+
+const D = 256
+const EVENTS = 256_000
+const SMALL = 8_000
+const LENGTH = 4000
+
+const CASES: readonly Case[] = [
+  ...[undefined, 'bfloat16' as const].flatMap(precision =>
+    [
+      [D, D],
+      [D, 3 * D],
+      [D, 4 * D],
+    ].map(
+      ([width, out]): Case => ({
+        name: `linear ${width} → ${out}`,
+        bytes: [4 * (width + out), 4 * (3 * width + 2 * out)],
+        operations: [2 * width * out, 4 * width * out],
+        bound: precision ? 'tensor cores' : 'multiply-add',
+        precision,
+        make(device, events) {
+          const [x, weight, bias] = [
+            floats(device, events, width),
+            floats(device, out, width),
+            floats(device, out),
+          ].map(value => parameter(value))
+          return { inputs: [x, weight, bias], forward: () => linear(x.value, weight.value, bias.value) }
+        },
+      }),
+    ),
+  ),
+  ...[5, 31].map(
+    (width): Case => ({
+      name: `gated_dwconv K=${width}`,
+      bytes: [8 * D, 16 * D],
+      operations: [4 * width * D, 12 * width * D],
+      bound: 'copy',
+      make(device, events) {
+        const filter = [floats(device, width, D), floats(device, D), floats(device, width, D), floats(device, D)].map(
+          value => parameter(value),
+        )
+        const x = parameter(floats(device, events, D))
+        const offsets = offsetsOf(device, events)
+        const [weight, bias, gateWeight, gateBias] = filter.map(({ value }) => value)
+        return {
+          inputs: [x, ...filter],
+          forward: () => gatedDwconv(x.value, weight, bias, gateWeight, gateBias, offsets),
+        }
+      },
+    }),
+  ),
+  {
+    name: 'layer_norm',
+    bytes: [8 * D, 16 * D],
+    operations: [8 * D, 16 * D],
+    bound: 'copy',
+    make(device, events) {
+      const [x, weight, bias] = [floats(device, events, D), floats(device, D), floats(device, D)].map(value =>
+        parameter(value),
+      )
+      return { inputs: [x, weight, bias], forward: () => layerNorm(x.value, weight.value, bias.value) }
+    },
+  },
+  {
+    name: 'glu',
+    bytes: [12 * D, 28 * D],
+    operations: [10 * D, 20 * D],
+    bound: 'copy',
+    make(device, events) {
+      const x = parameter(floats(device, events, 2 * D))
+      return { inputs: [x], forward: () => glu(x.value) }
+    },
+  },
+  ...[undefined, 'bfloat16' as const].flatMap((precision): Case[] => [
+    {
+      name: 'block_attention B=64',
+      bytes: [16 * D, 44 * D],
+      operations: [4 * 64 * D, 10 * 64 * D],
+      bound: 'copy',
+      precision,
+      make(device, events) {
+        const qkv = parameter(floats(device, events, 3 * D))
+        const offsets = offsetsOf(device, events)
+        return { inputs: [qkv], forward: () => blockAttention(qkv.value, offsets, { heads: 4, block: 64 }) }
+      },
+    },
+    {
+      name: 'fixed_attention 64 slots, write',
+      bytes: [8 * D, 24 * D],
+      operations: [4 * 64 * D, 10 * 64 * D],
+      bound: 'copy',
+      precision,
+      make(device, events) {
+        const [queries, kv] = [floats(device, 64, D), floats(device, events, 2 * D)].map(value => parameter(value))
+        const offsets = offsetsOf(device, events)
+        return {
+          inputs: [queries, kv],
+          forward: () => fixedAttentionWrite(queries.value, kv.value, offsets, { heads: 4 }),
+        }
+      },
+    },
+    {
+      name: 'fixed_attention 64 slots, read',
+      bytes: [8 * D, 20 * D],
+      operations: [4 * 64 * D, 10 * 64 * D],
+      bound: 'copy',
+      precision,
+      make(device, events) {
+        const kv = parameter(floats(device, (events / LENGTH) * 64, 2 * D))
+        const q = parameter(floats(device, events, D))
+        const offsets = offsetsOf(device, events)
+        return {
+          inputs: [q, kv],
+          forward: () => fixedAttentionRead(q.value, kv.value, offsets, { heads: 4, slots: 64 }),
+        }
+      },
+    },
+    {
+      name: 'full_attention N=4000',
+      bytes: [16 * D, 44 * D],
+      operations: [4 * LENGTH * D, 10 * LENGTH * D],
+      bound: precision ? 'tensor cores' : 'multiply-add',
+      precision,
+      make(device, events) {
+        const qkv = parameter(floats(device, events, 3 * D))
+        const offsets = offsetsOf(device, events)
+        return { inputs: [qkv], forward: () => fullAttention(qkv.value, offsets, { heads: 4 }) }
+      },
+    },
+  ]),
+  ...[20, 60_000].map(
+    (ids): Case => ({
+      name: `field_embedding, a field of ${ids}`,
+      bytes: [4 * D, 4 * D],
+      operations: [D, D],
+      bound: 'copy',
+      make(device, events) {
+        const table = parameter(floats(device, ids, D))
+        const codes = Tensor.from(
+          device,
+          Int32Array.from({ length: events }, (_, i) => (i * 7919) % ids),
+        )
+        return {
+          inputs: [table],
+          forward: () => fieldEmbedding([{ codes, table: table.value }], { merge: 'add', width: D }),
+        }
+      },
+    }),
+  ),
+  {
+    name: 'gather_rows, 15 %',
+    bytes: [0.15 * 8 * D, 0.15 * 4 * D + 8 * D],
+    operations: [D, D],
+    bound: 'copy',
+    make(device, events) {
+      const x = parameter(floats(device, events, D))
+      const index = Tensor.from(
+        device,
+        Int32Array.from({ length: Math.floor(0.15 * events) }, (_, i) => Math.floor(i / 0.15)),
+      )
+      return { inputs: [x], forward: () => gatherRows(x.value, index) }
+    },
+  },
+  {
+    name: 'pool mean',
+    bytes: [4 * D, 8 * D],
+    operations: [D, D],
+    bound: 'copy',
+    make(device, events) {
+      const x = parameter(floats(device, events, D))
+      const offsets = offsetsOf(device, events)
+      return { inputs: [x], forward: () => pool(x.value, offsets, { mode: 'mean' }) }
+    },
+  },
+  {
+    name: 'softmax_cross_entropy, 1000 classes',
+    bytes: [4 * 1000, 12 * 1000],
+    operations: [4000, 4000],
+    bound: 'copy',
+    make(device, events) {
+      const logits = parameter(floats(device, events, 1000))
+      const targets = Tensor.from(
+        device,
+        Int32Array.from({ length: events }, (_, i) => i % 1000),
+      )
+      return { inputs: [logits], forward: () => softmaxCrossEntropy(logits.value, targets).loss }
+    },
+  },
+]
+
+export default async function* cudaKernels(): AsyncGenerator<string> {
+  const { devices, missing } = cudaStatus()
+  if (devices.length === 0) {
+    yield `cuda/kernels  SKIPPED: ${missing}`
+    return
+  }
+  const cards = {
+    float32: new Device({ kind: 'cuda' }),
+    bfloat16: new Device({ kind: 'cuda', precision: 'bfloat16' }),
+  }
+  const cpu = new Device({ kind: 'cpu' })
+  const probe = new MachineProbe(cards.float32)
+  await probe.copyGigabytes()
+  const [copy, gigaflops] = [await probe.copyGigabytes(), await probe.gigaflops()]
+  probe.dispose()
+  yield `cuda/kernels  ${devices[0].name}: copy ${copy.toFixed(0)} GB/s, float32 multiply-add ${gigaflops.toFixed(0)} GFLOP/s`
+  for (const one of CASES) {
+    const card = cards[one.precision ?? 'float32']
+    await check(one, card, cpu)
+    const [forward, backward] = await time(one, card)
+    for (const [i, name] of ['forward', 'backward'].entries()) {
+      const ms = [forward, backward][i]
+      const gigabytes = (one.bytes[i] * EVENTS) / ms / 1e6
+      const flops = (one.operations[i] * EVENTS) / ms / 1e6
+      const share =
+        one.bound === 'copy'
+          ? `${((100 * gigabytes) / copy).toFixed(0)} % of copy`
+          : one.bound === 'multiply-add'
+            ? `${((100 * flops) / gigaflops).toFixed(0)} % of multiply-add`
+            : `${(flops / 1000).toFixed(0)} TFLOP/s`
+      yield `cuda/kernels  ${one.name.padEnd(36)} ${(one.precision ?? 'float32').padEnd(8)} ${name.padEnd(8)} ` +
+        `${ms.toFixed(3)} ms  ${gigabytes.toFixed(0)} GB/s  ${(flops / 1000).toFixed(1)} TFLOP/s  ${share}`
+    }
+  }
+  for (const device of [cpu, ...Object.values(cards)]) device.close()
+}
+
+/** Milliseconds of forward and backward: the median of some turns. */
+async function time(one: Case, device: Device): Promise<[number, number]> {
+  const { inputs, forward, dispose } = hold(() => one.make(device, EVENTS))
+  const out = unscoped(forward)
+  const dout = out.shape.length === 1 ? null : unscoped(() => floats(device, ...(out.shape as number[])))
+  const once = () => {
+    scope(() => {
+      const tape = new Tape()
+      const made = tape.record(forward)
+      tape.backward([{ loss: made, ...(dout ? { dout } : {}) } as never])
+    })
+  }
+  const ms = async (body: () => void) => {
+    const samples: number[] = []
+    body()
+    await device.sync()
+    for (let turn = 0; turn < 7; turn++) {
+      const begun = performance.now()
+      for (let i = 0; i < 4; i++) body()
+      await device.sync()
+      samples.push((performance.now() - begun) / 4)
+    }
+    return samples.sort((a, b) => a - b)[3]
+  }
+  // With a tape, so that what the backward needs is kept here too.
+  const forwardMs = await ms(() => {
+    scope(() => {
+      new Tape().record(forward)
+    })
+  })
+  const bothMs = await ms(once)
+  for (const tensor of [out, dout]) tensor?.dispose()
+  for (const input of inputs) input.dispose()
+  dispose()
+  return [forwardMs, bothMs - forwardMs]
+}
+
+/** The same numbers as on the CPU, in the precision's own terms. */
+async function check(one: Case, card: Device, cpu: Device): Promise<void> {
+  const results: Float32Array[][] = []
+  for (const device of [cpu, card]) {
+    const { inputs, forward, dispose } = hold(() => one.make(device, SMALL))
+    const tape = new Tape()
+    const out = tape.record(forward)
+    const dout = out.shape.length === 1 ? null : floats(device, ...(out.shape as number[]))
+    tape.backward([{ loss: out, ...(dout ? { dout } : {}) } as never])
+    results.push(await Promise.all([out.read(), ...inputs.map(input => input.gradient.read())]))
+    for (const input of inputs) input.dispose()
+    dispose()
+  }
+  const allowed = one.precision === 'bfloat16' ? 2e-2 : 1e-4
+  for (const [i, want] of results[0].entries()) {
+    let [difference, size] = [0, 0]
+    for (const [k, value] of want.entries()) {
+      difference += (results[1][i][k] - value) ** 2
+      size += value ** 2
+    }
+    const error = Math.sqrt(difference / size)
+    if (!(error <= allowed)) throw new Error(`${one.name}: result ${i} differs from the CPU's by ${error}`)
+  }
+}
+
+function hold(make: () => Problem): Problem & { dispose(): void } {
+  const problem = unscoped(make)
+  return { ...problem, dispose: () => {} }
+}
+
+function parameter(value: Float): Parameter {
+  return new Parameter('input', value)
+}
+
+/** The same numbers again and again: drawing 10⁸ of them would take longer than the bench. */
+const PERIOD = 1_000_003
+const NUMBERS = normals(PERIOD, 0.5)
+
+function floats(device: Device, ...shape: number[]): Float {
+  const values = new Float32Array(shape.reduce((product, size) => product * size, 1))
+  for (let i = 0; i < values.length; i += PERIOD)
+    values.set(NUMBERS.subarray(0, Math.min(PERIOD, values.length - i)), i)
+  return Tensor.from(device, values, shape)
+}
+
+function offsetsOf(device: Device, events: number): Offsets {
+  return new Offsets(
+    device,
+    Int32Array.from({ length: events / LENGTH + 1 }, (_, i) => i * LENGTH),
+  )
+}

@@ -1,0 +1,80 @@
+// Tensor cores: 16 × 16 matrices of bfloat16 out of shared memory, and their products (mma.sync m16n8k16, compute
+// capability 8.0 and later). Sums are float32. Lane l holds of a 16 × 8 result the elements (l / 4, 2·(l mod 4) + 0, 1)
+// and those eight rows below.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include "kernels/cuda/device-inl.cuh"
+
+namespace seqrisk {
+namespace cuda {
+
+constexpr int kMatrixPad = 8;  // of a row in shared memory: keeps the eight rows that are read at once in different banks
+
+// Four 8 × 8 matrices, each lane giving the address of one row; transposed where k runs down the rows.
+template <bool kTransposed>
+__device__ inline void load_matrices(uint32_t (&to)[4], const __nv_bfloat16* from) {
+#if __CUDA_ARCH__ >= 800
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(from));
+  if constexpr (kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+  }
+#endif
+}
+
+// The left operand of 16 rows and 16 k: stored as [row][k], or as [k][row].
+template <bool kStoredByRow>
+__device__ inline void load_left(uint32_t (&to)[4], const __nv_bfloat16* shared, int stride, int row, int k) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  if constexpr (kStoredByRow) {
+    load_matrices<false>(to, shared + (row + lane % 16) * stride + k + lane / 16 * 8);
+  } else {
+    load_matrices<true>(to, shared + (k + lane / 16 * 8 + lane % 8) * stride + row + lane / 8 % 2 * 8);
+  }
+}
+
+// The right operand of 16 columns and 16 k, for two products: stored as [column][k], or as [k][column]. Elements 0 and 1
+// are for the first eight columns, 2 and 3 for the others.
+template <bool kStoredByColumn>
+__device__ inline void load_right(uint32_t (&to)[4], const __nv_bfloat16* shared, int stride, int column, int k) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  if constexpr (kStoredByColumn) {
+    load_matrices<false>(to, shared + (column + lane / 16 * 8 + lane % 8) * stride + k + lane / 8 % 2 * 8);
+  } else {
+    load_matrices<true>(to, shared + (k + lane % 16) * stride + column + lane / 16 * 8);
+  }
+}
+
+__device__ inline void multiply_add(float (&sums)[4], const uint32_t (&left)[4], uint32_t right0, uint32_t right1) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+               "{%0, %1, %2, %3};"
+               : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+               : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+#endif
+}
+
+__device__ inline uint32_t pack_bfloat16(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+// Two neighbouring 16 × 8 results as a left operand of 16 rows and 16 k.
+__device__ inline void as_left(uint32_t (&to)[4], const float (&first)[4], const float (&second)[4]) {
+  to[0] = pack_bfloat16(first[0], first[1]);
+  to[1] = pack_bfloat16(first[2], first[3]);
+  to[2] = pack_bfloat16(second[0], second[1]);
+  to[3] = pack_bfloat16(second[2], second[3]);
+}
+
+}  // namespace cuda
+}  // namespace seqrisk
