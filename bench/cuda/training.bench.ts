@@ -96,7 +96,9 @@ function eventsOf(lengths: readonly number[]): EncodedEvents {
   }
 }
 
+/** `SEQRISK_BENCH_TORCH=none` leaves PyTorch out: compiling takes it most of a minute. */
 function torchLines(lengths: readonly number[], models: readonly string[]): TorchLine[] {
+  if (process.env.SEQRISK_BENCH_TORCH === 'none') return []
   const { blocks, kernel, heads, attentionSize: block } = CONFIG
   const options = { users: lengths.length, lengths, width: WIDTH, blocks, kernel, heads, block, classes: CLASSES }
   const script = fileURLToPath(new URL('../peers/torch_cuda.py', import.meta.url))

@@ -18,26 +18,58 @@ constexpr float kLog2E = 1.4426950408889634f;
 template <int D>
 constexpr int kStride = D + kMatrixPad;
 
-template <int D>
-__device__ void load_tile(__nv_bfloat16* shared, const float* from, int64_t stride, int rows, int dim) {
-  const bool wide = dim % 4 == 0 && stride % 4 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0;
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * (D / 4); i += kThreads) {
-    const int row = i / (D / 4);
-    const int column = i % (D / 4) * 4;
-    Floats<4> value{};
-    if (row < rows && column < dim) {
-      const float* at = from + row * stride + column;
-      if (wide) {
-        value = load<4>(at);
-      } else {
-        for (int v = 0; v < 4; ++v) value.at[v] = column + v < dim ? at[v] : 0.0f;
+// A tile in shared memory and where it comes from: rows of a head in memory.
+struct TileSource {
+  __nv_bfloat16* shared;
+  const float* from;
+  int64_t stride;
+  int rows;
+};
+
+// Loads N tiles: some pieces of each are on their way at the same time.
+template <int D, int N>
+__device__ void load_tiles(const TileSource (&tiles)[N], int dim) {
+  constexpr int kPieces = kTile * (D / 4) / kThreads;  // of a thread
+  constexpr int kAtOnce = N >= 3 ? 2 : 4;
+  bool wide = dim % 4 == 0;
+  for (const TileSource& tile : tiles) {
+    wide = wide && tile.stride % 4 == 0 && reinterpret_cast<uintptr_t>(tile.from) % 16 == 0;
+  }
+  const auto place = [](int piece, int& row, int& column) {
+    const int i = static_cast<int>(threadIdx.x) + piece * kThreads;
+    row = i / (D / 4);
+    column = i % (D / 4) * 4;
+  };
+#pragma unroll
+  for (int first = 0; first < kPieces; first += kAtOnce) {
+    Floats<4> values[N][kAtOnce];
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+#pragma unroll
+      for (int p = 0; p < kAtOnce; ++p) {
+        int row, column;
+        place(first + p, row, column);
+        values[n][p] = {};
+        if (row >= tiles[n].rows || column >= dim) continue;
+        const float* at = tiles[n].from + row * tiles[n].stride + column;
+        if (wide) {
+          values[n][p] = load<4>(at);
+        } else {
+          for (int v = 0; v < 4; ++v) values[n][p].at[v] = column + v < dim ? at[v] : 0.0f;
+        }
       }
     }
-    uint2 packed;
-    packed.x = pack_bfloat16(value.at[0], value.at[1]);
-    packed.y = pack_bfloat16(value.at[2], value.at[3]);
-    *reinterpret_cast<uint2*>(shared + row * kStride<D> + column) = packed;
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+#pragma unroll
+      for (int p = 0; p < kAtOnce; ++p) {
+        int row, column;
+        place(first + p, row, column);
+        const float (&value)[4] = values[n][p].at;
+        *reinterpret_cast<uint2*>(tiles[n].shared + row * kStride<D> + column) =
+            make_uint2(pack_bfloat16(value[0], value[1]), pack_bfloat16(value[2], value[3]));
+      }
+    }
   }
 }
 
@@ -91,15 +123,35 @@ __device__ void each_element(float (&values)[N][4], F f) {
   }
 }
 
-// to[row, column] = sums, or += them, for rows of the tile.
+// to[row, column] = sums, or += them, for rows of the tile. Everything is read before anything is written: else every
+// read would wait for the write before it.
 template <int D>
 __device__ void put_rows(float* to, int64_t stride, int first, int rows, int dim, bool accumulate,
                          float (&sums)[D / 8][4]) {
-  each_element(sums, [&](float value, int row, int column) {
-    if (first + row >= rows || column >= dim) return;
-    float* at = to + (first + row) * stride + column;
-    *at = accumulate ? *at + value : value;
-  });
+  const auto inside = [&](int row, int column) { return first + row < rows && column < dim; };
+  if (accumulate) {
+    each_element(sums, [&](float& value, int row, int column) {
+      if (inside(row, column)) value += to[(first + row) * stride + column];
+    });
+  }
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const bool pairs = dim % 2 == 0 && stride % 2 == 0 && reinterpret_cast<uintptr_t>(to) % 8 == 0;
+#pragma unroll
+  for (int j = 0; j < D / 8; ++j) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = lane / 4 + half * 8;
+      const int column = j * 8 + lane % 4 * 2;
+      if (!inside(row, column)) continue;
+      float* at = to + (first + row) * stride + column;
+      if (pairs) {
+        store<2>(at, {{sums[j][2 * half], sums[j][2 * half + 1]}});
+      } else {
+        at[0] = sums[j][2 * half];
+        if (column + 1 < dim) at[1] = sums[j][2 * half + 1];
+      }
+    }
+  }
 }
 
 // Over the four lanes that share rows.
@@ -113,7 +165,7 @@ __device__ float row_sum(float value) {
 }
 
 template <int D>
-__global__ void __launch_bounds__(kThreads) forward_kernel(ForwardPass pass) {
+__global__ void __launch_bounds__(kThreads, D <= 64 ? 4 : 2) forward_kernel(ForwardPass pass) {
   extern __shared__ __nv_bfloat16 shared[];
   ForwardWork work;
   if (!work.find(pass)) return;
@@ -125,7 +177,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(ForwardPass pass) {
   __nv_bfloat16* q = shared;
   __nv_bfloat16* k = q + kTile * kStride<D>;
   __nv_bfloat16* v = k + kTile * kStride<D>;
-  load_tile<D>(q, p.q.values + work.query * p.q.stride + column, p.q.stride, tile.rows, dim);
+  const TileSource queries{q, p.q.values + work.query * p.q.stride + column, p.q.stride, tile.rows};
   const float scale = rsqrtf(static_cast<float>(dim)) * kLog2E;  // exponents are of 2
 
   float sums[D / 8][4] = {};
@@ -135,8 +187,13 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(ForwardPass pass) {
     const int keys = static_cast<int>(tile.others - key < kTile ? tile.others - key : kTile);
     const int64_t row = tile.other_first + key;
     __syncthreads();
-    load_tile<D>(k, p.k.values + row * p.k.stride + column, p.k.stride, keys, dim);
-    load_tile<D>(v, p.v.values + row * p.v.stride + column, p.v.stride, keys, dim);
+    const TileSource keys_of{k, p.k.values + row * p.k.stride + column, p.k.stride, keys};
+    const TileSource values_of{v, p.v.values + row * p.v.stride + column, p.v.stride, keys};
+    if (key == 0) {
+      load_tiles<D>({queries, keys_of, values_of}, dim);
+    } else {
+      load_tiles<D>({keys_of, values_of}, dim);
+    }
     __syncthreads();
     float scores[kBlocks][4];
     row_products<D>(q, k, first, scores);
@@ -172,22 +229,24 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(ForwardPass pass) {
   }
 }
 
-// Loads the queries' side of the backward: q, dout, lse and delta of up to a tile of rows.
+// The queries' side of the backward: q, dout, lse and delta of up to a tile of rows.
 struct QueryTile {
   __nv_bfloat16* q;
   __nv_bfloat16* dout;
   float* lse;  // times log2 e
   float* delta;
 
-  template <int D>
-  __device__ void load_rows(const BackwardPass& pass, int64_t q_row, int64_t out_row, int rows) const {
-    const AttentionProblem& p = pass.p;
-    const int dim = static_cast<int>(p.head_dim);
-    const int64_t column = blockIdx.y * p.head_dim;
-    load_tile<D>(q, p.q.values + q_row * p.q.stride + column, p.q.stride, rows, dim);
-    load_tile<D>(dout, pass.g.dout.values + out_row * pass.g.dout.stride + column, pass.g.dout.stride, rows, dim);
+  __device__ TileSource q_source(const BackwardPass& pass, int64_t row, int rows) const {
+    const auto& from = pass.p.q;
+    return {q, from.values + row * from.stride + blockIdx.y * pass.p.head_dim, from.stride, rows};
+  }
+  __device__ TileSource dout_source(const BackwardPass& pass, int64_t row, int rows) const {
+    const auto& from = pass.g.dout;
+    return {dout, from.values + row * from.stride + blockIdx.y * pass.p.head_dim, from.stride, rows};
+  }
+  __device__ void load_numbers(const BackwardPass& pass, int64_t row, int rows) const {
     for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kThreads) {
-      const int64_t at = (out_row + i) * p.heads + blockIdx.y;
+      const int64_t at = (row + i) * pass.p.heads + blockIdx.y;
       lse[i] = i < rows ? pass.g.lse[at] * kLog2E : 0.0f;
       delta[i] = i < rows ? pass.delta[at] : 0.0f;
     }
@@ -207,7 +266,7 @@ constexpr size_t kBackwardShared = (4 * kTile * kStride<D> + kTile * kStride<kTi
                                    2 * kTile * sizeof(float);
 
 template <int D>
-__global__ void __launch_bounds__(kThreads) keys_kernel(BackwardPass pass) {
+__global__ void __launch_bounds__(kThreads, D <= 32 ? 3 : 2) keys_kernel(BackwardPass pass) {
   extern __shared__ __nv_bfloat16 shared[];
   KeysWork work;
   if (!work.find(pass)) return;
@@ -225,8 +284,8 @@ __global__ void __launch_bounds__(kThreads) keys_kernel(BackwardPass pass) {
   __nv_bfloat16* dscores = dout + kTile * kStride<D>;
   auto* lse = reinterpret_cast<float*>(dscores + kTile * kStride<kTile>);
   const QueryTile queries_of{q, dout, lse, lse + kTile};
-  load_tile<D>(k, p.k.values + tile.first * p.k.stride + column, p.k.stride, tile.rows, dim);
-  load_tile<D>(v, p.v.values + tile.first * p.v.stride + column, p.v.stride, tile.rows, dim);
+  const TileSource keys_of{k, p.k.values + tile.first * p.k.stride + column, p.k.stride, tile.rows};
+  const TileSource values_of{v, p.v.values + tile.first * p.v.stride + column, p.v.stride, tile.rows};
   float dk[D / 8][4] = {};
   float dv[D / 8][4] = {};
   // Everything transposed: rows are keys, columns are queries.
@@ -236,7 +295,14 @@ __global__ void __launch_bounds__(kThreads) keys_kernel(BackwardPass pass) {
     const int queries = static_cast<int>(tile.others - query < kTile ? tile.others - query : kTile);
     const int64_t row = tile.other_first + query;
     __syncthreads();
-    queries_of.load_rows<D>(pass, row - work.query_shift, row, queries);
+    const TileSource q_of = queries_of.q_source(pass, row - work.query_shift, queries);
+    const TileSource dout_of = queries_of.dout_source(pass, row, queries);
+    queries_of.load_numbers(pass, row, queries);
+    if (query == 0) {
+      load_tiles<D>({keys_of, values_of, q_of, dout_of}, dim);
+    } else {
+      load_tiles<D>({q_of, dout_of}, dim);
+    }
     __syncthreads();
     row_products<D>(k, q, first, weights);
     row_products<D>(v, dout, first, gradients);
@@ -281,7 +347,7 @@ __global__ void __launch_bounds__(kThreads) keys_kernel(BackwardPass pass) {
 }
 
 template <int D>
-__global__ void __launch_bounds__(kThreads) queries_kernel(BackwardPass pass) {
+__global__ void __launch_bounds__(kThreads, D <= 64 ? 3 : 2) queries_kernel(BackwardPass pass) {
   extern __shared__ __nv_bfloat16 shared[];
   QueriesWork work;
   if (!work.find(pass)) return;
@@ -300,13 +366,17 @@ __global__ void __launch_bounds__(kThreads) queries_kernel(BackwardPass pass) {
   do {
     const AttentionTile& tile = work.tile;
     __syncthreads();
-    queries_of.load_rows<D>(pass, tile.first, work.out_row, tile.rows);
+    queries_of.load_numbers(pass, work.out_row, tile.rows);
+    load_tiles<D>({queries_of.q_source(pass, tile.first, tile.rows),
+                   queries_of.dout_source(pass, work.out_row, tile.rows)},
+                  dim);
     for (int64_t key = 0; key < tile.others; key += kTile) {
       const int keys = static_cast<int>(tile.others - key < kTile ? tile.others - key : kTile);
       const int64_t row = tile.other_first + key;
       __syncthreads();
-      load_tile<D>(k, p.k.values + row * p.k.stride + column, p.k.stride, keys, dim);
-      load_tile<D>(v, p.v.values + row * p.v.stride + column, p.v.stride, keys, dim);
+      load_tiles<D>({TileSource{k, p.k.values + row * p.k.stride + column, p.k.stride, keys},
+                     TileSource{v, p.v.values + row * p.v.stride + column, p.v.stride, keys}},
+                    dim);
       __syncthreads();
       float weights[kBlocks][4];
       float gradients[kBlocks][4];

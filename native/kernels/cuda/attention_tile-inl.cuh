@@ -98,24 +98,25 @@ __device__ void put_weights(float* weights, const float (&values)[kTile / kAcros
   }
 }
 
-// to[row, column] = sums, or += them.
+// to[row, column] = sums, or += them. Everything is read before anything is written: else every read would wait for the
+// write before it.
 template <int kTile, int kColumns>
 __device__ void put_rows(float* to, int64_t stride, int rows, int dim, bool accumulate,
-                         const float (&sums)[kTile / kAcross][kColumns]) {
+                         float (&sums)[kTile / kAcross][kColumns]) {
   constexpr int kEach = kTile / kAcross;
+  const auto each = [&](auto f) {
 #pragma unroll
-  for (int i = 0; i < kEach; ++i) {
-    const int row = row_of_thread() * kEach + i;
-    if (row >= rows) continue;
+    for (int i = 0; i < kEach; ++i) {
+      const int row = row_of_thread() * kEach + i;
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
-      const int column = column_of_thread() + c * kAcross;
-      if (column >= dim) continue;
-      float* at = to + row * stride + column;
-      const float value = sums[i][c];
-      *at = accumulate ? *at + value : value;
+      for (int c = 0; c < kColumns; ++c) {
+        const int column = column_of_thread() + c * kAcross;
+        if (row < rows && column < dim) f(to[row * stride + column], sums[i][c]);
+      }
     }
-  }
+  };
+  if (accumulate) each([](const float& at, float& sum) { sum += at; });
+  each([](float& at, const float& sum) { at = sum; });
 }
 
 // Over the 16 threads that share rows.

@@ -83,8 +83,9 @@ __device__ inline float block_max(float value, float* shared) {
   return top;
 }
 
+// A fast division: two units in the last place at most, and 0 for what e^−z exceeds.
 __device__ inline float sigmoid(float z) {
-  return 1.0f / (1.0f + expf(-z));
+  return __fdividef(1.0f, 1.0f + expf(-z));
 }
 
 // Where a kernel records values that it cannot use. The pointers are the host's: the card carries them back.
@@ -123,6 +124,31 @@ void over_elements(int64_t count, bool wide, const Op& op, cudaStream_t stream) 
     over_elements_kernel<4><<<blocks_of(count, kThreads * 4), kThreads, 0, stream>>>(count, op);
   } else {
     over_elements_kernel<1><<<blocks_of(count, kThreads), kThreads, 0, stream>>>(count, op);
+  }
+}
+
+// Calls op.run<V>(row, column) for V columns of a row at a time. No thread divides: rows lie along the grid.
+template <int V, class Op>
+__global__ void over_rows_kernel(int64_t rows, int64_t width, Op op) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const int64_t column = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
+  if (row >= rows || column >= width) return;
+  op.template run<V>(row, column);
+}
+
+template <class Op>
+void over_rows(int64_t rows, int64_t width, bool wide, const Op& op, cudaStream_t stream) {
+  constexpr unsigned kThreads = 256;
+  if (rows == 0 || width == 0) return;
+  const int64_t pieces = wide ? width / 4 : width;
+  unsigned across = 8;
+  while (across < kThreads && across < pieces) across *= 2;
+  const dim3 threads(across, kThreads / across);
+  const dim3 blocks(blocks_of(rows, threads.y), blocks_of(pieces, across));
+  if (wide) {
+    over_rows_kernel<4><<<blocks, threads, 0, stream>>>(rows, width, op);
+  } else {
+    over_rows_kernel<1><<<blocks, threads, 0, stream>>>(rows, width, op);
   }
 }
 

@@ -81,9 +81,8 @@ struct Forward {
   bool first;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t event = i / width;
-    const int64_t column = i % width;
+  __device__ void run(int64_t event, int64_t column) const {
+    const int64_t i = event * width + column;
     Floats<V> sum{};
     if (concat) {
       // The field that holds the column, if it is of this launch.
@@ -200,14 +199,13 @@ struct Backward {
   }
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t event = i / width;
-    const Floats<V> value = load<V>(dout + i);
+  __device__ void run(int64_t event, int64_t at) const {
+    const Floats<V> value = load<V>(dout + event * width + at);
     const int shift = exact_shift(*scale, log_terms);
     for (int f = 0; f < fields.count; ++f) {
       const EmbeddingField& field = fields.at[f];
       long long* sums = fields.sums[f];
-      int64_t column = i % width;
+      int64_t column = at;
       if (!field.dtable || (!sums && field.kind != FieldKind::dense)) continue;
       if (concat) {
         if (column < field.column || column >= field.column + field.dim) continue;
@@ -335,7 +333,7 @@ void field_embedding_forward(const FieldEmbeddingForward& a, Launch& launch) {
       sum_bins_below_kernel<<<blocks_of(field.dim, 64), 64, 0, launch.stream>>>(field, below);
       below += field_embedding_scratch(field, false);
     }
-    over_elements(a.events * a.width, is_wide(a.width, a.out) && are_wide(op.fields), op, launch.stream);
+    over_rows(a.events, a.width, is_wide(a.width, a.out) && are_wide(op.fields), op, launch.stream);
   }
 }
 
@@ -373,7 +371,7 @@ void field_embedding_backward(const FieldEmbeddingBackward& a, Launch& launch) {
       if (field.dtable && is_small(field)) add_small(field, a, partials, launch);
     }
     if (!any) continue;
-    over_elements(count, is_wide(a.width, a.dout) && are_wide(op.fields), op, launch.stream);
+    over_rows(a.events, a.width, is_wide(a.width, a.dout) && are_wide(op.fields), op, launch.stream);
     bool is_large = false;
     for (int f = 0; f < op.fields.count; ++f) {
       const EmbeddingField& field = op.fields.at[f];

@@ -22,9 +22,8 @@ struct Factors {
   float* dgates;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t event = i / a.channels;
-    const int64_t channel = i % a.channels;
+  __device__ void run(int64_t event, int64_t channel) const {
+    const int64_t i = event * a.channels + channel;
     const int64_t s = sequence_of(a.packing, event);
     const int64_t begin = a.packing.offsets[s];
     const int64_t end = a.packing.offsets[s + 1];
@@ -62,9 +61,8 @@ struct Inputs {
   const float* dgates;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t event = i / a.channels;
-    const int64_t channel = i % a.channels;
+  __device__ void run(int64_t event, int64_t channel) const {
+    const int64_t i = event * a.channels + channel;
     const int64_t s = sequence_of(a.packing, event);
     const int64_t begin = a.packing.offsets[s];
     const int64_t end = a.packing.offsets[s + 1];
@@ -124,8 +122,8 @@ void gated_dwconv_backward_wide(const GatedDwconvBackward& a, Launch& launch) {
   float* dgates = dvalues + rounded;
   float* partials = dgates + rounded;
   const bool wide = is_wide(a.channels, a.x, a.weight, a.bias, a.gate_weight, a.gate_bias, a.dout, a.dx);
-  over_elements(count, wide, Factors{a, dvalues, dgates}, launch.stream);
-  if (a.dx) over_elements(count, wide, Inputs{a, dvalues, dgates}, launch.stream);
+  over_rows(a.packing.events, a.channels, wide, Factors{a, dvalues, dgates}, launch.stream);
+  if (a.dx) over_rows(a.packing.events, a.channels, wide, Inputs{a, dvalues, dgates}, launch.stream);
   const dim3 blocks(ranges, blocks_of(filter, kThreads));
   const int64_t split = a.width * a.channels;
   filter_kernel<<<blocks, kThreads, 0, launch.stream>>>(a, dvalues, partials);

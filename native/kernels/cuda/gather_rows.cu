@@ -13,9 +13,7 @@ struct Forward {
   FaultSite fault;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t pick = i / a.width;
-    const int64_t column = i % a.width;
+  __device__ void run(int64_t pick, int64_t column) const {
     const int64_t row = a.index[pick];
     Floats<V> value{};
     if (row >= 0 && row < a.rows) {
@@ -23,7 +21,7 @@ struct Forward {
     } else if (column == 0) {
       fault.report(pick, row);
     }
-    store<V>(a.out + i, value);
+    store<V>(a.out + pick * a.width + column, value);
   }
 };
 
@@ -35,16 +33,14 @@ struct Add {
   int log_terms;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t pick = i / a.width;
-    const int64_t column = i % a.width;
+  __device__ void run(int64_t pick, int64_t column) const {
     const int64_t row = a.index[pick];
     if (row < 0 || row >= a.rows) {
       if (column == 0) fault.report(pick, row);
       return;
     }
     const int shift = exact_shift(*scale, log_terms);
-    const Floats<V> dout = load<V>(a.dout + i);
+    const Floats<V> dout = load<V>(a.dout + pick * a.width + column);
     for (int v = 0; v < V; ++v) add_exact(sums + row * a.width + column + v, dout.at[v], shift);
   }
 };
@@ -58,10 +54,10 @@ struct Finish {
   template <int V>
   __device__ void run(int64_t i) const {
     const int shift = exact_shift(*scale, log_terms);
-    for (int v = 0; v < V; ++v) {
-      const float sum = exact_value(sums[i + v], shift);
-      a.dx[i + v] = a.accumulate_dx ? a.dx[i + v] + sum : sum;
-    }
+    Floats<V> value{};
+    if (a.accumulate_dx) value = load<V>(a.dx + i);
+    for (int v = 0; v < V; ++v) value.at[v] += exact_value(sums[i + v], shift);
+    store<V>(a.dx + i, value);
   }
 };
 
@@ -85,7 +81,7 @@ struct Spoil {
 
 void gather_rows_forward(const GatherRowsForward& a, Launch& launch) {
   const FaultSite fault(launch, "an index of a row of x");
-  over_elements(a.count * a.width, is_wide(a.width, a.x, a.out), Forward{a, fault}, launch.stream);
+  over_rows(a.count, a.width, is_wide(a.width, a.x, a.out), Forward{a, fault}, launch.stream);
 }
 
 void gather_rows_backward(const GatherRowsBackward& a, Launch& launch) {
@@ -99,8 +95,8 @@ void gather_rows_backward(const GatherRowsBackward& a, Launch& launch) {
   const FaultSite fault(launch, "an index of a row of x");
   find_exact_scale(a.dout, picked, scale, launch.stream);
   cudaMemsetAsync(sums, 0, static_cast<size_t>(cells) * sizeof(long long), launch.stream);
-  over_elements(picked, is_wide(a.width, a.dout), Add{a, fault, scale, sums, log_terms}, launch.stream);
-  over_elements(cells, is_wide(a.width), Finish{a, scale, sums, log_terms}, launch.stream);
+  over_rows(a.count, a.width, is_wide(a.width, a.dout), Add{a, fault, scale, sums, log_terms}, launch.stream);
+  over_elements(cells, is_wide(0, a.dx), Finish{a, scale, sums, log_terms}, launch.stream);
   over_elements(picked, is_wide(0), Spoil{a, scale}, launch.stream);
 }
 

@@ -16,22 +16,36 @@ __device__ inline float activated(float x, Activation activation) {
   return activation == Activation::kRelu && x < 0.0f ? 0.0f : x;  // NaN stays
 }
 
-// V elements of a row next to each other, all inside or all outside of out; `wide` problems alone may have V > 1.
-template <int V>
-__device__ inline void finish_elements(const Gemm& g, int64_t row, int64_t column, Floats<V> sums, int64_t part) {
-  if (row >= g.m || column >= g.n) return;
-  if (g.saved) store<V>(g.saved + row * g.saved_stride + column, sums);
-  for (int v = 0; v < V; ++v) sums.at[v] = activated(sums.at[v], g.activation);
-  if (g.residual) {
-    const Floats<V> residual = load<V>(g.residual + row * g.residual_stride + column);
-    for (int v = 0; v < V; ++v) sums.at[v] += residual.at[v];
-  }
+// N times V elements of a row, `step` columns apart: each V all inside or all outside of out. `wide` problems alone may
+// have V > 1. Everything is read before anything is written: else every read would wait for the write before it.
+template <int V, int N>
+__device__ inline void finish_row(const Gemm& g, int64_t row, int64_t column, int step, Floats<V> (&sums)[N],
+                                  int64_t part) {
+  if (row >= g.m) return;
   float* to = g.out + part * g.chunk_out + row * g.out_stride + column;
-  if (g.accumulate) {
-    const Floats<V> before = load<V>(to);
-    for (int v = 0; v < V; ++v) sums.at[v] += before.at[v];
+  Floats<V> more[N] = {};
+  if (g.residual) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      if (column + j * step < g.n) more[j] = load<V>(g.residual + row * g.residual_stride + column + j * step);
+    }
   }
-  store<V>(to, sums);
+  if (g.accumulate) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      if (column + j * step >= g.n) continue;
+      const Floats<V> before = load<V>(to + j * step);
+      for (int v = 0; v < V; ++v) more[j].at[v] += before.at[v];
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < N; ++j) {
+    if (column + j * step >= g.n) continue;
+    if (g.saved) store<V>(g.saved + row * g.saved_stride + column + j * step, sums[j]);
+    Floats<V> result;
+    for (int v = 0; v < V; ++v) result.at[v] = activated(sums[j].at[v], g.activation) + more[j].at[v];
+    store<V>(to + j * step, result);
+  }
 }
 
 // Whether results can be written four at a time.

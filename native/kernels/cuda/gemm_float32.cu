@@ -92,9 +92,10 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Gemm g) {
   using Part = Slice<kTile, kWide>;
   __shared__ float shared_a[2][kSlice * Part::kStride];
   __shared__ float shared_b[2][kSlice * Part::kStride];
-  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kTile;
-  const int64_t first_column = static_cast<int64_t>(blockIdx.y) * kTile;
-  const int64_t part = blockIdx.z;
+  const int64_t column_tiles = ceil_div(g.n, kTile);  // next to each other: they share rows of a in the cache
+  const int64_t first_row = blockIdx.x / column_tiles * kTile;
+  const int64_t first_column = blockIdx.x % column_tiles * kTile;
+  const int64_t part = blockIdx.y;
   const int64_t begin = part * g.chunk_k;
   const int64_t end = begin + g.chunk_k < g.k ? begin + g.chunk_k : g.k;
   const int ty = static_cast<int>(threadIdx.x) / 16;
@@ -151,14 +152,20 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Gemm g) {
       for (int d = 0; d < depth; ++d) step(d);
     }
   }
-  constexpr int kResults = kWide ? 4 : 1;
 #pragma unroll
   for (int i = 0; i < kPatch; ++i) {
+    const int64_t row = first_row + place(ty, i);
+    if constexpr (kWide) {
+      Floats<4> results[kHalf];
 #pragma unroll
-    for (int j = 0; j < kPatch; j += kResults) {
-      Floats<kResults> results;
-      for (int v = 0; v < kResults; ++v) results.at[v] = sums[i][j + v];
-      finish_elements(g, first_row + place(ty, i), first_column + place(tx, j), results, part);
+      for (int j = 0; j < kPatch; ++j) results[j / 4].at[j % 4] = sums[i][j];
+      finish_row(g, row, first_column + tx * 4, kTile / kHalf, results, part);
+    } else {
+#pragma unroll
+      for (int j = 0; j < kPatch; ++j) {
+        Floats<1> result[1] = {{sums[i][j]}};
+        finish_row(g, row, first_column + place(tx, j), 0, result, part);
+      }
     }
   }
 }
@@ -169,7 +176,7 @@ bool is_wide_operand(const GemmOperand& operand, int64_t rows, int64_t k) {
 
 template <int kTile>
 void launch_tiles(const Gemm& g, Launch& launch) {
-  const dim3 blocks(blocks_of(g.m, kTile), blocks_of(g.n, kTile), static_cast<unsigned>(g.chunks));
+  const dim3 blocks(blocks_of(g.m, kTile) * blocks_of(g.n, kTile), static_cast<unsigned>(g.chunks));
   if (is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k) && has_wide_results(g)) {
     gemm_kernel<kTile, true><<<blocks, kThreads, 0, launch.stream>>>(g);
   } else {

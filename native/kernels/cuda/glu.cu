@@ -11,12 +11,12 @@ struct Forward {
   GluForward a;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const float* x = a.x + i / a.width * a.width;  // + i: a row of x is twice as wide
-    Floats<V> value = load<V>(x + i);
-    const Floats<V> z = load<V>(x + i + a.width);
+  __device__ void run(int64_t row, int64_t column) const {
+    const float* x = a.x + row * 2 * a.width + column;
+    Floats<V> value = load<V>(x);
+    const Floats<V> z = load<V>(x + a.width);
     for (int v = 0; v < V; ++v) value.at[v] *= sigmoid(z.at[v]);
-    store<V>(a.out + i, value);
+    store<V>(a.out + row * a.width + column, value);
   }
 };
 
@@ -24,11 +24,11 @@ struct Backward {
   GluBackward a;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t at = i / a.width * a.width + i;
+  __device__ void run(int64_t row, int64_t column) const {
+    const int64_t at = row * 2 * a.width + column;
     const Floats<V> value = load<V>(a.x + at);
     const Floats<V> z = load<V>(a.x + at + a.width);
-    const Floats<V> dout = load<V>(a.dout + i);
+    const Floats<V> dout = load<V>(a.dout + row * a.width + column);
     Floats<V> dvalue{};
     Floats<V> dz{};
     if (a.accumulate_dx) {
@@ -48,11 +48,11 @@ struct Backward {
 }  // namespace
 
 void glu_forward(const GluForward& a, Launch& launch) {
-  over_elements(a.rows * a.width, is_wide(a.width, a.x, a.out), Forward{a}, launch.stream);
+  over_rows(a.rows, a.width, is_wide(a.width, a.x, a.out), Forward{a}, launch.stream);
 }
 
 void glu_backward(const GluBackward& a, Launch& launch) {
-  over_elements(a.rows * a.width, is_wide(a.width, a.x, a.dout, a.dx), Backward{a}, launch.stream);
+  over_rows(a.rows, a.width, is_wide(a.width, a.x, a.dout, a.dx), Backward{a}, launch.stream);
 }
 
 }  // namespace cuda

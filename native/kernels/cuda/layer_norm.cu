@@ -32,30 +32,41 @@ struct Row {
   }
 };
 
+constexpr int kRowsPerWarp = 2;  // at once: more reads on their way
+
 template <int V, int kPieces>
 __global__ void forward_kernel(LayerNormForward a) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
-  if (row >= a.rows) return;
-  Row<V, kPieces> x;
-  x.load_from(a.x + row * a.width, a.width);
-  float sum = 0.0f;
-  x.each(a.width, [&](float value, int, int, int64_t) { sum += value; });
-  const float mean = warp_sum(sum) / static_cast<float>(a.width);
-  float squares = 0.0f;
-  x.each(a.width, [&](float value, int, int, int64_t) { squares = fmaf(value - mean, value - mean, squares); });
-  const float rstd = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(a.width) + a.eps);
-  for (int p = 0; p < kPieces; ++p) {
-    const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
-    if (column >= a.width) continue;
-    const Floats<V> weight = load<V>(a.weight + column);
-    const Floats<V> bias = load<V>(a.bias + column);
-    Floats<V> out;
-    for (int v = 0; v < V; ++v) out.at[v] = fmaf((x.piece[p].at[v] - mean) * rstd, weight.at[v], bias.at[v]);
-    store<V>(a.out + row * a.width + column, out);
+  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y) * kRowsPerWarp;
+  Row<V, kPieces> rows[kRowsPerWarp];
+#pragma unroll
+  for (int r = 0; r < kRowsPerWarp; ++r) {
+    if (first + r < a.rows) rows[r].load_from(a.x + (first + r) * a.width, a.width);
   }
-  if (threadIdx.x == 0) {
-    if (a.mean) a.mean[row] = mean;
-    if (a.rstd) a.rstd[row] = rstd;
+#pragma unroll
+  for (int r = 0; r < kRowsPerWarp; ++r) {
+    const int64_t row = first + r;
+    if (row >= a.rows) return;
+    Row<V, kPieces>& x = rows[r];
+    float sum = 0.0f;
+    x.each(a.width, [&](float value, int, int, int64_t) { sum += value; });
+    const float mean = warp_sum(sum) / static_cast<float>(a.width);
+    float squares = 0.0f;
+    x.each(a.width, [&](float value, int, int, int64_t) { squares = fmaf(value - mean, value - mean, squares); });
+    const float rstd = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(a.width) + a.eps);
+#pragma unroll
+    for (int p = 0; p < kPieces; ++p) {
+      const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
+      if (column >= a.width) continue;
+      const Floats<V> weight = load<V>(a.weight + column);
+      const Floats<V> bias = load<V>(a.bias + column);
+      Floats<V> out;
+      for (int v = 0; v < V; ++v) out.at[v] = fmaf((x.piece[p].at[v] - mean) * rstd, weight.at[v], bias.at[v]);
+      store<V>(a.out + row * a.width + column, out);
+    }
+    if (threadIdx.x == 0) {
+      if (a.mean) a.mean[row] = mean;
+      if (a.rstd) a.rstd[row] = rstd;
+    }
   }
 }
 
@@ -90,11 +101,22 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
   Row<V, kPieces> dbias{};
   Row<V, kPieces> weight;
   weight.load_from(a.weight, a.width);
+  // The next row is on its way while this one is worked on.
+  Row<V, kPieces> next_x{};
+  Row<V, kPieces> next_dout{};
+  if (begin + threadIdx.y < end) {
+    next_x.load_from(a.x + (begin + threadIdx.y) * a.width, a.width);
+    next_dout.load_from(a.dout + (begin + threadIdx.y) * a.width, a.width);
+  }
   for (int64_t row = begin + threadIdx.y; row < end; row += kWarpsPerBlock) {
-    Row<V, kPieces> x;
-    Row<V, kPieces> dout;
-    x.load_from(a.x + row * a.width, a.width);
-    dout.load_from(a.dout + row * a.width, a.width);
+    Row<V, kPieces> x = next_x;
+    const Row<V, kPieces> dout = next_dout;
+    Row<V, kPieces> before{};
+    if (a.dx && a.accumulate_dx) before.load_from(a.dx + row * a.width, a.width);
+    if (row + kWarpsPerBlock < end) {
+      next_x.load_from(a.x + (row + kWarpsPerBlock) * a.width, a.width);
+      next_dout.load_from(a.dout + (row + kWarpsPerBlock) * a.width, a.width);
+    }
     const float mean = a.mean[row];
     const float rstd = a.rstd[row];
     float sum = 0.0f;
@@ -118,8 +140,7 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
       const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
       if (column >= a.width) continue;
       float* to = a.dx + row * a.width + column;
-      Floats<V> dx{};
-      if (a.accumulate_dx) dx = load<V>(to);
+      Floats<V> dx = before.piece[p];
       for (int v = 0; v < V; ++v) {
         const float g = dout.piece[p].at[v] * weight.piece[p].at[v];
         dx.at[v] += rstd * (g - sum - x.piece[p].at[v] * product);
@@ -208,7 +229,7 @@ int64_t rows_per_block_of(int64_t rows) {
 
 void layer_norm_forward(const LayerNormForward& a, Launch& launch) {
   if (a.rows == 0 || a.width == 0) return;
-  const unsigned blocks = blocks_of(a.rows, kWarpsPerBlock);
+  const unsigned blocks = blocks_of(a.rows, kWarpsPerBlock * kRowsPerWarp);
   const dim3 threads(kWarp, kWarpsPerBlock);
   const bool wide = is_wide(a.width, a.x, a.weight, a.bias, a.out);
   const bool held = wide ? with_pieces<4>(a.width,

@@ -24,6 +24,7 @@ __global__ void forward_kernel(PoolForward a) {
     // Sums of 64 events each, then their sum: rounding grows with their numbers instead of the length.
     for (int64_t first = threadIdx.y; first < events; first += kRows * 64) {
       float part = 0.0f;
+#pragma unroll 8
       for (int64_t event = first; event < events && event < first + kRows * 64; event += kRows) {
         part += x[event * a.width];
       }
@@ -65,9 +66,8 @@ struct Backward {
   PoolBackward a;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t event = i / a.width;
-    const int64_t column = i % a.width;
+  __device__ void run(int64_t event, int64_t column) const {
+    const int64_t i = event * a.width + column;
     const int64_t s = sequence_of(a.packing, event);
     const int64_t begin = a.packing.offsets[s];
     const int64_t events = a.packing.offsets[s + 1] - begin;
@@ -98,7 +98,7 @@ void pool_forward(const PoolForward& a, Launch& launch) {
 }
 
 void pool_backward(const PoolBackward& a, Launch& launch) {
-  over_elements(a.packing.events * a.width, is_wide(a.width, a.dout, a.dx), Backward{a}, launch.stream);
+  over_rows(a.packing.events, a.width, is_wide(a.width, a.dout, a.dx), Backward{a}, launch.stream);
 }
 
 }  // namespace cuda

@@ -45,6 +45,7 @@ __global__ void forward_kernel(SoftmaxCrossEntropyForward a, RowTotals<3> totals
   double correct = 0.0;
   if (valid && target >= 0) {
     top = -INFINITY;
+#pragma unroll 8
     for (int64_t i = rank; i < a.classes; i += Team::kSize) top = fmaxf(top, x[i]);
     top = Team::max(top, shared);
     // Few terms a thread: float sums of 64 go on in double.
@@ -52,6 +53,7 @@ __global__ void forward_kernel(SoftmaxCrossEntropyForward a, RowTotals<3> totals
     double before = 0.0;  // logits equal to the largest, before the target
     for (int64_t begin = rank; begin < a.classes; begin += Team::kSize * 64) {
       float part = 0.0f;
+#pragma unroll 8
       for (int64_t i = begin; i < a.classes && i < begin + Team::kSize * 64; i += Team::kSize) {
         part += expf(x[i] - top);
         if (i < target && x[i] == top) before += 1.0;
@@ -100,10 +102,23 @@ __global__ void backward_kernel(SoftmaxCrossEntropyBackward a) {
   const float coefficient = a.dout[0] / total * weight;
   const float top = a.row_max[row];
   const float scale = coefficient / a.row_sum[row];
-  for (int64_t i = Team::rank(); i < a.classes; i += Team::kSize) {
-    float value = expf(x[i] - top) * scale;
-    if (a.accumulate_dlogits) value += dx[i];
-    dx[i] = i == target ? value - coefficient : value;
+  // Read some before any is written: else every read would wait for the write before it.
+  constexpr int kAtOnce = 8;
+  for (int64_t begin = Team::rank(); begin < a.classes; begin += kAtOnce * Team::kSize) {
+    float values[kAtOnce];
+#pragma unroll
+    for (int p = 0; p < kAtOnce; ++p) {
+      const int64_t i = begin + p * Team::kSize;
+      if (i >= a.classes) continue;
+      values[p] = expf(x[i] - top) * scale;
+      if (a.accumulate_dlogits) values[p] += dx[i];
+      if (i == target) values[p] -= coefficient;
+    }
+#pragma unroll
+    for (int p = 0; p < kAtOnce; ++p) {
+      const int64_t i = begin + p * Team::kSize;
+      if (i < a.classes) dx[i] = values[p];
+    }
   }
 }
 

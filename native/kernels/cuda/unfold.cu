@@ -1,4 +1,4 @@
-// unfold on CUDA: a thread takes up to four columns of one tap of one event.
+// unfold on CUDA: a thread takes up to four channels of one tap of one event.
 #include "ops/unfold.h"
 
 #include "kernels/cuda/device-inl.cuh"
@@ -15,17 +15,16 @@ struct Forward {
   UnfoldForward a;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t channel = i % a.channels;
-    const int64_t tap = i / a.channels % a.width;
-    const int64_t event = i / a.channels / a.width;
+  __device__ void run(int64_t row, int64_t channel) const {
+    const int64_t event = row / a.width;
+    const int64_t tap = row % a.width;
     const int64_t s = sequence_of(a.packing, event);
     const int64_t from = event + a.dilation * (tap - origin_of(a.width, a.causal));
     Floats<V> value{};
     if (from >= a.packing.offsets[s] && from < a.packing.offsets[s + 1]) {
       value = load<V>(a.x + from * a.channels + channel);
     }
-    store<V>(a.out + i, value);
+    store<V>(a.out + row * a.channels + channel, value);
   }
 };
 
@@ -33,9 +32,8 @@ struct Backward {
   UnfoldBackward a;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    const int64_t channel = i % a.channels;
-    const int64_t event = i / a.channels;
+  __device__ void run(int64_t event, int64_t channel) const {
+    const int64_t i = event * a.channels + channel;
     const int64_t s = sequence_of(a.packing, event);
     Floats<V> sum{};
     if (a.accumulate_dx) sum = load<V>(a.dx + i);
@@ -52,13 +50,11 @@ struct Backward {
 }  // namespace
 
 void unfold_forward(const UnfoldForward& a, Launch& launch) {
-  const int64_t count = a.packing.events * a.width * a.channels;
-  over_elements(count, is_wide(a.channels, a.x, a.out), Forward{a}, launch.stream);
+  over_rows(a.packing.events * a.width, a.channels, is_wide(a.channels, a.x, a.out), Forward{a}, launch.stream);
 }
 
 void unfold_backward(const UnfoldBackward& a, Launch& launch) {
-  const int64_t count = a.packing.events * a.channels;
-  over_elements(count, is_wide(a.channels, a.dout, a.dx), Backward{a}, launch.stream);
+  over_rows(a.packing.events, a.channels, is_wide(a.channels, a.dout, a.dx), Backward{a}, launch.stream);
 }
 
 }  // namespace cuda
