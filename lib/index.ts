@@ -18,7 +18,7 @@ export {
   type NumberArray,
   type TableData,
 } from './runtime/binned_matrix.js'
-export { Device, type DeviceKind, type DeviceOptions, variants } from './runtime/device.js'
+export { cudaStatus, Device, type DeviceKind, type DeviceOptions, type Precision, variants } from './runtime/device.js'
 export { AdamW } from './runtime/optimizer.js'
 export { Parameter, Tape } from './runtime/tape.js'
 export { keep, Offsets, scope, Tensor, unscoped } from './runtime/tensor.js'

@@ -94,3 +94,9 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   expectRange(config.dropout >= 0 && config.dropout < 1, where, 'dropout in [0, 1)', config.dropout)
   return config
 }
+
+/** Multiply-adds of an encoder's linear maps over so many events, roughly: what decides whether a card pays. */
+export function workOf(events: number, { width, blocks }: Partial<EncoderConfig> = {}): number {
+  const { width: D, blocks: L } = { width: width ?? DEFAULT_ENCODER.width, blocks: blocks ?? DEFAULT_ENCODER.blocks }
+  return 5 * events * L * D * D
+}

@@ -226,6 +226,7 @@ void CudaStream::download(void* host, const std::byte* device, size_t bytes, Com
 void CudaStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
   enqueue({[=, this] {
              check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, launch_.stream), "a copy");
+             limit_lead();
            },
            nullptr});
 }
@@ -234,6 +235,7 @@ void CudaStream::fill(std::byte* device, uint32_t pattern, size_t words) {
   enqueue({[=, this] {
              cuda::fill_words(reinterpret_cast<uint32_t*>(device), pattern, static_cast<int64_t>(words), launch_.stream);
              check(cudaGetLastError(), "a fill");
+             limit_lead();
            },
            nullptr});
 }

@@ -68,9 +68,9 @@ class CudaStream final : public QueuedStream {
   cuda::Launch launch_;
   std::optional<Error> error_;  // the first since the last completion; the worker's own
 
-  // The worker stays at most kLeadMarks · kLeadCommands kernels ahead of the card, so that a cancel is felt soon.
+  // The worker stays at most kLeadMarks · kLeadCommands commands ahead of the card, so that a cancel is felt soon.
   static constexpr int kLeadMarks = 4;
-  static constexpr int kLeadCommands = 64;
+  static constexpr int kLeadCommands = 16;
   std::array<cudaEvent_t, kLeadMarks> lead_{};
   uint64_t launched_ = 0;
 

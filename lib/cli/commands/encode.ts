@@ -1,9 +1,12 @@
+import { workOf } from '../../encoder/config.js'
+import { ENCODE_BATCH_EVENTS } from '../../encoder/encoder.js'
 import { loadEncoder } from '../../encoder/model_files.js'
 import { readEvents } from '../../events/reader.js'
 import { VectorWriter } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import { defineCommand } from '../command.js'
+import { PRECISION, precisionOf } from '../precision.js'
 
 export const encodeCommand = defineCommand({
   name: 'encode',
@@ -12,9 +15,15 @@ export const encodeCommand = defineCommand({
     model: { kind: 'text', value: 'DIR', required: true, about: 'folder that pretrain wrote' },
     events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
     out: { kind: 'text', value: 'FILE', required: true, about: 'vectors, .parquet or .csv' },
+    precision: PRECISION,
   },
   async run(values, { signal, threads, device: kind, json }) {
-    const device = new Device({ kind, threads })
+    const device = new Device({
+      kind,
+      threads,
+      precision: precisionOf(values.precision),
+      work: workOf(ENCODE_BATCH_EVENTS.cuda),
+    })
     const line = progressLine({ quiet: json })
     const begun = performance.now()
     try {

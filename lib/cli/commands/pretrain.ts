@@ -1,3 +1,4 @@
+import { workOf } from '../../encoder/config.js'
 import { readEvents } from '../../events/reader.js'
 import { loadSchema } from '../../events/schema.js'
 import type { ProxyTask } from '../../pretrain/options.js'
@@ -5,6 +6,10 @@ import { pretrain } from '../../pretrain/pretrain.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import { defineCommand } from '../command.js'
+import { PRECISION, precisionOf } from '../precision.js'
+
+/** Events of a step where nothing is said, about: their number follows that of all events. */
+const USUAL_BATCH = 2048
 
 export const pretrainCommand = defineCommand({
   name: 'pretrain',
@@ -40,12 +45,19 @@ export const pretrainCommand = defineCommand({
       value: 'N',
       about: 'epochs without a better held-out loss before stopping (default 0: never)',
     },
+    precision: PRECISION,
     resume: { kind: 'flag', about: 'continue from the checkpoint in --out' },
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
     const schema = await loadSchema(values.schema)
     const source = readEvents(values.events, schema)
-    const device = new Device({ kind, threads })
+    const { width, blocks, 'batch-events': batch = USUAL_BATCH, precision } = values
+    const device = new Device({
+      kind,
+      threads,
+      precision: precisionOf(precision),
+      work: 3 * workOf(batch, { width, blocks }),
+    })
     const line = progressLine({ quiet: json })
     const begun = performance.now()
     try {

@@ -176,12 +176,18 @@ constexpr int kWarps = kThreads / kWarp;
 constexpr int kStretch = 64;  // rows of a stretch
 constexpr int kRows = kStretch / kWarps;
 constexpr int64_t kMostHalo = kStretch / 2;
+constexpr int64_t kLeastTiles = 4;  // the sequences of all of them are looked up at once
+
+// Rows that a block's stretches cover, of which neighbours share some.
+__host__ __device__ constexpr int backward_rows(int tiles, int own) {
+  return (tiles - 1) * own + kStretch;
+}
 
 template <int V, int K>
 __global__ void __launch_bounds__(kThreads) backward_kernel(GatedDwconvBackward a, int tiles, float* partials) {
   __shared__ Floats<V> dvalues[kStretch][kWarp];
   __shared__ Floats<V> dgates[kStretch][kWarp];
-  __shared__ int2 spans[kStretch];
+  extern __shared__ int2 all_spans[];
   __shared__ int64_t ends[2];
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -205,12 +211,14 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(GatedDwconvBackward 
   const Floats<V> gate_bias = inside && gated ? load<V>(a.gate_bias + channel) : Floats<V>{};
   Floats<V> dbias{};
   Floats<V> dgate_bias{};
+  const int64_t block_begin = static_cast<int64_t>(blockIdx.x) * tiles * own;
+  find_spans(a.packing, block_begin - back, backward_rows(tiles, own), all_spans, ends);
   for (int tile = 0; tile < tiles; ++tile) {
-    const int64_t begin = (static_cast<int64_t>(blockIdx.x) * tiles + tile) * own;  // the first own event
+    const int64_t begin = block_begin + tile * own;  // the first own event
     if (begin >= a.packing.events) break;
     const int64_t first = begin - back;
+    const int2* spans = all_spans + tile * own;
     __syncthreads();
-    find_spans(a.packing, first, kStretch, spans, ends);
 #pragma unroll 4
     for (int i = 0; i < kRows; ++i) {
       const int row = warp * kRows + i;
@@ -314,14 +322,17 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(GatedDwconvBackward 
 template <int V, int K>
 void launch_backward(const GatedDwconvBackward& a, Launch& launch) {
   constexpr int64_t kMostBlocks = 1024;
+  constexpr int64_t kMostTiles = 24;
   const int64_t own = kStretch - a.dilation * (K - 1);
-  const int64_t tiles = ceil_div(ceil_div(a.packing.events, own), kMostBlocks);
+  int64_t tiles = ceil_div(ceil_div(a.packing.events, own), kMostBlocks);
+  tiles = tiles < kLeastTiles ? kLeastTiles : tiles > kMostTiles ? kMostTiles : tiles;
   const unsigned blocks = blocks_of(a.packing.events, own * tiles);
   const int64_t half = (K + 1) * a.channels;
   float* partials = launch.workspace_of<float>(blocks * 2 * half);
   if (!partials) return;
-  backward_kernel<V, K><<<dim3(blocks, blocks_of(a.channels, kWarp * V)), kThreads, 0, launch.stream>>>(
-      a, static_cast<int>(tiles), partials);
+  const auto rows = static_cast<size_t>(backward_rows(static_cast<int>(tiles), static_cast<int>(own)));
+  backward_kernel<V, K><<<dim3(blocks, blocks_of(a.channels, kWarp * V)), kThreads, rows * sizeof(int2),
+                          launch.stream>>>(a, static_cast<int>(tiles), partials);
   const int64_t filter = K * a.channels;
   add_partials(partials, blocks, 2 * half, half, filter, a.dweight, a.dbias, launch.stream);
   if (a.gate_weight) {

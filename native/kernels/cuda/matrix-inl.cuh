@@ -12,6 +12,27 @@ namespace cuda {
 
 constexpr int kMatrixPad = 8;  // of a row in shared memory: keeps the eight rows that are read at once in different banks
 
+// Copies 16 bytes from memory to shared memory, or zeros, while the thread goes on. Copies are counted in groups.
+__device__ inline void copy_async(float* shared, const float* from, bool is_there) {
+#if __CUDA_ARCH__ >= 800
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(is_there ? 16 : 0)
+               : "memory");
+#endif
+}
+__device__ inline void close_async_group() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Until at most kLeft of the thread's own groups are on their way.
+template <int kLeft>
+__device__ inline void wait_async_groups() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
+#endif
+}
+
 // Four 8 × 8 matrices, each lane giving the address of one row; transposed where k runs down the rows.
 template <bool kTransposed>
 __device__ inline void load_matrices(uint32_t (&to)[4], const __nv_bfloat16* from) {

@@ -1,0 +1,125 @@
+// The whole of training and encoding on a card: near the CPU's numbers, the same bits in two runs and resumed, cancelled
+// at once, and clear about what it lacks.
+
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { BinnedMatrix, cudaStatus, Device, type PretrainOptions, pretrain, Tensor } from '../../lib/index.js'
+import { expectClose, expectSameBits } from '../support/close.js'
+import { openDevice } from '../support/devices.js'
+import { smallSource } from '../support/small_source.js'
+
+const { devices, missing } = cudaStatus()
+const reason = devices.length > 0 ? '' : ` (skipped: ${missing})`
+const source = smallSource()
+const small: PretrainOptions = {
+  width: 16,
+  blocks: 2,
+  heads: 2,
+  attentionSize: 8,
+  dropout: 0.1,
+  batchEvents: 256,
+  epochs: 3,
+  seed: 1,
+}
+
+async function train(options: PretrainOptions) {
+  const { encoder, log } = await pretrain(source, options)
+  const values = await Promise.all(encoder.parameters.map(parameter => parameter.value.read()))
+  const { vectors } = await encoder.encode(source)
+  encoder.dispose()
+  return { weights: Float32Array.from(values.flatMap(array => [...array])), vectors, loss: log.at(-1)!.loss }
+}
+
+describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
+  it('comes near the CPU, and to the same bits twice', async () => {
+    const cpu = await train({ ...small, device: openDevice() })
+    const first = await train({ ...small, device: openDevice({ kind: 'cuda' }) })
+    const second = await train({ ...small, device: openDevice({ kind: 'cuda' }) })
+    expectSameBits(second.weights, first.weights, 'weights')
+    expectSameBits(second.vectors, first.vectors, 'vectors')
+    // Rounding differs from the first step on, and AdamW divides by small gradients' sizes.
+    expect(Math.abs(first.loss - cpu.loss)).toBeLessThan(1e-3 * cpu.loss)
+    expectClose(first.vectors, cpu.vectors, { absolute: 0, relative: 2e-2 }, 'vectors')
+  })
+
+  it.each(['block', 'fixed', 'full'] as const)('trains with %s attention in bfloat16', async attention => {
+    const device = openDevice({ kind: 'cuda', precision: 'bfloat16' })
+    const { log, encoder } = await pretrain(source, { ...small, attention, epochs: 8, device })
+    expect(log.at(-1)!.loss).toBeLessThan(0.9 * log[0].loss)
+    encoder.dispose()
+  })
+
+  it('resumes to the same bits as an uninterrupted run', async () => {
+    const device = openDevice({ kind: 'cuda' })
+    const whole = await train({ ...small, device })
+    const out = await mkdtemp(join(tmpdir(), 'seqrisk-cuda-'))
+    const controller = new AbortController()
+    let steps = 0
+    const interrupted = pretrain(source, {
+      ...small,
+      device,
+      out,
+      checkpointSeconds: 0,
+      signal: controller.signal,
+      onProgress: ({ phase }) => {
+        if (phase === 'train' && ++steps === 5) controller.abort(new Error('stop'))
+      },
+    })
+    await expect(interrupted).rejects.toThrow('stop')
+    const resumed = await train({ ...small, device, out, resume: true })
+    expectSameBits(resumed.weights, whole.weights, 'weights')
+  })
+
+  it('takes the card for enough work, and the CPU for little', () => {
+    for (const [work, kind] of [
+      [0, 'cpu'],
+      [1e12, 'cuda'],
+    ] as const) {
+      const device = new Device({ work })
+      expect(device.kind).toBe(kind)
+      device.close()
+    }
+  })
+
+  it('names the sizes when memory is out, and works on', async () => {
+    const device = openDevice({ kind: 'cuda', guard: false })
+    const tebi = 2 ** 38 // floats
+    expect(() => Tensor.empty(device, 'float32', [tebi])).toThrow(
+      expect.objectContaining({ code: 'OUT_OF_MEMORY', message: expect.stringMatching(/1099511627776 bytes/) }),
+    )
+    const x = Tensor.from(device, Float32Array.of(1, 2, 3))
+    expect([...(await x.read())]).toEqual([1, 2, 3])
+  })
+
+  it('refuses a card that is not there, and trees', async () => {
+    expect(() => new Device({ kind: 'cuda', index: 1000 })).toThrow(/expected a card from 0 to/)
+    const device = openDevice({ kind: 'cuda' })
+    const table = { features: 1, values: Float32Array.of(1, 2, 3, 4) }
+    await expect(BinnedMatrix.from(device, table)).rejects.toMatchObject({ code: 'NOT_ON_CUDA' })
+  })
+
+  it('cancels within 100 ms', async () => {
+    const device = openDevice({ kind: 'cuda', guard: false })
+    const x = Tensor.zeros(device, 'float32', [2 ** 26])
+    const y = Tensor.zeros(device, 'float32', [2 ** 26])
+    for (let i = 0; i < 20_000; i++) y.copyFrom(x)
+    const reading = y.view(0, [1]).read()
+    const begun = performance.now()
+    device.cancel()
+    await expect(reading).rejects.toMatchObject({ code: 'ABORTED' })
+    expect(performance.now() - begun).toBeLessThan(100)
+    expect([...(await x.view(0, [1]).read())]).toEqual([0])
+  })
+})
+
+describe.skipIf(devices.length > 0)('without a card', () => {
+  it('says what is missing', () => {
+    expect(missing).not.toBe('')
+    expect(() => new Device({ kind: 'cuda' })).toThrow(
+      expect.objectContaining({ code: 'NO_CUDA', message: expect.stringContaining("use device 'cpu' or 'auto'") }),
+    )
+    expect(new Device({ work: 1e12 }).kind).toBe('cpu')
+  })
+})
