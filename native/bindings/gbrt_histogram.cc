@@ -31,7 +31,7 @@ void gbrt_histogram(Args& args) {
   const size_t bytes = static_cast<size_t>(GbrtCellMemory::words(call.bins.features) * workers) * 8;
   const Scratch scratch = args.scratch(bytes);
   call.cells = {reinterpret_cast<int64_t*>(scratch.bytes()), call.bins.features, workers};
-  args.stream().fill(scratch.bytes(), 0, bytes / 4);
+  if (scratch.bytes()) args.stream().fill(scratch.bytes(), 0, bytes / 4);
   call.fault = args.stream().fault();
   args.stream().submit(Kernel::gbrt_histogram, call);
 }

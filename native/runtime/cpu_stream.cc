@@ -1,7 +1,6 @@
 #include "runtime/cpu_stream.h"
 
 #include <cstring>
-#include <new>
 
 namespace seqrisk {
 namespace {
@@ -124,19 +123,7 @@ void CpuStream::fence(Completion done) {
 }
 
 void CpuStream::run(HostTask task, Completion done) {
-  enqueue({[this, task = std::move(task)] {
-             try {
-               HostContext context{table_, pool_};
-               error_ = task(context);
-             } catch (const Error& error) {
-               error_ = error;
-             } catch (const std::bad_alloc&) {
-               error_ = Error::coded("OUT_OF_MEMORY", "[native] expected memory but received none; use less data");
-             } catch (const std::exception& error) {
-               error_ = Error::coded("INTERNAL", std::string("[native] ") + error.what());
-             }
-           },
-           std::move(done)});
+  enqueue({[this, task = std::move(task)] { error_ = run_task(task, table_, pool_); }, std::move(done)});
 }
 
 }  // namespace seqrisk

@@ -1,5 +1,6 @@
 #include "runtime/cuda_stream.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cuda/kernel_table.h"
@@ -250,6 +251,20 @@ void CudaStream::run(HostTask, Completion done) {
                                                   "CUDA one; open a device of kind 'cpu' for it");
            },
            std::move(done)});
+}
+
+void CudaStream::run_on_host(HostTask task, Completion done) {
+  if (!pool_) pool_ = std::make_unique<ThreadPool>(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  enqueue({[this, task = std::move(task)] { error_ = run_task(task, choose_cpu_variant(""), *pool_); },
+           std::move(done)});
+}
+
+void CudaStream::interrupt() {
+  if (pool_) pool_->cancel();
+}
+
+void CudaStream::rearm() {
+  if (pool_) pool_->reset_cancel();
 }
 
 void CudaStream::complete(Completion done, uint64_t position) {

@@ -10,6 +10,7 @@
 #include "runtime/cuda_device.h"
 #include "runtime/cuda_staging.h"
 #include "runtime/queued_stream.h"
+#include "runtime/thread_pool.h"
 
 namespace seqrisk {
 
@@ -31,6 +32,7 @@ class CudaStream final : public QueuedStream {
   void fill(std::byte* device, uint32_t pattern, size_t words) override;
   void fence(Completion done) override;
   void run(HostTask task, Completion done) override;
+  void run_on_host(HostTask task, Completion done) override;
   Fault* fault() override { return nullptr; }  // kernels record in the card's memory
   AllocatorStats memory() const override { return allocator_.stats(); }
   void fail_allocation(uint64_t after) override { allocator_.fail_after(after); }
@@ -39,6 +41,8 @@ class CudaStream final : public QueuedStream {
   void submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) override;
   bool failed() const override { return error_.has_value(); }
   void complete(Completion done, uint64_t position) override;
+  void interrupt() override;
+  void rearm() override;
   void begin() override;
   void stop() override;
 
@@ -74,6 +78,7 @@ class CudaStream final : public QueuedStream {
   std::array<cudaEvent_t, kLeadMarks> lead_{};
   uint64_t launched_ = 0;
 
+  std::unique_ptr<ThreadPool> pool_;  // for work on the host: none before there is some
   std::unique_ptr<UploadRing> uploads_;
   std::unique_ptr<Landing> landing_;
 };

@@ -1,5 +1,7 @@
 #include "runtime/queued_stream.h"
 
+#include <new>
+
 #include "runtime/thread_pool.h"
 
 namespace seqrisk {
@@ -12,6 +14,19 @@ constexpr int kSpinsBeforeSleep = 2000;
 
 Error cancelled_error() {
   return Error::coded("ABORTED", "[stream] expected to finish but received a cancel; start again");
+}
+
+std::optional<Error> run_task(const HostTask& task, const KernelTable& kernels, ThreadPool& workers) {
+  try {
+    HostContext context{kernels, workers};
+    return task(context);
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error::coded("OUT_OF_MEMORY", "[native] expected memory but received none; use less data");
+  } catch (const std::exception& error) {
+    return Error::coded("INTERNAL", std::string("[native] ") + error.what());
+  }
 }
 
 void QueuedStream::start() {

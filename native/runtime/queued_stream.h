@@ -57,6 +57,9 @@ class QueuedStream : public Stream {
   std::thread worker_;
 };
 
+// Runs a task with the kernels and workers of a processor; what it throws is its error.
+std::optional<Error> run_task(const HostTask& task, const KernelTable& kernels, ThreadPool& workers);
+
 // What a completion gets for work that a cancel reached.
 Error cancelled_error();
 

@@ -63,6 +63,8 @@ class Stream {
   virtual void fill(std::byte* device, uint32_t pattern, size_t words) = 0;
   virtual void fence(Completion done) = 0;
   virtual void run(HostTask task, Completion done) = 0;
+  // The same for a task that touches host memory alone, which a card's stream takes too.
+  virtual void run_on_host(HostTask task, Completion done) = 0;
 
   // Where kernels report values that they cannot use.
   virtual Fault* fault() = 0;

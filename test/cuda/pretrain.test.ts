@@ -5,7 +5,15 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { BinnedMatrix, cudaStatus, Device, type PretrainOptions, pretrain, Tensor } from '../../lib/index.js'
+import {
+  BinnedMatrix,
+  cudaStatus,
+  Device,
+  GbrtTrainer,
+  type PretrainOptions,
+  pretrain,
+  Tensor,
+} from '../../lib/index.js'
 import { expectClose, expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { smallSource } from '../support/small_source.js'
@@ -96,8 +104,9 @@ describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
   it('refuses a card that is not there, and trees', async () => {
     expect(() => new Device({ kind: 'cuda', index: 1000 })).toThrow(/expected a card from 0 to/)
     const device = openDevice({ kind: 'cuda' })
-    const table = { features: 1, values: Float32Array.of(1, 2, 3, 4) }
-    await expect(BinnedMatrix.from(device, table)).rejects.toMatchObject({ code: 'NOT_ON_CUDA' })
+    const matrix = await BinnedMatrix.from(device, { features: 1, values: Float32Array.of(1, 2, 3, 4) })
+    const fit = async () => new GbrtTrainer(matrix).fit({ targets: Float32Array.of(0, 1, 0, 1) })
+    await expect(fit()).rejects.toMatchObject({ code: 'NOT_ON_CUDA' })
   })
 
   it('cancels within 100 ms', async () => {

@@ -5,7 +5,7 @@ import { gbrtHistogram as reference } from '../../lib/reference/gbrt_histogram.j
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { Tensor } from '../../lib/runtime/tensor.js'
-import { everyCpuVariant, openDevice } from '../support/devices.js'
+import { everyVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 import { permutation } from '../support/tables.js'
 
@@ -44,7 +44,7 @@ const expected = (p: Problem, rows: Iterable<number>) =>
   reference(p.bins, p.matrix.features, p.g, p.h, rows, HISTOGRAM_CELLS)
 
 describe('gbrt_histogram', () => {
-  describe.each(everyCpuVariant())('%s', (variant, device) => {
+  describe.each(everyVariant())('%s', (variant, device) => {
     it.each([
       [1, 1],
       [7, 3],

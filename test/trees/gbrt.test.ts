@@ -5,7 +5,7 @@ import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { type FitInput, type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
 import { expectClose } from '../support/close.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyCpuVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 import { permutation, smallTable, takeRows } from '../support/tables.js'
 
@@ -44,7 +44,7 @@ describe('boosted trees', () => {
     ]
     it.each(cases)('for every variant and number of threads: %s', async (_, targets, options) => {
       const texts: string[] = []
-      for (const [variant, device] of everyVariant({ threads: 1 })) {
+      for (const [variant, device] of everyCpuVariant({ threads: 1 })) {
         texts.push((await train(device, columns, { targets }, options)).text)
         texts.push((await train(openDevice({ variant, threads: 2 }), columns, { targets }, options)).text)
         texts.push((await train(openDevice({ variant, threads: 3 }), columns, { targets }, options)).text)
@@ -129,7 +129,7 @@ describe('boosted trees', () => {
         { length: 6000 * table.length },
         (_, i) => table[i % table.length][(i / table.length) | 0],
       )
-      for (const [, own] of everyVariant()) {
+      for (const [, own] of everyCpuVariant()) {
         expect(await model.predict(own, { columns: table })).toEqual(want)
         expect(await model.predict(own, { columns: wide })).toEqual(want)
         expect(await model.predict(own, { values: flat, features: table.length })).toEqual(want)

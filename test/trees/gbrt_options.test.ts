@@ -4,7 +4,7 @@ import { toLightgbm } from '../../lib/export/lightgbm.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
 import type { GbrtModel } from '../../lib/trees/model.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyCpuVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 import { smallTable } from '../support/tables.js'
 
@@ -89,7 +89,7 @@ describe('monotone constraints', () => {
     const free = await fitted({})
     // The label depends on the square of column 1.
     expect(worstStep(free, rows, 1, 1)).toBeGreaterThan(0.1)
-    for (const [, own] of everyVariant()) {
+    for (const [, own] of everyCpuVariant()) {
       const same = await BinnedMatrix.from(own, { columns })
       const texts: string[] = []
       for (const monotone of [[0, 1, 0, 0, 0], { Column_1: 1 }]) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { auc } from '../../lib/report/metrics.js'
 import { IsolationForest, type IsolationForestOptions } from '../../lib/trees/isolation_forest.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyCpuVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 
 /** A cloud of normal rows, and a few on a wide shell around it. */
@@ -56,7 +56,7 @@ describe('isolation forest', () => {
     const want = await scores(columns, options)
     const flat = Float64Array.from({ length: 3000 * 6 }, (_, i) => columns[i % 6][Math.floor(i / 6)])
     for (const threads of [1, 2, 3]) {
-      for (const [, own] of everyVariant({ threads })) {
+      for (const [, own] of everyCpuVariant({ threads })) {
         const forest = await IsolationForest.fit(own, { columns }, options)
         expect(await forest.score({ columns })).toEqual(want)
         expect(await forest.score({ values: flat, features: 6 })).toEqual(want)

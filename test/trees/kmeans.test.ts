@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type KMeansOptions, kmeans } from '../../lib/trees/kmeans.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyCpuVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 
 const device = openDevice()
@@ -86,7 +86,7 @@ describe('kmeans', () => {
     // Sums over parts round otherwise than one sum: now and then the last bit of a float32 centre.
     const want = lloyd(values, start, iterations)
     const options = { clusters, centers: start, maxIterations: iterations, tolerance: 0 }
-    for (const [, own] of everyVariant()) {
+    for (const [, own] of everyCpuVariant()) {
       const got = await run(values, options, own)
       let differ = 0
       for (let r = 0; r < 3001; r++) if (got.assigned[r] !== want.assigned[r]) differ++
@@ -106,7 +106,7 @@ describe('kmeans', () => {
       Float64Array.from({ length: 5000 }, (_, r) => values[r * FEATURES + f]),
     )
     for (const threads of [1, 2, 3]) {
-      for (const [, own] of everyVariant({ threads })) expect(await run(values, options, own)).toEqual(want)
+      for (const [, own] of everyCpuVariant({ threads })) expect(await run(values, options, own)).toEqual(want)
     }
     expect(await kmeans(device, { columns }, options)).toEqual(want)
     expect(await run(values, { ...options, seed: 6 })).not.toEqual(want)

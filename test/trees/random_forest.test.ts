@@ -3,7 +3,7 @@ import { fromLightgbm, toLightgbm } from '../../lib/export/lightgbm.js'
 import { auc } from '../../lib/report/metrics.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { type ForestInput, type RandomForestOptions, RandomForestTrainer } from '../../lib/trees/random_forest.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyCpuVariant, openDevice } from '../support/devices.js'
 import { smallTable, takeRows } from '../support/tables.js'
 
 const device = openDevice()
@@ -99,7 +99,7 @@ describe('random forest', () => {
     const text = toLightgbm(model)
     expect(text).toContain('\naverage_output\n')
     for (const threads of [1, 2, 3]) {
-      for (const [, own] of everyVariant({ threads })) {
+      for (const [, own] of everyCpuVariant({ threads })) {
         const other = await BinnedMatrix.from(own, { columns })
         const same = await grown(options, { targets: labels }, other)
         expect(toLightgbm(same.model)).toBe(text)

@@ -1,4 +1,4 @@
-// Lists the launchers. What trees need stands on the CPU alone: those columns are empty.
+// Lists the launchers. What else trees need stands on the CPU alone: those columns are empty.
 #include "kernels/cuda/kernel_table.h"
 
 namespace seqrisk {
@@ -27,10 +27,10 @@ const LauncherTable kLaunchers = {
     .gated_dwconv_backward = gated_dwconv_backward,
     .gather_rows_forward = gather_rows_forward,
     .gather_rows_backward = gather_rows_backward,
-    .gbrt_bin = nullptr,
+    .gbrt_bin = gbrt_bin,
     .gbrt_find = nullptr,
     .gbrt_gradient = nullptr,
-    .gbrt_histogram = nullptr,
+    .gbrt_histogram = gbrt_histogram,
     .gbrt_partition = nullptr,
     .iforest_score = nullptr,
     .kmeans_assign = nullptr,
