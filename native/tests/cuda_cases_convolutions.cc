@@ -1,0 +1,126 @@
+// Cases of the ops that look at neighbouring events.
+#include "tests/cuda_cases.h"
+
+namespace seqrisk::parity {
+namespace {
+
+struct Shape {
+  Batch batch;
+  int64_t channels;
+  int64_t width;
+  int64_t dilation;
+  bool causal;
+  bool gate;
+};
+
+std::string label_of(const Shape& s) {
+  return std::string(s.batch.name) + ", " +
+         label({"channels", "width", "dilation", "causal", "gate"}, s.channels, s.width, s.dilation, s.causal, s.gate);
+}
+
+template <class Arguments>
+void set_problem(Side& side, const Shape& s, Arguments& a) {
+  const int64_t filter = s.width * s.channels;
+  a.packing = side.packing(s.batch.lengths);
+  a.x = side.normals(a.packing.events * s.channels);
+  a.weight = side.normals(filter);
+  a.bias = side.normals(s.channels);
+  a.gate_weight = s.gate ? side.normals(filter, 0.5) : nullptr;
+  a.gate_bias = s.gate ? side.normals(s.channels) : nullptr;
+  a.channels = s.channels;
+  a.width = s.width;
+  a.dilation = s.dilation;
+  a.causal = s.causal;
+}
+
+GatedDwconvForward forward_of(Side& side, const Shape& s) {
+  GatedDwconvForward a{};
+  set_problem(side, s, a);
+  a.out = side.output("out", a.packing.events * s.channels, kSums);
+  a.scratch = side.scratch(gated_dwconv_forward_scratch(s.channels, s.width));
+  return a;
+}
+
+// Variant: 0 assigns dx, 1 accumulates it, 2 leaves it out.
+GatedDwconvBackward backward_of(Side& side, const Shape& s, int variant) {
+  GatedDwconvBackward a{};
+  set_problem(side, s, a);
+  const int64_t filter = s.width * s.channels;
+  const int64_t elements = a.packing.events * s.channels;
+  a.dout = side.normals(elements);
+  a.accumulate_dx = variant == 1;
+  a.dx = variant == 2 ? nullptr : side.result("dx", elements, a.accumulate_dx, kSums);
+  a.dweight = side.added("dweight", filter, kSums);
+  a.dbias = side.added("dbias", s.channels, kSums);
+  a.dgate_weight = s.gate ? side.added("dgate_weight", filter, kSums) : nullptr;
+  a.dgate_bias = s.gate ? side.added("dgate_bias", s.channels, kSums) : nullptr;
+  const GatedDwconvCut cut = gated_dwconv_cut(a.packing, s.channels, s.width, s.dilation, s.causal);
+  a.scratch = side.scratch(gated_dwconv_backward_scratch(cut, s.channels, s.width, side.workers()));
+  return a;
+}
+
+void add_dwconv(CaseTable& table, const Shape& s) {
+  table.gated_dwconv_forward.push_back({label_of(s), [=](Side& side) { return forward_of(side, s); }});
+  for (int variant = 0; variant < 3; ++variant) {
+    table.gated_dwconv_backward.push_back(
+        {label_of(s) + ", " + label({"variant"}, variant), [=](Side& side) { return backward_of(side, s, variant); }});
+  }
+}
+
+void add_unfold(CaseTable& table, const Shape& s) {
+  table.unfold_forward.push_back({label_of(s), [=](Side& side) {
+                                    UnfoldForward a{};
+                                    a.packing = side.packing(s.batch.lengths);
+                                    const int64_t elements = a.packing.events * s.channels;
+                                    a.x = side.normals(elements);
+                                    a.out = side.output("out", elements * s.width, kSame);
+                                    a.channels = s.channels;
+                                    a.width = s.width;
+                                    a.dilation = s.dilation;
+                                    a.causal = s.causal;
+                                    return a;
+                                  }});
+  for (const bool accumulate : {false, true}) {
+    table.unfold_backward.push_back({label_of(s) + ", " + label({"accumulate"}, accumulate), [=](Side& side) {
+                                       UnfoldBackward a{};
+                                       a.packing = side.packing(s.batch.lengths);
+                                       const int64_t elements = a.packing.events * s.channels;
+                                       a.dout = side.normals(elements * s.width);
+                                       a.dx = side.result("dx", elements, accumulate, kSums);
+                                       a.channels = s.channels;
+                                       a.width = s.width;
+                                       a.dilation = s.dilation;
+                                       a.causal = s.causal;
+                                       a.accumulate_dx = accumulate;
+                                       return a;
+                                     }});
+  }
+}
+
+}  // namespace
+
+void add_convolution_cases(CaseTable& table) {
+  // The largest dilation that the bindings let through: no index may overflow.
+  constexpr int64_t kDilations[] = {1, 2, 5, 64, INT32_MAX};
+  int turn = 0;
+  for (const int64_t width : {1, 3, 5, 7, 9, 31, 33, 255}) {
+    for (const int64_t dilation : kDilations) {
+      for (const bool causal : {false, true}) {
+        const int64_t channels = std::initializer_list<int64_t>{1, 20, 7, 64}.begin()[turn++ % 4];
+        const Shape s{{"mixed", {5, 0, 3, 1, 70, 331, 0, 2}}, channels, width, dilation, causal, turn % 3 != 0};
+        add_dwconv(table, s);
+        add_unfold(table, s);
+      }
+    }
+  }
+  for (const Batch& batch : batches(3000)) {
+    for (const int64_t channels : {1, 5, 96}) {
+      for (const bool gate : {false, true}) add_dwconv(table, {batch, channels, 5, 2, channels == 5, gate});
+      add_unfold(table, {batch, channels, 3, 2, channels == 5, false});
+    }
+  }
+  add_dwconv(table, {{"long and wide", {1500, 600}}, 600, 7, 1, false, true});
+  add_dwconv(table, {{"long, wide filter", {2500}}, 36, 101, 3, true, true});
+}
+
+}  // namespace seqrisk::parity

@@ -1,0 +1,156 @@
+// Cases of the ops whose sums run along a row, or over the rows of a sequence.
+#include "tests/cuda_cases.h"
+
+namespace seqrisk::parity {
+namespace {
+
+constexpr int64_t kShapes[][2] = {{0, 8},    {1, 1},    {300, 1}, {3, 5},    {1, 64},   {257, 64},
+                                  {33, 100}, {64, 256}, {5, 777}, {9, 1024}, {3, 5000}, {5000, 20}};
+
+LayerNormForward layer_norm_of(Side& side, int64_t rows, int64_t width, bool kept) {
+  LayerNormForward a{};
+  a.x = side.normals(rows * width, 2);
+  a.weight = side.normals(width);
+  a.bias = side.normals(width);
+  a.out = side.output("out", rows * width, kSums);
+  a.mean = kept ? side.output("mean", rows, kSums) : nullptr;
+  a.rstd = kept ? side.output("rstd", rows, kSums) : nullptr;
+  a.rows = rows;
+  a.width = width;
+  a.eps = 1e-5f;
+  return a;
+}
+
+void layer_norm(CaseTable& table) {
+  for (const auto& [rows, width] : kShapes) {
+    for (const bool kept : {true, false}) {
+      table.layer_norm_forward.push_back({label({"rows", "width", "kept"}, rows, width, kept),
+                                          [=](Side& side) { return layer_norm_of(side, rows, width, kept); }});
+    }
+    for (int variant = 0; variant < 3; ++variant) {
+      table.layer_norm_backward.push_back(
+          {label({"rows", "width", "variant"}, rows, width, variant), [=](Side& side) {
+             Side host = side.before();
+             const LayerNormForward f = layer_norm_of(host, rows, width, true);
+             host.run(&KernelTable::layer_norm_forward, &cuda::LauncherTable::layer_norm_forward, f);
+             LayerNormBackward a{};
+             a.x = side.input(f.x, rows * width);
+             a.weight = side.input(f.weight, width);
+             a.mean = side.input(f.mean, rows);
+             a.rstd = side.input(f.rstd, rows);
+             a.dout = side.normals(rows * width);
+             // One column has no variance: terms of size 1/√eps cancel.
+             const Judge judge{kSums.tolerance, width == 1 ? 316.0 : 0.0};
+             a.dx = variant == 2 ? nullptr : side.result("dx", rows * width, variant == 1, judge);
+             a.dweight = side.added("dweight", width, kSums);
+             a.dbias = side.added("dbias", width, kSums);
+             a.scratch = side.scratch(layer_norm_backward_scratch(rows, width));
+             a.rows = rows;
+             a.width = width;
+             a.accumulate_dx = variant == 1;
+             return a;
+           }});
+    }
+  }
+}
+
+L2NormalizeForward l2_normalize_of(Side& side, int64_t rows, int64_t width) {
+  L2NormalizeForward a{};
+  std::vector<float> x = side.random(rows * width);
+  // A row of zeros, and one that is shorter than eps.
+  if (rows > 2) {
+    for (int64_t i = 0; i < width; ++i) {
+      x[static_cast<size_t>(i)] = 0.0f;
+      x[static_cast<size_t>(width + i)] *= 1e-6f;
+    }
+  }
+  a.x = side.input(x);
+  a.out = side.output("out", rows * width, kSums);
+  a.scale = side.output("scale", rows, kSums);
+  a.rows = rows;
+  a.width = width;
+  a.eps = 1e-3f;
+  return a;
+}
+
+void l2_normalize(CaseTable& table) {
+  for (const auto& [rows, width] : kShapes) {
+    table.l2_normalize_forward.push_back(
+        {label({"rows", "width"}, rows, width), [=](Side& side) { return l2_normalize_of(side, rows, width); }});
+    for (const bool accumulate : {false, true}) {
+      table.l2_normalize_backward.push_back(
+          {label({"rows", "width", "accumulate"}, rows, width, accumulate), [=](Side& side) {
+             Side host = side.before();
+             const L2NormalizeForward f = l2_normalize_of(host, rows, width);
+             host.run(&KernelTable::l2_normalize_forward, &cuda::LauncherTable::l2_normalize_forward, f);
+             L2NormalizeBackward a{};
+             a.out = side.input(f.out, rows * width);
+             a.scale = side.input(f.scale, rows);
+             a.dout = side.normals(rows * width);
+             // Of one column nothing is left: terms of size 1/‖x‖ cancel.
+             a.dx = side.result("dx", rows * width, accumulate, {kSums.tolerance, width == 1 ? 1.0 : 0.0});
+             a.rows = rows;
+             a.width = width;
+             a.eps = f.eps;
+             a.accumulate_dx = accumulate;
+             return a;
+           }});
+    }
+  }
+}
+
+PoolForward pool_of(Side& side, const Batch& batch, PoolMode mode, int64_t width, bool kept) {
+  PoolForward a{};
+  a.mode = mode;
+  a.packing = side.packing(batch.lengths);
+  std::vector<float> x = side.random(a.packing.events * width);
+  // Many equal ones: the first has to win.
+  if (mode == PoolMode::max) {
+    for (float& value : x) value = static_cast<float>(static_cast<int>(value * 2));
+  }
+  a.x = side.input(x);
+  const int64_t cells = a.packing.sequences * width;
+  a.out = side.output("out", cells, mode == PoolMode::mean ? kSums : kSame);
+  a.argmax = mode == PoolMode::max && kept ? side.output_ids("argmax", cells) : nullptr;
+  a.width = width;
+  return a;
+}
+
+void pool(CaseTable& table) {
+  for (const Batch& batch : batches(5000)) {
+    for (const int64_t width : {1, 7, 32, 68}) {
+      for (const PoolMode mode : {PoolMode::mean, PoolMode::max, PoolMode::last}) {
+        const std::string name =
+            std::string(batch.name) + ", " + label({"mode", "width"}, static_cast<int>(mode), width);
+        table.pool_forward.push_back({name, [=](Side& side) { return pool_of(side, batch, mode, width, width != 7); }});
+        for (const bool accumulate : {false, true}) {
+          table.pool_backward.push_back({name + ", " + label({"accumulate"}, accumulate), [=](Side& side) {
+                                           Side host = side.before();
+                                           const PoolForward f = pool_of(host, batch, mode, width, true);
+                                           host.run(&KernelTable::pool_forward, &cuda::LauncherTable::pool_forward, f);
+                                           PoolBackward a{};
+                                           a.mode = mode;
+                                           a.packing = side.packing(batch.lengths);
+                                           const int64_t cells = a.packing.sequences * width;
+                                           a.argmax = f.argmax ? side.input(f.argmax, cells) : nullptr;
+                                           a.dout = side.normals(cells);
+                                           a.dx = side.result("dx", a.packing.events * width, accumulate, kElements);
+                                           a.width = width;
+                                           a.accumulate_dx = accumulate;
+                                           return a;
+                                         }});
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void add_row_cases(CaseTable& table) {
+  l2_normalize(table);
+  layer_norm(table);
+  pool(table);
+}
+
+}  // namespace seqrisk::parity

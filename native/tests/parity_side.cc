@@ -1,0 +1,203 @@
+#include "tests/parity_side.h"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "runtime/cuda_staging.h"
+
+namespace seqrisk::parity {
+namespace {
+
+constexpr size_t kBoundary = 64;  // of host memory, as the CPU's allocator has it
+constexpr int kPoison = 0xff;     // reads as NaN
+
+}  // namespace
+
+void Side::Release::operator()(std::byte* data) const {
+  if (on_card) {
+    cudaFree(data);
+  } else {
+    std::free(data);
+  }
+}
+
+std::unique_ptr<std::byte, Side::Release> Side::allocate(size_t bytes) {
+  // Not null where there are no bytes: that would mean that the argument is left out.
+  bytes = std::max<size_t>(bytes, 1);
+  bytes_ += bytes;
+  void* data = nullptr;
+  if (on_card_) {
+    expect_cuda(cudaMalloc(&data, bytes), "memory");
+  } else {
+    data = std::aligned_alloc(kBoundary, (bytes + kBoundary - 1) / kBoundary * kBoundary);
+    if (!data) throw std::bad_alloc();
+  }
+  return {static_cast<std::byte*>(data), Release{on_card_}};
+}
+
+void* Side::place_bytes(std::string name, Use use, Judge judge, bool is_float, const void* values, size_t bytes) {
+  Buffer buffer{std::move(name), use, judge, is_float, allocate(bytes + apart_ * sizeof(float)), nullptr, {}, {}};
+  buffer.data = buffer.memory.get() + apart_ * sizeof(float);
+  const auto* first = static_cast<const std::byte*>(values);
+  if (bytes > 0) buffer.before.assign(first, first + bytes);
+  write(buffer.data, buffer.before);
+  buffers_.push_back(std::move(buffer));
+  return buffers_.back().data;
+}
+
+void* Side::place_scratch(size_t bytes) {
+  scratch_.push_back(allocate(bytes));
+  std::memset(scratch_.back().get(), kPoison, bytes);
+  return scratch_.back().get();
+}
+
+void Side::write(std::byte* to, const std::vector<std::byte>& bytes) const {
+  if (bytes.empty()) return;
+  if (on_card_) {
+    expect_cuda(cudaMemcpy(to, bytes.data(), bytes.size(), cudaMemcpyHostToDevice), "an upload");
+  } else {
+    std::memcpy(to, bytes.data(), bytes.size());
+  }
+}
+
+std::vector<std::byte> Side::read(const Buffer& buffer) const {
+  std::vector<std::byte> bytes(buffer.before.size());
+  if (bytes.empty()) return bytes;
+  if (on_card_) {
+    expect_cuda(cudaMemcpy(bytes.data(), buffer.data, bytes.size(), cudaMemcpyDeviceToHost), "a download");
+  } else {
+    std::memcpy(bytes.data(), buffer.data, bytes.size());
+  }
+  return bytes;
+}
+
+std::vector<float> Side::random(int64_t count, double scale) {
+  std::normal_distribution<double> normal(0, scale);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = static_cast<float>(normal(random_));
+  return values;
+}
+
+int64_t Side::pick(int64_t low, int64_t high) {
+  return low + static_cast<int64_t>(random_() % static_cast<uint64_t>(high - low));
+}
+
+std::vector<int32_t> Side::random_ids(int64_t count, int64_t low, int64_t high) {
+  std::vector<int32_t> values(static_cast<size_t>(count));
+  for (int32_t& value : values) value = static_cast<int32_t>(pick(low, high));
+  return values;
+}
+
+Packing Side::packing(const std::vector<int32_t>& lengths) {
+  std::vector<int32_t> offsets{0};
+  int32_t longest = 0;
+  for (const int32_t length : lengths) {
+    offsets.push_back(offsets.back() + length);
+    longest = std::max(longest, length);
+  }
+  const int64_t events = offsets.back();
+  return {input(offsets), static_cast<int64_t>(lengths.size()), events, longest};
+}
+
+float* Side::output(const char* name, int64_t count, Judge judge) {
+  std::vector<float> poison(static_cast<size_t>(count));
+  if (count > 0) std::memset(poison.data(), kPoison, poison.size() * sizeof(float));
+  return changed(name, poison, judge);
+}
+
+int32_t* Side::output_ids(const char* name, int64_t count, Judge judge) {
+  std::vector<int32_t> poison(static_cast<size_t>(count), INT32_MIN + 1);
+  return static_cast<int32_t*>(place(name, Use::output, judge, poison.data(), count));
+}
+
+void Side::snapshot() {
+  if (on_card_) expect_cuda(cudaDeviceSynchronize(), "the work so far");
+  for (Buffer& buffer : buffers_) buffer.before = read(buffer);
+}
+
+void Side::restore() {
+  for (const Buffer& buffer : buffers_) write(buffer.data, buffer.before);
+}
+
+void Side::collect() {
+  for (Buffer& buffer : buffers_) buffer.after = read(buffer);
+}
+
+FoundFault Side::found() const {
+  if (!fault_->recorded) return {};
+  return {true, fault_->expected, fault_->index, fault_->value};
+}
+
+// ‖card − cpu‖ / ‖cpu‖; infinite where one is NaN or infinite and the other is not the same.
+double Side::error_of(const Buffer& card, const Buffer& cpu, std::string& trouble) {
+  const size_t count = cpu.after.size() / sizeof(float);
+  double difference = 0;
+  double size = 0;
+  for (size_t i = 0; i < count; ++i) {
+    double got, want;
+    if (card.is_float) {
+      got = static_cast<double>(reinterpret_cast<const float*>(card.after.data())[i]);
+      want = static_cast<double>(reinterpret_cast<const float*>(cpu.after.data())[i]);
+    } else {
+      got = reinterpret_cast<const int32_t*>(card.after.data())[i];
+      want = reinterpret_cast<const int32_t*>(cpu.after.data())[i];
+    }
+    if (got == want || (std::isnan(got) && std::isnan(want))) {
+      if (std::isfinite(want)) size += want * want;
+      continue;
+    }
+    // What is the device's own may also be where the CPU leaves nothing.
+    if (std::isnan(want) && std::isinf(card.judge.tolerance)) continue;
+    if (!std::isfinite(got) || !std::isfinite(want)) {
+      trouble = "element " + std::to_string(i) + " of " + std::to_string(count) + " is " + std::to_string(got) +
+                " and not " + std::to_string(want);
+      return INFINITY;
+    }
+    difference += (got - want) * (got - want);
+    size += want * want;
+  }
+  if (difference == 0) return 0;
+  return std::sqrt(difference) / std::max(std::sqrt(size), card.judge.least * std::sqrt(static_cast<double>(count)));
+}
+
+std::string Side::compare(const Side& cpu, Worst& worst) const {
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    const Buffer& card = buffers_[i];
+    if (card.use == Use::input) {
+      if (card.after != card.before) return "input " + std::to_string(i) + " was changed";
+      continue;
+    }
+    const double tolerance = card.judge.tolerance;
+    if (tolerance < 0) continue;
+    std::string trouble;
+    const double error = error_of(card, cpu.buffers_[i], trouble);
+    if (!trouble.empty()) return card.name + ": " + trouble;
+    if (!(error <= tolerance)) {
+      char numbers[64];
+      std::snprintf(numbers, sizeof numbers, "%.2e, allowed %.2e", error, tolerance);
+      return card.name + ": error " + numbers;
+    }
+    if (std::isinf(tolerance) || error == 0) continue;
+    if (error / tolerance > (worst.of > 0 ? worst.error / worst.of : 0)) worst = {error, tolerance, card.name};
+  }
+  return "";
+}
+
+std::vector<std::vector<std::byte>> Side::left() const {
+  std::vector<std::vector<std::byte>> all;
+  for (const Buffer& buffer : buffers_) all.push_back(buffer.after);
+  return all;
+}
+
+std::string Side::differs_in_bits(const std::vector<std::vector<std::byte>>& other) const {
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    if (buffers_[i].after != other[i]) return buffers_[i].name;
+  }
+  return "";
+}
+
+}  // namespace seqrisk::parity
