@@ -50,10 +50,11 @@ GatedDwconvBackward backward_of(Side& side, const Shape& s, int variant) {
   a.dout = side.normals(elements);
   a.accumulate_dx = variant == 1;
   a.dx = variant == 2 ? nullptr : side.result("dx", elements, a.accumulate_dx, kSums);
-  a.dweight = side.added("dweight", filter, kSums);
-  a.dbias = side.added("dbias", s.channels, kSums);
-  a.dgate_weight = s.gate ? side.added("dgate_weight", filter, kSums) : nullptr;
-  a.dgate_bias = s.gate ? side.added("dgate_bias", s.channels, kSums) : nullptr;
+  const Judge judge = sums_of(a.packing.events, 0.25);
+  a.dweight = side.added("dweight", filter, judge);
+  a.dbias = side.added("dbias", s.channels, judge);
+  a.dgate_weight = s.gate ? side.added("dgate_weight", filter, judge) : nullptr;
+  a.dgate_bias = s.gate ? side.added("dgate_bias", s.channels, judge) : nullptr;
   const GatedDwconvCut cut = gated_dwconv_cut(a.packing, s.channels, s.width, s.dilation, s.causal);
   a.scratch = side.scratch(gated_dwconv_backward_scratch(cut, s.channels, s.width, side.workers()));
   return a;

@@ -56,7 +56,7 @@ EmbeddingField field_of(Side& side, const Field& f, int64_t events, bool backwar
   } else if (!f.skipped) {
     const bool adds = f.kind != FieldKind::dense || f.accumulate;
     field.accumulate = f.accumulate;
-    field.dtable = side.result("dtable", rows * f.dim, adds, kSums);
+    field.dtable = side.result("dtable", rows * f.dim, adds, sums_of(1 + events / f.ids, 0.5));
   }
   const size_t scratch = field_embedding_scratch(field, backward);
   if (scratch > 0) field.scratch = side.scratch(scratch * sizeof(float));

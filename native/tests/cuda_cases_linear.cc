@@ -18,10 +18,6 @@ std::string label_of(const Shape& s) {
   return label({"rows", "in", "out"}, s.rows, s.in_features, s.out_features);
 }
 
-Judge gradient(const Side& side) {
-  return side.products();
-}
-
 LinearPack pack_of(Side& side, const Shape& s, const float* weight) {
   // The layout is the device's own: the forward shows whether it reads what it packed.
   const int64_t count = linear_padded(s.out_features) * s.in_features;
@@ -59,8 +55,9 @@ LinearForward forward_of(Side& side, const Shape& s, const Parts& parts) {
   a.bias = parts.bias ? side.normals(s.out_features) : nullptr;
   a.residual = parts.residual ? side.normals(s.rows * a.residual_stride) : nullptr;
   // Every element is one chain of fused multiply-adds; GELU's exponential is each device's own.
-  const Judge chain = side.rounds_operands() ? side.products() : kSame;
-  const Judge judge = side.rounds_operands() ? side.products() : kElements;
+  const bool same = side.cpu_fuses() && !side.rounds_operands();
+  const Judge chain = same ? kSame : side.products();
+  const Judge judge = same ? kElements : side.products();
   a.out = side.output("out", s.rows * a.out_stride, parts.activation == Activation::kGelu ? judge : chain);
   a.saved = parts.saved ? side.output("saved", s.rows * s.out_features, chain) : nullptr;
   return a;
@@ -82,9 +79,9 @@ LinearBackward backward_of(Side& side, const Shape& s, Activation activation, in
   a.weight = side.normals(s.in_features * s.out_features);
   a.dout = side.normals(s.rows * s.out_features);
   a.saved = activation == Activation::kNone ? nullptr : side.normals(s.rows * s.out_features);
-  a.dx = wants_dx ? side.result("dx", s.rows * s.in_features, a.accumulate_dx, gradient(side)) : nullptr;
-  a.dweight = wants_dweight ? side.added("dweight", s.in_features * s.out_features, gradient(side)) : nullptr;
-  a.dbias = parts != 3 ? side.added("dbias", s.out_features, kSums) : nullptr;
+  a.dx = wants_dx ? side.result("dx", s.rows * s.in_features, a.accumulate_dx, side.products()) : nullptr;
+  a.dweight = wants_dweight ? side.added("dweight", s.in_features * s.out_features, side.products()) : nullptr;
+  a.dbias = parts != 3 ? side.added("dbias", s.out_features, sums_of(s.rows, 0.5)) : nullptr;
   if (parts == 1) a.dresidual = side.added("dresidual", s.rows * s.out_features, kElements);
   if (parts == 4) a.dresidual = a.dx;  // x was the residual
   a.scratch = side.scratch(linear_backward_scratch(s.rows, s.in_features, s.out_features));

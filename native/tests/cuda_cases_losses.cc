@@ -137,7 +137,7 @@ LogisticGradient logistic_of(Side& side, int64_t rows, int64_t width, int64_t ac
   a.weight = side.normals(active * outputs * width, 0.3);
   const Judge judge = fault ? kAny : kSums;
   a.loss = side.output("loss", active * 2, judge);
-  a.gradient = side.output("gradient", active * outputs * width, judge);
+  a.gradient = side.output("gradient", active * outputs * width, fault ? kAny : sums_of(rows, 0.3));
   a.scores = active % 2 == 1 ? side.output("scores", active * outputs * rows, judge) : nullptr;
   a.scratch = side.scratch<std::byte>(logistic_gradient_scratch(rows, width, active, outputs));
   a.fault = side.fault();

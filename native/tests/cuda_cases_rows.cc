@@ -1,4 +1,6 @@
 // Cases of the ops whose sums run along a row, or over the rows of a sequence.
+#include <cmath>
+
 #include "tests/cuda_cases.h"
 
 namespace seqrisk::parity {
@@ -13,7 +15,7 @@ LayerNormForward layer_norm_of(Side& side, int64_t rows, int64_t width, bool kep
   a.weight = side.normals(width);
   a.bias = side.normals(width);
   a.out = side.output("out", rows * width, kSums);
-  a.mean = kept ? side.output("mean", rows, kSums) : nullptr;
+  a.mean = kept ? side.output("mean", rows, {kSums.tolerance, 1 / std::sqrt(width)}) : nullptr;
   a.rstd = kept ? side.output("rstd", rows, kSums) : nullptr;
   a.rows = rows;
   a.width = width;
@@ -42,8 +44,8 @@ void layer_norm(CaseTable& table) {
              // One column has no variance: terms of size 1/√eps cancel.
              const Judge judge{kSums.tolerance, width == 1 ? 316.0 : 0.0};
              a.dx = variant == 2 ? nullptr : side.result("dx", rows * width, variant == 1, judge);
-             a.dweight = side.added("dweight", width, kSums);
-             a.dbias = side.added("dbias", width, kSums);
+             a.dweight = side.added("dweight", width, sums_of(rows, 0.5));
+             a.dbias = side.added("dbias", width, sums_of(rows, 0.5));
              a.scratch = side.scratch(layer_norm_backward_scratch(rows, width));
              a.rows = rows;
              a.width = width;
@@ -110,7 +112,8 @@ PoolForward pool_of(Side& side, const Batch& batch, PoolMode mode, int64_t width
   }
   a.x = side.input(x);
   const int64_t cells = a.packing.sequences * width;
-  a.out = side.output("out", cells, mode == PoolMode::mean ? kSums : kSame);
+  const Judge mean{kSums.tolerance, 0.5 / std::sqrt(1.0 + a.packing.max_length)};
+  a.out = side.output("out", cells, mode == PoolMode::mean ? mean : kSame);
   a.argmax = mode == PoolMode::max && kept ? side.output_ids("argmax", cells) : nullptr;
   a.width = width;
   return a;

@@ -30,6 +30,11 @@ inline constexpr Judge kSame{0};
 inline constexpr Judge kElements{1e-6};
 // Float sums of up to 5000 terms in two orders: each errs by √terms / 2 units of 6e-8, together less than 4.2e-6.
 inline constexpr Judge kSums{1e-5};
+// The same where there may be so few results that they happen to be near nothing: such a sum of random terms of that
+// size is about size · √terms.
+inline Judge sums_of(int64_t terms, double size) {
+  return {kSums.tolerance, size * std::sqrt(static_cast<double>(terms))};
+}
 // Written, but with values that are the device's own.
 inline constexpr Judge kWritten{INFINITY};
 // Nobody's business; only two runs give the same.
@@ -104,6 +109,7 @@ class Side {
   // Sums of products: rounded operands on a card of that precision err by 2⁻⁹ each, and their sums as much.
   Judge products(double least = 0) const { return {machine_.launch.bfloat16 ? 0x1p-6 : kSums.tolerance, least}; }
   bool rounds_operands() const { return machine_.launch.bfloat16; }
+  bool cpu_fuses() const { return std::string(machine_.cpu.name) != "scalar"; }  // multiply-adds
   // A side on the CPU whatever this one is, for what a forward leaves to its backward: pointers are the host's. Its
   // values are other ones than this side's.
   Side before() const { return Side(machine_, false, ~seed_); }
