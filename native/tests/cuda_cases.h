@@ -29,6 +29,7 @@ void add_linear_cases(CaseTable& table);
 void add_loss_cases(CaseTable& table);
 void add_attention_cases(CaseTable& table);
 void add_convolution_cases(CaseTable& table);
+void add_tree_cases(CaseTable& table);
 
 // "rows 3, width 5"
 template <class... Values>

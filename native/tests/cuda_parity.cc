@@ -261,6 +261,7 @@ int main_of(int count, char** arguments) {
   add_linear_cases(table);
   add_loss_cases(table);
   add_row_cases(table);
+  add_tree_cases(table);
   const std::vector<Entry> all = entries(table, options);
   if (all.empty()) {
     std::fprintf(stderr,

@@ -39,8 +39,8 @@ std::unique_ptr<std::byte, Side::Release> Side::allocate(size_t bytes) {
   return {static_cast<std::byte*>(data), Release{on_card_}};
 }
 
-void* Side::place_bytes(std::string name, Use use, Judge judge, bool is_float, const void* values, size_t bytes) {
-  Buffer buffer{std::move(name), use, judge, is_float, allocate(bytes + apart_ * sizeof(float)), nullptr, {}, {}};
+void* Side::place_bytes(std::string name, Use use, Judge judge, Element element, const void* values, size_t bytes) {
+  Buffer buffer{std::move(name), use, judge, element, allocate(bytes + apart_ * sizeof(float)), nullptr, {}, {}};
   buffer.data = buffer.memory.get() + apart_ * sizeof(float);
   const auto* first = static_cast<const std::byte*>(values);
   if (bytes > 0) buffer.before.assign(first, first + bytes);
@@ -109,11 +109,6 @@ float* Side::output(const char* name, int64_t count, Judge judge) {
   return changed(name, poison, judge);
 }
 
-int32_t* Side::output_ids(const char* name, int64_t count, Judge judge) {
-  std::vector<int32_t> poison(static_cast<size_t>(count), INT32_MIN + 1);
-  return static_cast<int32_t*>(place(name, Use::output, judge, poison.data(), count));
-}
-
 void Side::snapshot() {
   if (on_card_) expect_cuda(cudaDeviceSynchronize(), "the work so far");
   for (Buffer& buffer : buffers_) buffer.before = read(buffer);
@@ -132,20 +127,30 @@ FoundFault Side::found() const {
   return {true, fault_->expected, fault_->index, fault_->value};
 }
 
+double Side::value_of(const Buffer& buffer, size_t i) {
+  const std::byte* data = buffer.after.data();
+  switch (buffer.element) {
+    case Element::float32:
+      return static_cast<double>(reinterpret_cast<const float*>(data)[i]);
+    case Element::int32:
+      return reinterpret_cast<const int32_t*>(data)[i];
+    case Element::int64:
+      return static_cast<double>(reinterpret_cast<const int64_t*>(data)[i]);
+    case Element::uint8:
+      return reinterpret_cast<const uint8_t*>(data)[i];
+  }
+  return NAN;
+}
+
 // ‖card − cpu‖ / ‖cpu‖; infinite where one is NaN or infinite and the other is not the same.
 double Side::error_of(const Buffer& card, const Buffer& cpu, std::string& trouble) {
-  const size_t count = cpu.after.size() / sizeof(float);
+  const size_t size_of = cpu.element == Element::int64 ? 8 : cpu.element == Element::uint8 ? 1 : 4;
+  const size_t count = cpu.after.size() / size_of;
   double difference = 0;
   double size = 0;
   for (size_t i = 0; i < count; ++i) {
-    double got, want;
-    if (card.is_float) {
-      got = static_cast<double>(reinterpret_cast<const float*>(card.after.data())[i]);
-      want = static_cast<double>(reinterpret_cast<const float*>(cpu.after.data())[i]);
-    } else {
-      got = reinterpret_cast<const int32_t*>(card.after.data())[i];
-      want = reinterpret_cast<const int32_t*>(cpu.after.data())[i];
-    }
+    const double got = value_of(card, i);
+    const double want = value_of(cpu, i);
     if (got == want || (std::isnan(got) && std::isnan(want))) {
       if (std::isfinite(want)) size += want * want;
       continue;

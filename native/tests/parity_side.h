@@ -82,7 +82,14 @@ class Side {
 
   // Outputs: assigned (NaN before), added to (random before), or one of both.
   float* output(const char* name, int64_t count, Judge judge);
-  int32_t* output_ids(const char* name, int64_t count, Judge judge = kSame);
+  template <class T>
+  T* output_of(const char* name, int64_t count, Judge judge = kSame) {
+    const std::vector<T> before(static_cast<size_t>(count), static_cast<T>(-9));
+    return static_cast<T*>(place(name, Use::output, judge, before.data(), count));
+  }
+  int32_t* output_ids(const char* name, int64_t count, Judge judge = kSame) {
+    return output_of<int32_t>(name, count, judge);
+  }
   float* added(const char* name, int64_t count, Judge judge) { return changed(name, random(count), judge); }
   float* result(const char* name, int64_t count, bool accumulate, Judge judge) {
     return accumulate ? added(name, count, judge) : output(name, count, judge);
@@ -144,6 +151,12 @@ class Side {
 
  private:
   enum class Use { input, output };
+  enum class Element { float32, int32, int64, uint8 };
+  template <class T>
+  static constexpr Element element_of() {
+    if (std::is_same_v<T, float>) return Element::float32;
+    return sizeof(T) == 8 ? Element::int64 : sizeof(T) == 4 ? Element::int32 : Element::uint8;
+  }
   struct Release {
     bool on_card;
     void operator()(std::byte* data) const;
@@ -152,22 +165,23 @@ class Side {
     std::string name;
     Use use;
     Judge judge;
-    bool is_float;
+    Element element;
     std::unique_ptr<std::byte, Release> memory;
     std::byte* data;  // behind the bytes that hold it apart
     std::vector<std::byte> before;
     std::vector<std::byte> after;
   };
 
-  void* place_bytes(std::string name, Use use, Judge judge, bool is_float, const void* values, size_t bytes);
+  void* place_bytes(std::string name, Use use, Judge judge, Element element, const void* values, size_t bytes);
   template <class T>
   void* place(const char* name, Use use, Judge judge, const T* values, int64_t count) {
-    return place_bytes(name, use, judge, std::is_same_v<T, float>, values, static_cast<size_t>(count) * sizeof(T));
+    return place_bytes(name, use, judge, element_of<T>(), values, static_cast<size_t>(count) * sizeof(T));
   }
   void* place_scratch(size_t bytes);
   std::unique_ptr<std::byte, Release> allocate(size_t bytes);
   void write(std::byte* to, const std::vector<std::byte>& bytes) const;
   std::vector<std::byte> read(const Buffer& buffer) const;
+  static double value_of(const Buffer& buffer, size_t i);
   static double error_of(const Buffer& card, const Buffer& cpu, std::string& trouble);
 
   Machine& machine_;
