@@ -8,8 +8,9 @@ CudaDevices cuda_devices() {
 }
 
 std::shared_ptr<Stream> open_cuda_stream(const CudaOptions&) {
-  throw Error::coded("NO_CUDA", "[cuda] expected a binary with CUDA kernels but received one for the CPU alone; use "
-                                "device 'cpu' or 'auto', or build where nvcc is");
+  throw Error::coded("NO_CUDA",
+                     "[cuda] expected a binary with CUDA kernels but received one for the CPU alone; use "
+                     "device 'cpu' or 'auto', or build where nvcc is");
 }
 
 }  // namespace seqrisk

@@ -42,8 +42,8 @@ CudaDevices cuda_devices() {
     cudaDeviceProp properties;
     status = cudaGetDeviceProperties(&properties, i);
     if (status != cudaSuccess) break;
-    found.devices.push_back({properties.name, properties.major * 10 + properties.minor,
-                             properties.multiProcessorCount, properties.totalGlobalMem});
+    found.devices.push_back({properties.name, properties.major * 10 + properties.minor, properties.multiProcessorCount,
+                             properties.totalGlobalMem});
   }
   cudaGetLastError();
   if (status != cudaSuccess) {
@@ -71,8 +71,9 @@ std::shared_ptr<Stream> open_cuda_stream(const CudaOptions& options) {
                                       "; use device 'cpu'");
   }
   if (options.precision == Precision::bfloat16 && capability < 80) {
-    throw Error::coded("NO_CUDA", "[cuda] expected a card of compute capability 8.0 or later for bfloat16 but received "
-                                  "7.5; use precision 'float32'");
+    throw Error::coded("NO_CUDA",
+                       "[cuda] expected a card of compute capability 8.0 or later for bfloat16 but received "
+                       "7.5; use precision 'float32'");
   }
   return std::make_shared<CudaStream>(options);
 }
@@ -176,14 +177,14 @@ void CudaStream::submit_bytes(Kernel kernel, const void* arguments, size_t bytes
 
 void CudaStream::run_kernel(Kernel kernel, const void* arguments) {
   switch (kernel) {
-#define SEQRISK_KERNEL(function, Arguments)                                            \
-  case Kernel::function:                                                               \
-    launch_.kernel = #function;                                                        \
-    if (cuda::kLaunchers.function) {                                                   \
-      cuda::kLaunchers.function(*static_cast<const Arguments*>(arguments), launch_);   \
-    } else {                                                                           \
-      launch_.refuse("a CPU device, where alone this runs");                           \
-    }                                                                                  \
+#define SEQRISK_KERNEL(function, Arguments)                                          \
+  case Kernel::function:                                                             \
+    launch_.kernel = #function;                                                      \
+    if (cuda::kLaunchers.function) {                                                 \
+      cuda::kLaunchers.function(*static_cast<const Arguments*>(arguments), launch_); \
+    } else {                                                                         \
+      launch_.refuse("a CPU device, where alone this runs");                         \
+    }                                                                                \
     break;
 #include "ops/kernels.def"
 #undef SEQRISK_KERNEL
@@ -194,8 +195,9 @@ void CudaStream::run_kernel(Kernel kernel, const void* arguments) {
   if ((refusal.expected || refusal.bytes) && !error_) {
     const std::string where = "[" + std::string(launch_.kernel) + "] expected ";
     if (refusal.bytes) {
-      error_ = Error::coded("OUT_OF_MEMORY", where + std::to_string(refusal.bytes) + " bytes of scratch memory on the " +
-                                                 "card but it has none; use smaller batches or free tensors");
+      error_ =
+          Error::coded("OUT_OF_MEMORY", where + std::to_string(refusal.bytes) + " bytes of scratch memory on the " +
+                                            "card but it has none; use smaller batches or free tensors");
     } else {
       error_ = Error::coded("NOT_ON_CUDA", where + refusal.expected + " but received this one; use device 'cpu'");
     }
@@ -234,7 +236,8 @@ void CudaStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
 
 void CudaStream::fill(std::byte* device, uint32_t pattern, size_t words) {
   enqueue({[=, this] {
-             cuda::fill_words(reinterpret_cast<uint32_t*>(device), pattern, static_cast<int64_t>(words), launch_.stream);
+             cuda::fill_words(reinterpret_cast<uint32_t*>(device), pattern, static_cast<int64_t>(words),
+                              launch_.stream);
              check(cudaGetLastError(), "a fill");
              limit_lead();
            },
@@ -247,16 +250,17 @@ void CudaStream::fence(Completion done) {
 
 void CudaStream::run(HostTask, Completion done) {
   enqueue({[this] {
-             error_ = Error::coded("NOT_ON_CUDA", "[native] expected a CPU device for work on trees but received a "
-                                                  "CUDA one; open a device of kind 'cpu' for it");
+             error_ = Error::coded("NOT_ON_CUDA",
+                                   "[native] expected a CPU device for work on trees but received a "
+                                   "CUDA one; open a device of kind 'cpu' for it");
            },
            std::move(done)});
 }
 
 void CudaStream::run_on_host(HostTask task, Completion done) {
   if (!pool_) pool_ = std::make_unique<ThreadPool>(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
-  enqueue({[this, task = std::move(task)] { error_ = run_task(task, choose_cpu_variant(""), *pool_); },
-           std::move(done)});
+  enqueue(
+      {[this, task = std::move(task)] { error_ = run_task(task, choose_cpu_variant(""), *pool_); }, std::move(done)});
 }
 
 void CudaStream::interrupt() {

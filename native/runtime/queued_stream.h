@@ -25,18 +25,19 @@ class QueuedStream : public Stream {
     bool always = false;         // `work` runs in any case: what later commands rely on
   };
 
-  // The constructor of the device's class starts the worker, its destructor closes: the worker calls what they override.
+  // The constructor of the device's class starts the worker, its destructor closes: the worker calls what they
+  // override.
   void start();
   void enqueue(Command command);
   QueueClock clock() const { return {submitted_, completed_.load(std::memory_order_acquire)}; }
 
   // All called on the worker's thread, but for interrupt.
-  virtual bool failed() const = 0;                               // since the last completion
+  virtual bool failed() const = 0;                                // since the last completion
   virtual void complete(Completion done, uint64_t position) = 0;  // the command at that position is through
-  virtual void interrupt() {}                                    // a cancel came while `work` runs; under the mutex
-  virtual void rearm() {}                                        // before the next command; under the mutex
-  virtual void begin() {}                                        // the first thing that the worker does
-  virtual void stop() {}                                         // and the last
+  virtual void interrupt() {}                                     // a cancel came while `work` runs; under the mutex
+  virtual void rearm() {}                                         // before the next command; under the mutex
+  virtual void begin() {}                                         // the first thing that the worker does
+  virtual void stop() {}                                          // and the last
 
   // Whether a cancel reached the command at that position.
   bool cancelled(uint64_t position);

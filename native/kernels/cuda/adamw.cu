@@ -120,8 +120,7 @@ void adamw_update(const AdamwUpdate& a, Launch& launch) {
   f.beta2 = a.beta2;
   f.v_scale = static_cast<float>(1.0 / (1.0 - power(static_cast<double>(a.beta2), a.step)));
   f.eps = a.eps;
-  f.step_size =
-      static_cast<float>(static_cast<double>(a.lr) / (1.0 - power(static_cast<double>(a.beta1), a.step)));
+  f.step_size = static_cast<float>(static_cast<double>(a.lr) / (1.0 - power(static_cast<double>(a.beta1), a.step)));
   f.keep = 1.0f - a.lr * a.weight_decay;
   f.max_norm = static_cast<double>(a.max_norm);
   f.zero_gradients = a.zero_gradients;

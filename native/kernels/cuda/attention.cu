@@ -11,8 +11,8 @@ namespace {
 
 // The slots of one sequence out of its parts. A block takes a slot, a thread some columns.
 __global__ void join_kernel(AttentionProblem p, AttentionParts parts) {
-  const int64_t s = blockIdx.x;
-  const int64_t slot = blockIdx.y;
+  const int64_t s = blockIdx.x / p.slots;
+  const int64_t slot = blockIdx.x % p.slots;
   const int64_t begin = p.packing.offsets[s];
   const int64_t end = p.packing.offsets[s + 1];
   if (end - begin <= kAttentionPart) return;
@@ -101,8 +101,7 @@ void write_attention(const AttentionProblem& p, Launch& launch) {
   }
   forward(pass, launch);
   if (most <= 1 || p.packing.sequences == 0 || p.slots == 0) return;
-  const dim3 blocks(static_cast<unsigned>(p.packing.sequences), static_cast<unsigned>(p.slots));
-  join_kernel<<<blocks, 128, 0, launch.stream>>>(p, pass.parts);
+  join_kernel<<<static_cast<unsigned>(p.packing.sequences * p.slots), 128, 0, launch.stream>>>(p, pass.parts);
 }
 
 void write_attention_backward(const AttentionProblem& p, const AttentionGradients& g, Launch& launch) {

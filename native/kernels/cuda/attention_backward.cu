@@ -1,5 +1,5 @@
-// Backward of attention on CUDA cores: scores are computed again. One pass has a tile of keys and walks over the queries
-// that they meet, another one the other way round; where both are one tile, the first does it all.
+// Backward of attention on CUDA cores: scores are computed again. One pass has a tile of keys and walks over the
+// queries that they meet, another one the other way round; where both are one tile, the first does it all.
 #include "kernels/cuda/attention_passes-inl.cuh"
 #include "kernels/cuda/attention_tile-inl.cuh"
 
@@ -7,8 +7,8 @@ namespace seqrisk {
 namespace cuda {
 namespace {
 
-// Weights and the gradients of scores, scaled, for a tile of queries (rows) and one of keys (columns). `rows` of lse and
-// delta are `heads` apart.
+// Weights and the gradients of scores, scaled, for a tile of queries (rows) and one of keys (columns). `rows` of lse
+// and delta are `heads` apart.
 template <int kTile>
 __device__ void score_gradients(const float* q, const float* k, const float* v, const float* dout, const float* lse,
                                 const float* delta, int64_t heads, int rows, int keys, int dim, float* weights,
@@ -64,22 +64,23 @@ __global__ void __launch_bounds__(kAttentionThreads) keys_kernel(BackwardPass pa
     load_tile<kTile>(q, p.q.values + (row - work.query_shift) * p.q.stride + head * dim, p.q.stride, queries, dim);
     load_tile<kTile>(dout, g.dout.values + row * g.dout.stride + head * dim, g.dout.stride, queries, dim);
     __syncthreads();
-    score_gradients<kTile>(q, k, v, dout, g.lse + row * p.heads + head, pass.delta + row * p.heads + head, p.heads, queries,
-                           tile.rows, dim, weights, dscores);
+    score_gradients<kTile>(q, k, v, dout, g.lse + row * p.heads + head, pass.delta + row * p.heads + head, p.heads,
+                           queries, tile.rows, dim, weights, dscores);
     __syncthreads();
     add_weighted<kTile, kColumns, true>(weights, dout, queries, dim, dv);
     add_weighted<kTile, kColumns, true>(dscores, q, queries, dim, dk);
   }
   if (g.dv.values) {
-    put_rows<kTile>(g.dv.values + tile.first * g.dv.stride + head * dim, g.dv.stride, tile.rows, dim,
-                    g.accumulate_dkv, dv);
-    put_rows<kTile>(g.dk.values + tile.first * g.dk.stride + head * dim, g.dk.stride, tile.rows, dim,
-                    g.accumulate_dkv, dk);
+    put_rows<kTile>(g.dv.values + tile.first * g.dv.stride + head * dim, g.dv.stride, tile.rows, dim, g.accumulate_dkv,
+                    dv);
+    put_rows<kTile>(g.dk.values + tile.first * g.dk.stride + head * dim, g.dk.stride, tile.rows, dim, g.accumulate_dkv,
+                    dk);
   }
   if (!work.has_queries(pass)) return;
   float dq[kEach][kColumns] = {};
   add_weighted<kTile, kColumns, false>(dscores, k, tile.rows, dim, dq);
-  put_rows<kTile>(g.dq.values + tile.first * g.dq.stride + head * dim, g.dq.stride, tile.rows, dim, g.accumulate_dq, dq);
+  put_rows<kTile>(g.dq.values + tile.first * g.dq.stride + head * dim, g.dq.stride, tile.rows, dim, g.accumulate_dq,
+                  dq);
 }
 
 template <int kTile, int kColumns>
@@ -111,7 +112,8 @@ __global__ void __launch_bounds__(kAttentionThreads) queries_kernel(BackwardPass
       load_tile<kTile>(v, p.v.values + row * p.v.stride + head * dim, p.v.stride, keys, dim);
       __syncthreads();
       const int64_t at = work.out_row * p.heads + head;
-      score_gradients<kTile>(q, k, v, dout, g.lse + at, pass.delta + at, p.heads, tile.rows, keys, dim, nullptr, dscores);
+      score_gradients<kTile>(q, k, v, dout, g.lse + at, pass.delta + at, p.heads, tile.rows, keys, dim, nullptr,
+                             dscores);
       __syncthreads();
       add_weighted<kTile, kColumns, false>(dscores, k, keys, dim, dq);
     }

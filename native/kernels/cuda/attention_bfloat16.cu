@@ -65,7 +65,7 @@ __device__ void load_tiles(const TileSource (&tiles)[N], int dim) {
       for (int p = 0; p < kAtOnce; ++p) {
         int row, column;
         place(first + p, row, column);
-        const float (&value)[4] = values[n][p].at;
+        const float(&value)[4] = values[n][p].at;
         *reinterpret_cast<uint2*>(tiles[n].shared + row * kStride<D> + column) =
             make_uint2(pack_bfloat16(value[0], value[1]), pack_bfloat16(value[2], value[3]));
       }
@@ -262,8 +262,8 @@ __device__ void score_gradient(float& score, float& gradient, float lse, float d
 
 // Shared memory of a backward kernel: four tiles, the gradients of scores, lse and delta.
 template <int D>
-constexpr size_t kBackwardShared = (4 * kTile * kStride<D> + kTile * kStride<kTile>)*sizeof(__nv_bfloat16) +
-                                   2 * kTile * sizeof(float);
+constexpr size_t kBackwardShared =
+    (4 * kTile * kStride<D> + kTile * kStride<kTile>)*sizeof(__nv_bfloat16) + 2 * kTile * sizeof(float);
 
 template <int D>
 __global__ void __launch_bounds__(kThreads, D <= 32 ? 3 : 2) keys_kernel(BackwardPass pass) {
@@ -367,9 +367,8 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 3 : 2) queries_kernel(Back
     const AttentionTile& tile = work.tile;
     __syncthreads();
     queries_of.load_numbers(pass, work.out_row, tile.rows);
-    load_tiles<D>({queries_of.q_source(pass, tile.first, tile.rows),
-                   queries_of.dout_source(pass, work.out_row, tile.rows)},
-                  dim);
+    load_tiles<D>(
+        {queries_of.q_source(pass, tile.first, tile.rows), queries_of.dout_source(pass, work.out_row, tile.rows)}, dim);
     for (int64_t key = 0; key < tile.others; key += kTile) {
       const int keys = static_cast<int>(tile.others - key < kTile ? tile.others - key : kTile);
       const int64_t row = tile.other_first + key;

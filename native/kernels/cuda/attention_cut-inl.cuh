@@ -1,5 +1,6 @@
-// How attention is cut into tiles of rows. Tiles are cut from the start of their sequence or block, so that a sequence's
-// numbers do not depend on where it stands in the batch; their numbers leave gaps, so that none is counted beforehand.
+// How attention is cut into tiles of rows. Tiles are cut from the start of their sequence or block, so that a
+// sequence's numbers do not depend on where it stands in the batch; their numbers leave gaps, so that none is counted
+// beforehand.
 #pragma once
 
 #include "kernels/cuda/device-inl.cuh"

@@ -145,6 +145,8 @@ struct QueriesWork {
 // Launches of one precision; `bytes` of shared memory are asked for where the default is too small.
 template <class Kernel, class Pass>
 void launch_pass(Kernel kernel, const Pass& pass, int64_t tiles, int threads, size_t bytes, Launch& launch) {
+  constexpr int64_t kMostHeads = 65535;  // of a grid's second axis
+  if (pass.p.heads > kMostHeads) return launch.refuse("at most 65535 heads");
   if (tiles == 0) return;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   const dim3 blocks(static_cast<unsigned>(tiles), static_cast<unsigned>(pass.p.heads));

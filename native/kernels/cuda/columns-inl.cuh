@@ -6,8 +6,8 @@
 namespace seqrisk {
 namespace cuda {
 
-// first[i] += Σ_p partials[p·stride + i] for i < split, and second[i − split] for the other columns. Eight threads share
-// a column.
+// first[i] += Σ_p partials[p·stride + i] for i < split, and second[i − split] for the other columns. Eight threads
+// share a column.
 static __global__ void add_partials_kernel(const float* partials, int64_t count, int64_t stride, int64_t columns,
                                            int64_t split, float* first, float* second) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kWarp + threadIdx.x;
@@ -29,7 +29,7 @@ inline void add_partials(const float* partials, int64_t count, int64_t stride, i
                          float* first, float* second, cudaStream_t stream) {
   if (columns == 0) return;
   add_partials_kernel<<<blocks_of(columns, kWarp), dim3(kWarp, 8), 0, stream>>>(partials, count, stride, columns, split,
-                                                                               first, second);
+                                                                                first, second);
 }
 
 }  // namespace cuda

@@ -2,7 +2,8 @@
 // What many threads add to one place at the same time has the same bits in every run.
 //
 // With n terms of magnitude at most 2^e, terms are multiplied by 2^(62 − ⌈log2 n⌉ − e): a sum stays below 2^62. The
-// error of a term is half a unit of that scale, 2^−(63 − ⌈log2 n⌉) of the largest: less than a float's own for n < 2^38.
+// error of a term is half a unit of that scale, 2^−(63 − ⌈log2 n⌉) of the largest: less than a float's own for n <
+// 2^38.
 #pragma once
 
 #include "kernels/cuda/device-inl.cuh"

@@ -171,8 +171,8 @@ void add_small(const EmbeddingField& field, const FieldEmbeddingBackward& a, flo
   if (cells == 0 || stretches == 0) return;
   const dim3 blocks(static_cast<unsigned>(stretches), blocks_of(field.dim, kWarp));
   const size_t bytes = static_cast<size_t>(kSmallWarps * rows * kWarp) * sizeof(float);
-  small_sums_kernel<<<blocks, dim3(kWarp, kSmallWarps), bytes, launch.stream>>>(
-      field, a.dout, a.events, a.width, a.concat ? field.column : 0, memory);
+  small_sums_kernel<<<blocks, dim3(kWarp, kSmallWarps), bytes, launch.stream>>>(field, a.dout, a.events, a.width,
+                                                                                a.concat ? field.column : 0, memory);
   if (field.kind == FieldKind::categorical) {
     add_partials(memory, stretches, cells, cells, cells, field.dtable, nullptr, launch.stream);
     return;
@@ -255,7 +255,8 @@ __global__ void finish_kernel(EmbeddingField field, const long long* sums, const
     return;
   }
   if (i >= field.dim) return;
-  for (int64_t row = 0; row < 2; ++row) field.dtable[row * field.dim + i] += exact_value(sums[row * field.dim + i], shift);
+  for (int64_t row = 0; row < 2; ++row)
+    field.dtable[row * field.dim + i] += exact_value(sums[row * field.dim + i], shift);
   long long above = 0;
   for (int64_t bin = field.ids - 4; bin >= 0; --bin) {
     const long long* own = sums + (2 + 2 * bin) * field.dim + i;
@@ -320,7 +321,8 @@ int64_t take_fields(const EmbeddingField* all, int64_t first, int64_t num_fields
 
 void field_embedding_forward(const FieldEmbeddingForward& a, Launch& launch) {
   int64_t needed = 0;
-  for (int64_t f = 0; f < a.num_fields; ++f) needed += static_cast<int64_t>(field_embedding_scratch(a.fields[f], false));
+  for (int64_t f = 0; f < a.num_fields; ++f)
+    needed += static_cast<int64_t>(field_embedding_scratch(a.fields[f], false));
   float* below = launch.workspace_of<float>(needed);
   if (!below) return;
   for (int64_t next = 0; next < a.num_fields;) {

@@ -11,7 +11,7 @@ namespace seqrisk {
 namespace cuda {
 namespace {
 
-constexpr int kRun = 8;         // events of a thread
+constexpr int kRun = 8;  // events of a thread
 constexpr int kThreads = 256;
 
 // Neighbours in a row: a filter of K taps at a dilation of 1. Every row of x is read once for all of the run's events,
@@ -170,8 +170,8 @@ void launch_far(const GatedDwconvForward& a, Launch& launch) {
   forward_kernel<V><<<layout.blocks, kThreads, layout.shared, launch.stream>>>(a, layout.lanes);
 }
 
-// A block takes 32 · V channels, V a lane, of `tiles` stretches of events one after the other. Rows of a stretch are its
-// own events and those around it whose factors' gradients dx needs. Each warp takes kRows rows at a time.
+// A block takes 32 · V channels, V a lane, of `tiles` stretches of events one after the other. Rows of a stretch are
+// its own events and those around it whose factors' gradients dx needs. Each warp takes kRows rows at a time.
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kStretch = 64;  // rows of a stretch
 constexpr int kRows = kStretch / kWarps;
@@ -296,7 +296,7 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(GatedDwconvBackward 
     }
   }
   // The block's sums, warp after warp: dweight, dbias, dgate_weight, dgate_bias.
-  Floats<V> (*sums)[kWarp] = dvalues;
+  Floats<V>(*sums)[kWarp] = dvalues;
   __syncthreads();
   for (int w = 0; w < kWarps; ++w) {
     if (warp == w) {
@@ -331,8 +331,9 @@ void launch_backward(const GatedDwconvBackward& a, Launch& launch) {
   float* partials = launch.workspace_of<float>(blocks * 2 * half);
   if (!partials) return;
   const auto rows = static_cast<size_t>(backward_rows(static_cast<int>(tiles), static_cast<int>(own)));
-  backward_kernel<V, K><<<dim3(blocks, blocks_of(a.channels, kWarp * V)), kThreads, rows * sizeof(int2),
-                          launch.stream>>>(a, static_cast<int>(tiles), partials);
+  backward_kernel<V, K>
+      <<<dim3(blocks, blocks_of(a.channels, kWarp * V)), kThreads, rows * sizeof(int2), launch.stream>>>(
+          a, static_cast<int>(tiles), partials);
   const int64_t filter = K * a.channels;
   add_partials(partials, blocks, 2 * half, half, filter, a.dweight, a.dbias, launch.stream);
   if (a.gate_weight) {

@@ -1,5 +1,5 @@
-// gbrt_bin on CUDA. Values and bounds stand in host memory: a column is laid side by side there, copied, and bisected by
-// a thread for each row.
+// gbrt_bin on CUDA. Values and bounds stand in host memory: a column is laid side by side there, copied, and bisected
+// by a thread for each row.
 #include "ops/gbrt_bin.h"
 
 #include <cstdlib>
@@ -13,7 +13,8 @@ namespace {
 
 // A column in the card's memory: its values, their bounds and the bins of categories.
 template <class T>
-__global__ void bin_kernel(GbrtBinColumn column, const T* values, const T* bounds, const uint8_t* bin_of, int64_t rows) {
+__global__ void bin_kernel(GbrtBinColumn column, const T* values, const T* bounds, const uint8_t* bin_of,
+                           int64_t rows) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (row >= rows) return;
   T value = values[row];
@@ -48,7 +49,7 @@ void bin_column(const GbrtBinColumn& column, int64_t rows, std::byte* device, st
   const auto* bounds = reinterpret_cast<const T*>(device) + rows;
   const auto* bin_of = reinterpret_cast<const uint8_t*>(bounds + kGbrtBounds);
   bin_kernel<T><<<blocks_of(rows, 256), 256, 0, launch.stream>>>(column, reinterpret_cast<const T*>(device), bounds,
-                                                                column.bin_of ? bin_of : nullptr, rows);
+                                                                 column.bin_of ? bin_of : nullptr, rows);
 }
 
 }  // namespace

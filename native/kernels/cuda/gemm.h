@@ -36,9 +36,9 @@ struct Gemm {
   int64_t chunk_out;
 };
 
-// In float32 every element is one chain of fused multiply-adds over ascending k that starts at the bias: the CPU's bits.
-// With launch.bfloat16 operands are rounded to bfloat16 and summed in float32 by tensor cores, also over ascending k.
-// Either way an element's bits depend neither on the other rows nor on m.
+// In float32 every element is one chain of fused multiply-adds over ascending k that starts at the bias: the CPU's
+// bits. With launch.bfloat16 operands are rounded to bfloat16 and summed in float32 by tensor cores, also over
+// ascending k. Either way an element's bits depend neither on the other rows nor on m.
 void gemm(const Gemm& problem, Launch& launch);
 void gemm_float32(const Gemm& problem, Launch& launch);
 void gemm_bfloat16(const Gemm& problem, Launch& launch);

@@ -1,5 +1,6 @@
 // bfloat16 matrix products on tensor cores (mma.sync m16n8k16, compute capability 8.0 and later). Operands are float32
-// in memory; they are rounded on their way into shared memory, the next slice being fetched while this one is worked on.
+// in memory; they are rounded on their way into shared memory, the next slice being fetched while this one is worked
+// on.
 #include "kernels/cuda/gemm_epilogue-inl.cuh"
 #include "kernels/cuda/matrix-inl.cuh"
 
@@ -104,9 +105,10 @@ class AsyncSlice : public SliceLayout<kRows, kAdjacent> {
       const int64_t d = k + depth;
       // Rows and k come in whole pieces: one is inside or outside as a whole, and zeros where it is outside.
       const bool inside = r < rows_ && d < k_end;
-      copy_async(at(slot, piece), inside ? operand_.values + (kAdjacent ? r * operand_.stride + d : d * operand_.stride + r)
-                                         : operand_.values,
-                 inside);
+      copy_async(
+          at(slot, piece),
+          inside ? operand_.values + (kAdjacent ? r * operand_.stride + d : d * operand_.stride + r) : operand_.values,
+          inside);
     }
   }
   __device__ void put(__nv_bfloat16* shared, int slot) const {
@@ -266,8 +268,8 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Gemm g) {
 // blocks take one tile of rows after the other. Where a is read once and out written once, that is all the memory there
 // is to move.
 //
-// Rows come through registers, so that two blocks fit on a multiprocessor: with a ring as above and one block, 256 → 256
-// took 0.42 ms instead of 0.35 for 256 000 rows on an H200. Too few warps hide too little.
+// Rows come through registers, so that two blocks fit on a multiprocessor: with a ring as above and one block, 256 →
+// 256 took 0.42 ms instead of 0.35 for 256 000 rows on an H200. Too few warps hide too little.
 template <int kColumns, bool kAdjacentB>
 struct Tall {
   static constexpr int kRows = 128;
@@ -287,7 +289,7 @@ __global__ void __launch_bounds__(kThreads, 2) tall_kernel(Gemm g, int64_t colum
   using PartA = typename Tall<kColumns, kAdjacentB>::PartA;
   using PartB = typename Tall<kColumns, kAdjacentB>::PartB;
   extern __shared__ float memory[];
-  auto* shared_a = reinterpret_cast<__nv_bfloat16*>(memory);   // two slices
+  auto* shared_a = reinterpret_cast<__nv_bfloat16*>(memory);  // two slices
   __nv_bfloat16* shared_b = shared_a + 2 * PartA::kElements;  // all slices
   const int slices = static_cast<int>(ceil_div(g.k, kSlice));
   const int64_t first_column = blockIdx.x % column_tiles * kColumns;

@@ -25,9 +25,9 @@ class Launch {
  public:
   cudaStream_t stream = nullptr;
   int multiprocessors = 1;
-  int capability = 0;      // 90 for 9.0
+  int capability = 0;       // 90 for 9.0
   size_t shared_limit = 0;  // bytes of shared memory that a block may ask for
-  bool bfloat16 = false;   // matrix products round their operands to bfloat16, and sum in float32
+  bool bfloat16 = false;    // matrix products round their operands to bfloat16, and sum in float32
   FaultRecord* faults = nullptr;
   const char* kernel = "";  // the name of what is launched
 

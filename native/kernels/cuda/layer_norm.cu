@@ -232,14 +232,14 @@ void layer_norm_forward(const LayerNormForward& a, Launch& launch) {
   const unsigned blocks = blocks_of(a.rows, kWarpsPerBlock * kRowsPerWarp);
   const dim3 threads(kWarp, kWarpsPerBlock);
   const bool wide = is_wide(a.width, a.x, a.weight, a.bias, a.out);
-  const bool held = wide ? with_pieces<4>(a.width,
-                                          [&](auto pieces) {
-                                            forward_kernel<4, decltype(pieces)::value>
-                                                <<<blocks, threads, 0, launch.stream>>>(a);
-                                          })
-                         : with_pieces<1>(a.width, [&](auto pieces) {
-                             forward_kernel<1, decltype(pieces)::value><<<blocks, threads, 0, launch.stream>>>(a);
-                           });
+  const bool held =
+      wide ? with_pieces<4>(a.width,
+                            [&](auto pieces) {
+                              forward_kernel<4, decltype(pieces)::value><<<blocks, threads, 0, launch.stream>>>(a);
+                            })
+           : with_pieces<1>(a.width, [&](auto pieces) {
+               forward_kernel<1, decltype(pieces)::value><<<blocks, threads, 0, launch.stream>>>(a);
+             });
   if (held) return;
   forward_wide_kernel<<<static_cast<unsigned>(a.rows), kWarp * kWarpsPerBlock, 0, launch.stream>>>(a);
 }
@@ -253,21 +253,21 @@ void layer_norm_backward(const LayerNormBackward& a, Launch& launch) {
   const dim3 threads(kWarp, kWarpsPerBlock);
   const size_t shared = static_cast<size_t>(2 * a.width) * sizeof(float);
   const bool wide = is_wide(a.width, a.x, a.weight, a.dout, a.dx);
-  const bool held = wide ? with_pieces<4>(a.width,
-                                          [&](auto pieces) {
-                                            backward_kernel<4, decltype(pieces)::value>
-                                                <<<blocks, threads, shared, launch.stream>>>(a, rows_per_block,
-                                                                                             partials);
-                                          })
-                         : with_pieces<1>(a.width, [&](auto pieces) {
-                             backward_kernel<1, decltype(pieces)::value>
-                                 <<<blocks, threads, shared, launch.stream>>>(a, rows_per_block, partials);
-                           });
+  const bool held =
+      wide ? with_pieces<4>(a.width,
+                            [&](auto pieces) {
+                              backward_kernel<4, decltype(pieces)::value>
+                                  <<<blocks, threads, shared, launch.stream>>>(a, rows_per_block, partials);
+                            })
+           : with_pieces<1>(a.width, [&](auto pieces) {
+               backward_kernel<1, decltype(pieces)::value>
+                   <<<blocks, threads, shared, launch.stream>>>(a, rows_per_block, partials);
+             });
   if (!held) {
     const int all = kWarp * kWarpsPerBlock;
     if (a.dx) backward_dx_wide_kernel<<<static_cast<unsigned>(a.rows), all, 0, launch.stream>>>(a);
     backward_sums_wide_kernel<<<dim3(blocks, blocks_of(a.width, all)), all, 0, launch.stream>>>(a, rows_per_block,
-                                                                                               partials);
+                                                                                                partials);
   }
   add_partials(partials, blocks, 2 * a.width, 2 * a.width, a.width, a.dweight, a.dbias, launch.stream);
 }

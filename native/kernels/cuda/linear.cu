@@ -9,15 +9,15 @@ namespace seqrisk {
 namespace cuda {
 namespace {
 
-// g = dout ⊙ act'(saved)
+// g = dout ⊙ act'(saved), rows next to each other
 struct Slope {
   LinearBackward a;
   float* g;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    Floats<V> value = load<V>(a.dout + i);
-    const Floats<V> saved = load<V>(a.saved + i);
+  __device__ void run(int64_t row, int64_t column) const {
+    Floats<V> value = load<V>(a.dout + row * a.dout_stride + column);
+    const Floats<V> saved = load<V>(a.saved + row * a.out_features + column);
     for (int v = 0; v < V; ++v) {
       const float z = saved.at[v];
       if (a.activation == Activation::kRelu) {
@@ -28,25 +28,26 @@ struct Slope {
         value.at[v] *= fmaf(z, density, below);
       }
     }
-    store<V>(g + i, value);
+    store<V>(g + row * a.out_features + column, value);
   }
 };
 
 struct AddRows {
-  const float* dout;
-  float* dresidual;
+  LinearBackward a;
 
   template <int V>
-  __device__ void run(int64_t i) const {
-    Floats<V> sum = load<V>(dresidual + i);
-    const Floats<V> more = load<V>(dout + i);
+  __device__ void run(int64_t row, int64_t column) const {
+    float* to = a.dresidual + row * a.out_features + column;
+    Floats<V> sum = load<V>(to);
+    const Floats<V> more = load<V>(a.dout + row * a.dout_stride + column);
     for (int v = 0; v < V; ++v) sum.at[v] += more.at[v];
-    store<V>(dresidual + i, sum);
+    store<V>(to, sum);
   }
 };
 
 // partials[stretch, column] = Σ of g over the rows of the stretch.
-__global__ void column_sums_kernel(const float* g, int64_t rows, int64_t columns, int64_t stretch, float* partials) {
+__global__ void column_sums_kernel(const float* g, int64_t stride, int64_t rows, int64_t columns, int64_t stretch,
+                                   float* partials) {
   __shared__ float sums[8][kWarp];
   const int64_t column = static_cast<int64_t>(blockIdx.y) * kWarp + threadIdx.x;
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * stretch;
@@ -54,7 +55,7 @@ __global__ void column_sums_kernel(const float* g, int64_t rows, int64_t columns
   float sum = 0.0f;
   if (column < columns) {
 #pragma unroll 4
-    for (int64_t row = begin + threadIdx.y; row < end; row += 8) sum += g[row * columns + column];
+    for (int64_t row = begin + threadIdx.y; row < end; row += 8) sum += g[row * stride + column];
   }
   sums[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
@@ -115,19 +116,23 @@ void linear_backward(const LinearBackward& a, Launch& launch) {
   const bool has_slope = a.activation != Activation::kNone;
   constexpr int64_t kSumRows = 512;
   const unsigned sums = blocks_of(a.rows, kSumRows);
-  const int64_t needed = (has_slope ? rounded : 0) + (a.dweight ? stretches.count * weights : 0) + sums * a.out_features;
+  const int64_t needed =
+      (has_slope ? rounded : 0) + (a.dweight ? stretches.count * weights : 0) + sums * a.out_features;
   float* memory = launch.workspace_of<float>(needed);
   if (!memory || a.rows == 0) return;
 
   const float* g = a.dout;
+  int64_t g_stride = a.dout_stride;
+  const bool wide = is_wide(a.out_features, a.dout, a.saved, a.dresidual) && is_wide(a.dout_stride);
   if (has_slope) {
-    over_elements(elements, is_wide(0, a.dout, a.saved), Slope{a, memory}, launch.stream);
+    over_rows(a.rows, a.out_features, wide, Slope{a, memory}, launch.stream);
     g = memory;
+    g_stride = a.out_features;
     memory += rounded;
   }
   if (a.dx) {
     Gemm product{};
-    product.a = {g, a.out_features, true};
+    product.a = {g, g_stride, true};
     product.b = {a.weight, a.in_features, false};
     product.m = a.rows;
     product.n = a.in_features;
@@ -140,11 +145,11 @@ void linear_backward(const LinearBackward& a, Launch& launch) {
     gemm(product, launch);
   }
   if (a.dresidual) {
-    over_elements(elements, is_wide(0, a.dout, a.dresidual), AddRows{a.dout, a.dresidual}, launch.stream);
+    over_rows(a.rows, a.out_features, wide, AddRows{a}, launch.stream);
   }
   if (a.dweight) {
     Gemm product{};
-    product.a = {g, a.out_features, false};
+    product.a = {g, g_stride, false};
     product.b = {a.x, a.x_stride, false};
     product.m = a.out_features;
     product.n = a.in_features;
@@ -160,7 +165,8 @@ void linear_backward(const LinearBackward& a, Launch& launch) {
   }
   if (a.dbias) {
     const dim3 blocks(sums, blocks_of(a.out_features, kWarp));
-    column_sums_kernel<<<blocks, dim3(kWarp, 8), 0, launch.stream>>>(g, a.rows, a.out_features, kSumRows, memory);
+    column_sums_kernel<<<blocks, dim3(kWarp, 8), 0, launch.stream>>>(g, g_stride, a.rows, a.out_features, kSumRows,
+                                                                     memory);
     add_partials(memory, sums, a.out_features, a.out_features, a.out_features, a.dbias, nullptr, launch.stream);
   }
 }

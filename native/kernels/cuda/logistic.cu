@@ -13,9 +13,10 @@ namespace {
 constexpr int64_t kStretch = 4096;
 
 // scores (lines, rows) become residuals; losses (active, rows). A thread takes a row of one problem.
-__global__ void residual_kernel(LogisticGradient a, float* scores, double* losses, FaultSite problems, FaultSite targets) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const int64_t i = blockIdx.y;
+__global__ void residual_kernel(LogisticGradient a, float* scores, double* losses, FaultSite problems,
+                                FaultSite targets) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x / a.active) * blockDim.x + threadIdx.x;
+  const int64_t i = blockIdx.x % a.active;
   if (row >= a.rows) return;
   const int32_t problem = a.problem[i];
   const int64_t classes = a.outputs == 1 ? 2 : a.outputs;
@@ -89,10 +90,10 @@ void logistic_gradient(const LogisticGradient& a, Launch& launch) {
       const size_t bytes = static_cast<size_t>(lines * a.rows) * sizeof(float);
       cudaMemcpyAsync(a.scores, scores, bytes, cudaMemcpyDeviceToDevice, launch.stream);
     }
-    const dim3 blocks(blocks_of(a.rows, 128), static_cast<unsigned>(a.active));
+    const unsigned blocks = blocks_of(a.rows, 128) * static_cast<unsigned>(a.active);
     residual_kernel<<<blocks, 128, 0, launch.stream>>>(a, scores, losses,
-                                                      FaultSite(launch, "problem numbers below the rows of target"),
-                                                      FaultSite(launch, "targets to be classes or -1"));
+                                                       FaultSite(launch, "problem numbers below the rows of target"),
+                                                       FaultSite(launch, "targets to be classes or -1"));
     Gemm gradient{};
     gradient.a = {scores, a.rows, true};
     gradient.b = {a.x, a.width, false};
@@ -107,8 +108,12 @@ void logistic_gradient(const LogisticGradient& a, Launch& launch) {
     gemm_float32(gradient, launch);
     add_partials(partials, stretches, cells, cells, cells, a.gradient, nullptr, launch.stream);
   }
-  totals_kernel<<<dim3(1, static_cast<unsigned>(a.active)), kTotalsThreads, 0, launch.stream>>>(losses, a.rows, sums,
-                                                                                              a.rows);
+  // A row of the grid for every problem, as many as its second axis takes.
+  constexpr int64_t kMostAtOnce = 65535;
+  for (int64_t i = 0; i < a.active; i += kMostAtOnce) {
+    const auto count = static_cast<unsigned>(a.active - i < kMostAtOnce ? a.active - i : kMostAtOnce);
+    totals_kernel<<<dim3(1, count), kTotalsThreads, 0, launch.stream>>>(losses + i * a.rows, a.rows, sums + i, a.rows);
+  }
   loss_kernel<<<blocks_of(a.active, 64), 64, 0, launch.stream>>>(sums, a.active, a.loss);
 }
 

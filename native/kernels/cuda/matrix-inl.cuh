@@ -10,7 +10,8 @@
 namespace seqrisk {
 namespace cuda {
 
-constexpr int kMatrixPad = 8;  // of a row in shared memory: keeps the eight rows that are read at once in different banks
+constexpr int kMatrixPad =
+    8;  // of a row in shared memory: keeps the eight rows that are read at once in different banks
 
 // Copies 16 bytes from memory to shared memory, or zeros, while the thread goes on. Copies are counted in groups.
 __device__ inline void copy_async(float* shared, const float* from, bool is_there) {
@@ -63,8 +64,8 @@ __device__ inline void load_left(uint32_t (&to)[4], const __nv_bfloat16* shared,
   }
 }
 
-// The right operand of 16 columns and 16 k, for two products: stored as [column][k], or as [k][column]. Elements 0 and 1
-// are for the first eight columns, 2 and 3 for the others.
+// The right operand of 16 columns and 16 k, for two products: stored as [column][k], or as [k][column]. Elements 0 and
+// 1 are for the first eight columns, 2 and 3 for the others.
 template <bool kStoredByColumn>
 __device__ inline void load_right(uint32_t (&to)[4], const __nv_bfloat16* shared, int stride, int column, int k) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -77,10 +78,11 @@ __device__ inline void load_right(uint32_t (&to)[4], const __nv_bfloat16* shared
 
 __device__ inline void multiply_add(float (&sums)[4], const uint32_t (&left)[4], uint32_t right0, uint32_t right1) {
 #if __CUDA_ARCH__ >= 800
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-               "{%0, %1, %2, %3};"
-               : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-               : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
 #endif
 }
 

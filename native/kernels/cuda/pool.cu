@@ -52,7 +52,8 @@ __global__ void forward_kernel(PoolForward a) {
     if (there < 0) continue;
     // The last NaN wins, as it does when events are looked at one after the other; of equal numbers the first.
     const bool later = there > place;
-    const bool better = isnan(other) ? !isnan(value) || later : !isnan(value) && (other > value || (other == value && !later));
+    const bool better =
+        isnan(other) ? !isnan(value) || later : !isnan(value) && (other > value || (other == value && !later));
     if (!better) continue;
     value = other;
     place = there;
