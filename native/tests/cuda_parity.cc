@@ -8,6 +8,7 @@
 // without a card everything is skipped.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -102,14 +103,22 @@ class Check {
 
   template <class Arguments>
   std::vector<size_t> choose(const std::vector<Case<Arguments>>& cases) {
+    std::vector<size_t> sizes;
+    for (size_t i = 0; quick_ && i < cases.size(); ++i) {
+      Side side(machine_, false, seed(i));
+      cases[i].build(side);
+      sizes.push_back(side.bytes());
+    }
+    // On many cores scratch memory makes every case large: then the smallest are small enough.
+    size_t limit = kQuickBytes;
+    if (!sizes.empty()) {
+      std::vector<size_t> ascending = sizes;
+      std::sort(ascending.begin(), ascending.end());
+      limit = std::max(limit, ascending[std::min(kQuickCases, ascending.size()) - 1]);
+    }
     std::vector<size_t> chosen;
     for (size_t i = 0; i < cases.size(); ++i) {
-      if (quick_) {
-        Side side(machine_, false, seed(i));
-        cases[i].build(side);
-        if (side.bytes() > kQuickBytes) continue;
-      }
-      chosen.push_back(i);
+      if (!quick_ || sizes[i] <= limit) chosen.push_back(i);
     }
     if (!quick_ || chosen.size() <= kQuickCases) return chosen;
     std::vector<size_t> some;

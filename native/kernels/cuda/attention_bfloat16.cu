@@ -2,6 +2,8 @@
 // registers between two products (Dao 2023). Operands are rounded to bfloat16 on their way into shared memory.
 #include "kernels/cuda/attention_bfloat16.h"
 
+#include <cfloat>
+
 #include "kernels/cuda/attention_passes-inl.cuh"
 #include "kernels/cuda/matrix-inl.cuh"
 
@@ -225,7 +227,7 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 4 : 2) forward_kernel(Forw
   for (int r = 0; r < 2; ++r) {
     const int row = first + lane / 4 + r * 8;
     if (row >= tile.rows) continue;
-    work.lse[row * p.heads + blockIdx.y] = tile.others == 0 ? 0.0f : (top[r] + log2f(total[r])) / kLog2E;
+    work.lse[row * p.heads + blockIdx.y] = tile.others == 0 ? -FLT_MAX : (top[r] + log2f(total[r])) / kLog2E;
   }
 }
 

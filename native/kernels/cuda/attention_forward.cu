@@ -1,4 +1,6 @@
 // Forward of attention on CUDA cores: a block keeps a tile of queries and walks over their keys and values.
+#include <cfloat>
+
 #include "kernels/cuda/attention_passes-inl.cuh"
 #include "kernels/cuda/attention_tile-inl.cuh"
 
@@ -79,7 +81,7 @@ __global__ void __launch_bounds__(kAttentionThreads) forward_kernel(ForwardPass 
       if (column < dim) work.out[row * work.out_stride + head * dim + column] = sums[i][c] * share;
     }
     if (work.lse && column_of_thread() == 0) {
-      work.lse[row * p.heads + head] = tile.others == 0 ? 0.0f : top[i] + logf(total[i]);
+      work.lse[row * p.heads + head] = tile.others == 0 ? -FLT_MAX : top[i] + logf(total[i]);
     }
   }
 }

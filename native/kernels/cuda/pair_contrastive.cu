@@ -10,6 +10,11 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// A score in units of the temperature: rounded once, so that what was kept of the forward is met again exactly.
+__device__ float scaled(float score, float inverse_temperature) {
+  return __fmul_rn(score, inverse_temperature);
+}
+
 // ln(1 + e^x) without overflow.
 __device__ float softplus(float x) {
   return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
@@ -20,12 +25,12 @@ __global__ void rows_kernel(PairContrastiveForward a, RowTotals<4> totals) {
   const int64_t i = blockIdx.x;
   const float* scores = a.scores + i * a.pairs;
   const int32_t own = a.entity[i];
-  const float s = scores[i] * a.inverse_temperature;
+  const float s = scaled(scores[i], a.inverse_temperature);
   float top = -INFINITY;
   double count = 0.0;
   for (int64_t j = threadIdx.x; j < a.pairs; j += kThreads) {
     if (a.entity[j] == own) continue;
-    top = fmaxf(top, scores[j] * a.inverse_temperature);
+    top = fmaxf(top, scaled(scores[j], a.inverse_temperature));
     count += 1.0;
   }
   top = block_max(top, reinterpret_cast<float*>(shared));
@@ -34,7 +39,7 @@ __global__ void rows_kernel(PairContrastiveForward a, RowTotals<4> totals) {
   double sum = 0.0;
   for (int64_t j = threadIdx.x; j < a.pairs; j += kThreads) {
     if (a.entity[j] == own) continue;
-    const float x = scores[j] * a.inverse_temperature;
+    const float x = scaled(scores[j], a.inverse_temperature);
     sum += static_cast<double>(a.is_binary ? softplus(x) : expf(x - row_max));
   }
   sum = block_sum(sum, shared);
@@ -61,10 +66,10 @@ __global__ void columns_kernel(PairContrastiveForward a, RowTotals<1> totals) {
   const int64_t j = static_cast<int64_t>(blockIdx.x) * kWarp + threadIdx.x;
   const bool inside = j < a.pairs;
   const int32_t own = inside ? a.entity[j] : 0;
-  const float s = inside ? a.scores[j * a.pairs + j] * a.inverse_temperature : 0.0f;
+  const float s = inside ? scaled(a.scores[j * a.pairs + j], a.inverse_temperature) : 0.0f;
   float top = s;
   for (int64_t i = threadIdx.y; inside && i < a.pairs; i += kRows) {
-    if (a.entity[i] != own) top = fmaxf(top, a.scores[i * a.pairs + j] * a.inverse_temperature);
+    if (a.entity[i] != own) top = fmaxf(top, scaled(a.scores[i * a.pairs + j], a.inverse_temperature));
   }
   shared[threadIdx.y][threadIdx.x] = top;
   __syncthreads();
@@ -72,7 +77,7 @@ __global__ void columns_kernel(PairContrastiveForward a, RowTotals<1> totals) {
   __syncthreads();
   float sum = 0.0f;
   for (int64_t i = threadIdx.y; inside && i < a.pairs; i += kRows) {
-    if (a.entity[i] != own) sum += expf(a.scores[i * a.pairs + j] * a.inverse_temperature - top);
+    if (a.entity[i] != own) sum += expf(scaled(a.scores[i * a.pairs + j], a.inverse_temperature) - top);
   }
   shared[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
@@ -103,7 +108,7 @@ __global__ void backward_kernel(PairContrastiveBackward a) {
   const float share = half / static_cast<float>(a.pairs);
   const float share_beside = a.count[0] > 0.0f ? half / a.count[0] : 0.0f;
   for (int64_t j = threadIdx.x; j < a.pairs; j += kThreads) {
-    const float s = scores[j] * a.inverse_temperature;
+    const float s = scaled(scores[j], a.inverse_temperature);
     float value = 0.0f;
     if (a.is_binary) {
       if (j == i) {
