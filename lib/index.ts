@@ -12,6 +12,21 @@ export type { EpochRow, TermSummary } from './pretrain/log.js'
 export type { PretrainOptions, ProxyTask, TrainProgress } from './pretrain/options.js'
 export { type Pretrained, pretrain } from './pretrain/pretrain.js'
 export {
+  type IsolationOptions,
+  isolationPu,
+  learnPu,
+  type OnePuOptions,
+  onePu,
+  type PuMethod,
+  type PuOutcome,
+  type SupervisedOptions,
+  supervisedPu,
+} from './pu/baselines.js'
+export type { LearnerKind, PuLearner } from './pu/learner.js'
+export { LITERAL as LITERAL_TWO_STEP, type PuProgress, type PuRound, type TwoStepOptions } from './pu/options.js'
+export { type PuProblem, PuSets, type SetSizes } from './pu/problem.js'
+export { type PuDiagnostics, type PuResult, type PuWarning, type SpyDraw, twoStepPu } from './pu/two_step.js'
+export {
   type BinnedColumn,
   BinnedMatrix,
   type BinnedMatrixOptions,

@@ -10,6 +10,7 @@ import { gbrtPredictCommand } from './gbrt_predict.js'
 import { iforestCommand } from './iforest.js'
 import { pretrainCommand } from './pretrain.js'
 import { probeCommand } from './probe.js'
+import { puCommand } from './pu.js'
 
 export const commands: readonly Command[] = [
   pretrainCommand,
@@ -21,4 +22,5 @@ export const commands: readonly Command[] = [
   gbrtPredictCommand,
   gbrtImportanceCommand,
   iforestCommand,
+  puCommand,
 ]

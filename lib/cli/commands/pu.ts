@@ -1,0 +1,139 @@
+import { join } from 'node:path'
+import { writeTable } from '../../events/write.js'
+import { saveLightgbm } from '../../export/lightgbm.js'
+import { learnPu, PU_METHODS, type PuMethod } from '../../pu/baselines.js'
+import { DEFAULTS, PU_GBRT } from '../../pu/options.js'
+import { readPuTable } from '../../pu/table.js'
+import { progressLine } from '../../report/progress.js'
+import { BinnedMatrix } from '../../runtime/binned_matrix.js'
+import { Device } from '../../runtime/device.js'
+import { GbrtModel } from '../../trees/model.js'
+import { writeFileAtomic } from '../../util/files.js'
+import { defineCommand, UsageError } from '../command.js'
+
+export const puCommand = defineCommand({
+  name: 'pu',
+  about: 'find positives among unlabelled rows, from a few known ones (two-step PU learning with spies)',
+  options: {
+    table: { kind: 'text', value: 'FILE', required: true, about: 'CSV, CSV.gz, Parquet or JSON lines' },
+    id: { kind: 'text', value: 'COL', required: true, about: 'column that names the rows' },
+    positive: { kind: 'text', value: 'COL', required: true, about: '1 for known positives; 0 or nothing: unlabelled' },
+    out: { kind: 'text', value: 'DIR', required: true, about: 'where model.txt, scores.csv and report.json go' },
+    drop: { kind: 'list', value: 'COL,…', about: 'columns that are no features' },
+    categorical: { kind: 'list', value: 'COL,…', about: 'columns of categories, codes or text' },
+    spies: { kind: 'number', value: 'X', about: 'share of the positives that spy', fallback: DEFAULTS.spies },
+    cut: { kind: 'text', oneOf: ['quantile', 'minimum', 'tolerance'], about: 'cut rule', fallback: DEFAULTS.cut },
+    quantile: { kind: 'number', value: 'X', about: 'of the spies’ scores', fallback: DEFAULTS.quantile },
+    tolerance: { kind: 'number', value: 'X', about: 'of outlying spies', fallback: DEFAULTS.tolerance },
+    rounds: { kind: 'numbers', value: 'N,N', about: `most rounds of each step (default ${DEFAULTS.rounds})` },
+    draws: { kind: 'number', value: 'N', about: 'draws of spies', fallback: DEFAULTS.draws },
+    'most-negatives': {
+      kind: 'number',
+      value: 'X',
+      about: 'most reliable negatives, share of the unlabelled',
+      fallback: DEFAULTS.mostNegatives,
+    },
+    'positive-weight': {
+      kind: 'text',
+      value: 'N',
+      about: `of known positives, or balanced (default ${DEFAULTS.positiveWeight})`,
+    },
+    rest: { kind: 'text', oneOf: ['scores', 'out'], about: 'of U as step 2 begins', fallback: DEFAULTS.rest },
+    convergence: { kind: 'number', value: 'X', about: 'change that ends a step', fallback: DEFAULTS.convergence },
+    method: { kind: 'text', oneOf: PU_METHODS, about: 'what to learn by', fallback: 'two-step' },
+    learner: { kind: 'text', oneOf: ['gbrt', 'forest'], about: 'what to refit', fallback: 'gbrt' },
+    trees: { kind: 'number', value: 'N', about: `trees of a round (default ${PU_GBRT.numIterations}, 100 of one fit)` },
+    'num-leaves': { kind: 'number', value: 'N', about: 'leaves of a tree' },
+    'learning-rate': { kind: 'number', value: 'X', about: 'of boosted trees' },
+    'min-data-in-leaf': { kind: 'number', value: 'N', about: 'fewest rows of a leaf' },
+  },
+  async run(values, { signal, seed = 0, threads, device: kind, json }) {
+    const { id, positive, drop = [], categorical = [], out } = values
+    const method = values.method as PuMethod
+    const rounds = values.rounds ?? [...DEFAULTS.rounds]
+    if (rounds.length !== 2) throw new UsageError(`expected --rounds N,N but received '${rounds}'`)
+    const clash = [id, positive].find(name => drop.includes(name) || categorical.includes(name))
+    if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
+    const begun = performance.now()
+    const table = await readPuTable('pu', values.table, { id, positive, drop, categorical, signal })
+    const { layout, columns, positives } = table
+    const device = new Device({ kind, threads })
+    const line = progressLine({ quiet: json })
+    try {
+      const matrix = await BinnedMatrix.from(device, { columns }, { names: layout.names, categorical, seed, signal })
+      const problem = { matrix, positives, ...(method === 'isolation' && { data: { columns } }) }
+      const outcome = await learnPu(
+        problem,
+        method,
+        optionsOf(method, values, { seed, signal, onProgress: line.update }),
+      )
+      const { model, scores, diagnostics } = outcome
+      const known = positives.reduce((sum, one) => sum + one, 0)
+      const report = {
+        method,
+        rows: positives.length,
+        positives: known,
+        features: columns.length,
+        draws: diagnostics.draws,
+        spread: diagnostics.spread,
+        // What is not a number has no place in JSON.
+        rounds: outcome.rounds.map(round => ({ ...round, change: Number.isNaN(round.change) ? null : round.change })),
+        warnings: diagnostics.warnings,
+        seconds: (performance.now() - begun) / 1000,
+      }
+      if (model) {
+        const levels = layout.levels.some(one => one !== null) ? { levels: layout.levels } : {}
+        await saveLightgbm(new GbrtModel({ ...model.info, ...levels }, model.trees), join(out, 'model.txt'))
+      }
+      await writeFileAtomic(join(out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
+      await writeTable(join(out, 'scores.csv'), id, { ids: table.ids, columns: { score: scores } }, { signal })
+      for (const { message } of diagnostics.warnings) process.stderr.write(`seqrisk: ${message}\n`)
+      return { out, ...report }
+    } finally {
+      line.done()
+      device.close()
+    }
+  },
+  show({ out, method, rows, positives, features, draws, rounds, seconds }) {
+    const found = draws.map(({ negatives }) => negatives).join(', ')
+    const sets = draws.length > 0 ? `, ${found} reliable negatives` : ''
+    const head = `${method}: ${positives} known positives of ${rows} rows × ${features} features${sets}`
+    return `${head}, ${rounds.length} rounds in ${seconds.toFixed(1)} s: ${out}\n`
+  },
+})
+
+interface Asked {
+  readonly [name: string]: unknown
+  readonly trees?: number
+  readonly learner: string
+}
+
+/** The options that a method knows. */
+function optionsOf(method: PuMethod, values: Asked, control: object): object {
+  const { signal, seed } = control as { signal: AbortSignal; seed: number }
+  if (method === 'isolation') return { seed, signal, ...(values.trees !== undefined && { trees: values.trees }) }
+  const given = {
+    numIterations: values.trees,
+    numLeaves: values['num-leaves'],
+    minDataInLeaf: values['min-data-in-leaf'],
+    learningRate: values['learning-rate'],
+  }
+  const trees = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  const { learningRate, ...forest } = trees
+  if (values.learner === 'forest' && learningRate !== undefined) {
+    throw new UsageError('expected --learning-rate with --learner gbrt but received it with forest')
+  }
+  const weight = values['positive-weight'] as string | undefined
+  const loop = {
+    ...control,
+    learner: values.learner,
+    ...(values.learner === 'forest' ? { forest } : { gbrt: trees }),
+    ...(weight !== undefined && { positiveWeight: weight === 'balanced' ? weight : Number(weight) }),
+  }
+  if (method === 'supervised') return loop
+  const rounds = (values.rounds as number[] | undefined) ?? DEFAULTS.rounds
+  if (method === 'one-step') return { ...loop, convergence: values.convergence, rounds: rounds[0] }
+  const { spies, cut, quantile, tolerance, draws, rest, convergence } = values
+  const mostNegatives = values['most-negatives']
+  return { ...loop, convergence, rounds, spies, cut, quantile, tolerance, draws, rest, mostNegatives }
+}

@@ -1,0 +1,121 @@
+// What the PU loops refit: boosted trees or a random forest, on soft targets, masks and integer weights of one matrix.
+
+import type { BinnedMatrix } from '../runtime/binned_matrix.js'
+import { type GbrtOptions, GbrtTrainer } from '../trees/gbrt.js'
+import type { GbrtModel } from '../trees/model.js'
+import { type RandomForestOptions, RandomForestTrainer } from '../trees/random_forest.js'
+import type { FitControl } from '../trees/training.js'
+import { expectRange, expectType } from '../util/errors.js'
+import { Pace } from '../util/pace.js'
+
+export interface PuTargets extends FitControl {
+  /** In [0, 1]. */
+  readonly targets: Float32Array
+  readonly weights: Float32Array
+  readonly mask: Uint8Array
+}
+
+export interface PuFit {
+  readonly model: GbrtModel
+  /** In [0, 1], one for each row of the matrix. */
+  readonly scores: Float64Array
+}
+
+/** A learner that keeps its memory from fit to fit. */
+export interface PuLearner {
+  readonly matrix: BinnedMatrix
+  fit(input: PuTargets): Promise<PuFit>
+  dispose(): void
+}
+
+export type LearnerKind = 'gbrt' | 'forest'
+
+/** Rows between two looks at the clock. */
+const SLICE = 1 << 16
+
+/** Calls `body` on one part of the rows after the other; the event loop gets its turn in between. */
+export async function inSlices(
+  rows: number,
+  signal: AbortSignal | undefined,
+  body: (from: number, to: number) => void,
+): Promise<void> {
+  const pace = new Pace(signal)
+  for (let from = 0; from < rows; from += SLICE) {
+    await pace.turn()
+    body(from, Math.min(rows, from + SLICE))
+  }
+}
+
+/** Boosted trees: `squared` scores are kept within [0, 1], `logistic` ones are probabilities. */
+export class BoostedPuLearner implements PuLearner {
+  readonly matrix: BinnedMatrix
+  readonly #trainer: GbrtTrainer
+
+  /** @throws {RangeError} for objectives that have no score in [0, 1] */
+  constructor(matrix: BinnedMatrix, options: GbrtOptions) {
+    const { objective = 'logistic' } = options
+    const isScore = objective === 'squared' || objective === 'logistic'
+    expectRange(isScore, 'pu', "objective 'squared' or 'logistic'", objective)
+    this.matrix = matrix
+    this.#trainer = new GbrtTrainer(matrix, options)
+  }
+
+  async fit({ targets, weights, mask, signal, onProgress }: PuTargets): Promise<PuFit> {
+    const { model } = await this.#trainer.fit({ targets, weights, mask, signal, onProgress })
+    const scores = await this.#trainer.scores()
+    const isLogistic = model.info.objective === 'logistic'
+    await inSlices(scores.length, signal, (from, to) => {
+      for (let row = from; row < to; row++) {
+        const raw = scores[row]
+        scores[row] = isLogistic ? 1 / (1 + Math.exp(-raw)) : Math.min(1, Math.max(0, raw))
+      }
+    })
+    return { model, scores }
+  }
+
+  dispose(): void {
+    this.#trainer.dispose()
+  }
+}
+
+/** A random forest. Rows that trained are scored by the trees that did not see them. */
+export class ForestPuLearner implements PuLearner {
+  readonly matrix: BinnedMatrix
+  readonly #trainer: RandomForestTrainer
+
+  constructor(matrix: BinnedMatrix, options: RandomForestOptions) {
+    this.matrix = matrix
+    this.#trainer = new RandomForestTrainer(matrix, options)
+  }
+
+  async fit({ targets, weights, mask, signal, onProgress }: PuTargets): Promise<PuFit> {
+    const model = await this.#trainer.fit({ targets, weights, mask, signal, onProgress })
+    const scores = await this.#trainer.outOfBagScores()
+    // Seen by each tree: the model's own word is all there is.
+    if (scores.some(Number.isNaN)) {
+      const own = await model.predictBinned(this.matrix)
+      for (let row = 0; row < scores.length; row++) if (Number.isNaN(scores[row])) scores[row] = own[row]
+    }
+    return { model, scores }
+  }
+
+  dispose(): void {
+    this.#trainer.dispose()
+  }
+}
+
+export interface LearnerOptions {
+  /** Default `gbrt`. */
+  readonly learner?: LearnerKind
+  /** Over the defaults of the PU loop. */
+  readonly gbrt?: GbrtOptions
+  readonly forest?: RandomForestOptions
+}
+
+export function openLearner(
+  matrix: BinnedMatrix,
+  { learner = 'gbrt', gbrt = {}, forest = {} }: LearnerOptions,
+): PuLearner {
+  expectType(learner === 'gbrt' || learner === 'forest', 'pu', "learner 'gbrt' or 'forest'", learner)
+  return learner === 'gbrt' ? new BoostedPuLearner(matrix, gbrt) : new ForestPuLearner(matrix, forest)
+}

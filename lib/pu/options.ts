@@ -1,0 +1,119 @@
+// Options of two-step PU learning, with their defaults.
+
+import type { GbrtOptions } from '../trees/gbrt.js'
+import type { RandomForestOptions } from '../trees/random_forest.js'
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import type { LearnerKind, PuLearner } from './learner.js'
+import type { SetSizes } from './problem.js'
+import type { CutOptions } from './spies.js'
+
+/** Where a two-step fit stands, after each round. */
+export interface PuRound {
+  readonly draw: number
+  /** 1 looks for reliable negatives, 2 learns from them. */
+  readonly step: 1 | 2
+  /** From 1. */
+  readonly round: number
+  readonly sizes: SetSizes
+  /** Mean step of the scores of unlabelled rows; NaN in the first round of step 1. */
+  readonly change: number
+  /** Mean score of the unlabelled rows. */
+  readonly mean: number
+  readonly seconds: number
+}
+
+export interface LoopOptions {
+  /** Default `gbrt`. */
+  readonly learner?: LearnerKind
+  /** Over the defaults of `PU_GBRT`. */
+  readonly gbrt?: GbrtOptions
+  readonly forest?: RandomForestOptions
+  /** Weight of a known positive: an integer, or `balanced` for as much as all other rows that train have together. */
+  readonly positiveWeight?: number | 'balanced'
+  /** A step ends once the scores of unlabelled rows move by less than this on average. Default 0.001; 0 never ends one. */
+  readonly convergence?: number
+  /** A learner on the same matrix to go on with; it stays open. Default: one of its own. */
+  readonly with?: PuLearner
+  readonly seed?: number
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: PuProgress) => void
+}
+
+export interface PuProgress {
+  readonly phase: 'learn'
+  /** Rounds. */
+  readonly done: number
+  readonly total: number
+}
+
+export interface TwoStepOptions extends LoopOptions, CutOptions {
+  /** Share of the positives that spy. Default 0.15. */
+  readonly spies?: number
+  /** Most rounds of each step. Default [5, 5]. */
+  readonly rounds?: readonly [number, number]
+  /** Draws of spies; a row is a reliable negative where half of them or more say so. Default 1. */
+  readonly draws?: number
+  /** Most reliable negatives, as a share of the unlabelled rows: the lowest ones stay. Default 1. */
+  readonly mostNegatives?: number
+  /**
+   * What the rest of U is in the first round of the second step: `scores` keeps what the first step said, `out` leaves it
+   * out, so that the first model of that step saw none of it as negative.
+   */
+  readonly rest?: 'scores' | 'out'
+}
+
+/** Boosted trees of one round. */
+export const PU_GBRT: GbrtOptions = { objective: 'logistic', numIterations: 50, numLeaves: 31, learningRate: 0.1 }
+
+export const DEFAULTS = {
+  learner: 'gbrt' as LearnerKind,
+  gbrt: {} as GbrtOptions,
+  forest: {} as RandomForestOptions,
+  positiveWeight: 1 as number | 'balanced',
+  convergence: 0.001,
+  seed: 0,
+  spies: 0.15,
+  cut: 'quantile' as NonNullable<CutOptions['cut']>,
+  quantile: 0.1,
+  tolerance: 1.5,
+  rounds: [5, 5] as readonly [number, number],
+  draws: 1,
+  mostNegatives: 1,
+  rest: 'scores' as 'scores' | 'out',
+}
+
+/** DESIGN's recipe to the letter: squared loss, every row of weight 1, U starts at 0, no end before the last round. */
+export const LITERAL: TwoStepOptions = {
+  gbrt: { objective: 'squared', numLeaves: 31, learningRate: 0.1, minDataInLeaf: 20 },
+  positiveWeight: 1,
+  convergence: 0,
+  rest: 'scores',
+  draws: 1,
+  mostNegatives: 1,
+}
+
+const CONTROL = ['with', 'signal', 'onProgress']
+
+export type FullOptions = typeof DEFAULTS & Pick<TwoStepOptions, 'with' | 'signal' | 'onProgress'>
+
+/** @throws {TypeError|RangeError} for unknown options or values outside their range */
+export function twoStepOptions(where: string, options: TwoStepOptions): FullOptions {
+  expectOptions(where, options, [...Object.keys(DEFAULTS), ...CONTROL])
+  const all: FullOptions = { ...DEFAULTS, ...options }
+  const { spies, quantile, tolerance, rounds, draws, mostNegatives, convergence, positiveWeight, rest } = all
+  expectRange(spies > 0 && spies < 1, where, 'spies as a share between 0 and 1', spies)
+  expectRange(quantile >= 0 && quantile <= 1, where, 'quantile in [0, 1]', quantile)
+  expectRange(tolerance >= 0, where, 'tolerance from 0', tolerance)
+  expectType(Array.isArray(rounds) && rounds.length === 2, where, 'rounds of two steps', rounds)
+  for (const count of rounds) {
+    expectRange(Number.isInteger(count) && count >= 1, where, 'rounds to be integers from 1', count)
+  }
+  expectRange(Number.isInteger(draws) && draws >= 1, where, 'draws to be an integer from 1', draws)
+  expectRange(mostNegatives > 0 && mostNegatives <= 1, where, 'mostNegatives in (0, 1]', mostNegatives)
+  expectRange(convergence >= 0, where, 'convergence from 0', convergence)
+  const isWeight = positiveWeight === 'balanced' || (Number.isInteger(positiveWeight) && positiveWeight >= 1)
+  expectRange(isWeight, where, "positiveWeight to be an integer from 1, or 'balanced'", positiveWeight)
+  expectRange(rest === 'scores' || rest === 'out', where, "rest 'scores' or 'out'", rest)
+  expectRange(['quantile', 'minimum', 'tolerance'].includes(all.cut), where, 'a cut rule that exists', all.cut)
+  return all
+}

@@ -1,0 +1,91 @@
+// What PU learning is given: which rows of a binned matrix are known positives, and what is known of the others.
+
+import type { BinnedMatrix, NumberArray, TableData } from '../runtime/binned_matrix.js'
+import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
+
+export interface PuProblem {
+  readonly matrix: BinnedMatrix
+  /** 1 for known positives, 0 for unlabelled rows. */
+  readonly positives: Uint8Array
+  /** 1 for rows that are believed to be negative: their target stays 0. Default none. */
+  readonly negatives?: Uint8Array
+  /** Integers from 1, such as the up-sampling of trusted positives. Default 1. */
+  readonly weights?: NumberArray
+  /** 1 for rows that take part, 0 for rows that are only scored. Default all. */
+  readonly mask?: Uint8Array
+  /** The values behind the bins, for isolation forests. */
+  readonly data?: TableData
+}
+
+/** What a row is for. */
+export const ROLE = { out: 0, positive: 1, spy: 2, negative: 3, unlabelled: 4 } as const
+
+export interface SetSizes {
+  readonly positives: number
+  readonly spies: number
+  readonly negatives: number
+  readonly unlabelled: number
+}
+
+/** A role for each row, and their numbers. */
+export class PuSets {
+  readonly roles: Uint8Array
+
+  constructor(roles: Uint8Array) {
+    this.roles = roles
+  }
+
+  get sizes(): SetSizes {
+    const counts = [0, 0, 0, 0, 0]
+    for (let row = 0; row < this.roles.length; row++) counts[this.roles[row]]++
+    const [, positives, spies, negatives, unlabelled] = counts
+    return { positives, spies, negatives, unlabelled }
+  }
+
+  /** The rows of a role, in order. */
+  rows(role: number): Int32Array {
+    let count = 0
+    for (let row = 0; row < this.roles.length; row++) count += Number(this.roles[row] === role)
+    const out = new Int32Array(count)
+    for (let row = 0, at = 0; at < count; row++) if (this.roles[row] === role) out[at++] = row
+    return out
+  }
+}
+
+/**
+ * The roles that a problem begins with.
+ * @throws {TypeError|RangeError} for flags of another type or length, weights that are no integers from 1
+ * @throws {SeqriskError} codes `NO_POSITIVES`, `NO_UNLABELLED`
+ */
+export function setsOf(where: string, problem: PuProblem): PuSets {
+  expectOptions(where, problem, ['matrix', 'positives', 'negatives', 'weights', 'mask', 'data'])
+  const { matrix, positives, negatives, weights, mask } = problem
+  const { rows } = matrix
+  for (const [name, flags] of Object.entries({ positives, negatives, mask })) {
+    if (flags === undefined && name !== 'positives') continue
+    expectType(flags instanceof Uint8Array, where, `${name} to be a Uint8Array`, flags)
+    expectRange(flags!.length === rows, where, `${name} of ${rows} rows`, flags!.length)
+  }
+  expectRange(!weights || weights.length === rows, where, `${rows} weights`, weights?.length)
+  const roles = new Uint8Array(rows)
+  for (let row = 0; row < rows; row++) {
+    if (mask && !mask[row]) continue
+    if (weights && !(Number.isInteger(weights[row]) && weights[row] >= 1)) {
+      expectRange(false, where, `weights to be integers from 1`, weights[row], `see row ${row}`)
+    }
+    const both = positives[row] && negatives?.[row]
+    if (both) expectRange(false, where, `row ${row} to be positive or negative`, 'both')
+    roles[row] = positives[row] ? ROLE.positive : negatives?.[row] ? ROLE.negative : ROLE.unlabelled
+  }
+  const sets = new PuSets(roles)
+  const { positives: known, unlabelled } = sets.sizes
+  if (known === 0) {
+    const text = `[${where}] expected known positives but received none; mark some rows, or use an isolation forest`
+    throw new SeqriskError('NO_POSITIVES', text)
+  }
+  if (unlabelled === 0) {
+    const text = `[${where}] expected unlabelled rows but received ${known} positives alone; add rows to search in`
+    throw new SeqriskError('NO_UNLABELLED', text)
+  }
+  return sets
+}

@@ -1,0 +1,51 @@
+// Tables from files as PU problems: which rows are known positives, and which columns are features.
+
+import type { ReadTableOptions, Table } from '../events/table.js'
+import { readTable } from '../events/table.js'
+import { columnsOfLayout, layoutOf, type TableLayout } from '../trees/table_input.js'
+import { SeqriskError, sentence } from '../util/errors.js'
+
+export interface PuTable {
+  readonly ids: readonly string[]
+  readonly layout: TableLayout
+  readonly columns: readonly Float64Array[]
+  /** 1 for known positives. */
+  readonly positives: Uint8Array
+}
+
+export interface PuTableOptions extends Pick<ReadTableOptions, 'signal'> {
+  readonly id: string
+  readonly positive: string
+  readonly drop?: readonly string[]
+  readonly categorical?: readonly string[]
+}
+
+/**
+ * Reads a table. In the column `positive` 1 is a known positive; 0 and an empty cell are unlabelled.
+ * @throws {SeqriskError} codes `ID_TWICE`, `CELL_INVALID` and those of reading
+ */
+export async function readPuTable(where: string, file: string, options: PuTableOptions): Promise<PuTable> {
+  const { id, positive, drop = [], categorical = [], signal } = options
+  const table: Table = await readTable(file, { id, numeric: [positive], signal })
+  const layout = layoutOf(where, table, { drop: [positive, ...drop], categorical })
+  const marks = table.columns[positive]
+  const seen = new Set<string>()
+  for (const [row, name] of table.ids.entries()) {
+    const mark = marks[row]
+    if (mark !== 0 && mark !== 1 && !Number.isNaN(mark)) {
+      const text = sentence(
+        where,
+        `1, 0 or nothing in '${positive}' of id '${name}'`,
+        mark,
+        'mark known positives by 1',
+      )
+      throw new SeqriskError('CELL_INVALID', text)
+    }
+    if (seen.has(name)) {
+      throw new SeqriskError('ID_TWICE', sentence(where, `every id of '${id}' once`, name, 'keep one row per id'))
+    }
+    seen.add(name)
+  }
+  const columns = columnsOfLayout(layout, table)
+  return { ids: table.ids, layout, columns, positives: Uint8Array.from(marks, mark => Number(mark === 1)) }
+}
