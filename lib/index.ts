@@ -27,6 +27,20 @@ export { LITERAL as LITERAL_TWO_STEP, type PuProgress, type PuRound, type TwoSte
 export { type PuProblem, PuSets, type SetSizes } from './pu/problem.js'
 export { type PuDiagnostics, type PuResult, type PuWarning, type SpyDraw, twoStepPu } from './pu/two_step.js'
 export {
+  type Band,
+  type BandOptions,
+  type BandReport,
+  bandsOf,
+  type Interval,
+  labellingPlan,
+  type PlannedBand,
+  type PlanOptions,
+  type Volume,
+  type VolumeOptions,
+  volumeAtEqualPrecision,
+  wilson,
+} from './report/bands.js'
+export {
   type BinnedColumn,
   BinnedMatrix,
   type BinnedMatrixOptions,

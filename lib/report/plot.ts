@@ -159,7 +159,7 @@ export function scatterPlot(frame: Frame, points: readonly ScatterPoint[]): obje
   }
 }
 
-function colorOf(series: readonly string[]) {
+export function colorOf(series: readonly string[]) {
   return { field: 'series', type: 'nominal', sort: series, scale: { domain: series, range: palette }, legend: null }
 }
 
@@ -174,7 +174,7 @@ function endLabels(curves: readonly Curve[], values: readonly { y: number }[]) {
   return ends
 }
 
-function base({ title, subtitle = '' }: Frame): object {
+export function base({ title, subtitle = '' }: Frame): object {
   return {
     $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
     title: {

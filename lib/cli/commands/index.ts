@@ -2,6 +2,7 @@
 
 import type { Command } from '../command.js'
 import { aggregateCommand } from './aggregate.js'
+import { bandsCommand } from './bands.js'
 import { benchCommand } from './bench.js'
 import { encodeCommand } from './encode.js'
 import { gbrtFitCommand } from './gbrt_fit.js'
@@ -23,4 +24,5 @@ export const commands: readonly Command[] = [
   gbrtImportanceCommand,
   iforestCommand,
   puCommand,
+  bandsCommand,
 ]

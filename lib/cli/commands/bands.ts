@@ -1,0 +1,103 @@
+import { basename } from 'node:path'
+import { readTable } from '../../events/table.js'
+import { bandsOf, labellingPlan, volumeAtEqualPrecision } from '../../report/bands.js'
+import { bandsPlot, bandsTable } from '../../report/bands_plot.js'
+import { writeSvg } from '../../report/plot.js'
+import { SeqriskError, sentence } from '../../util/errors.js'
+import { defineCommand, UsageError } from '../command.js'
+
+export const bandsCommand = defineCommand({
+  name: 'bands',
+  about: 'precision per percentile band with intervals, volume at equal precision, a labelling plan',
+  options: {
+    scores: { kind: 'texts', value: 'FILE', required: true, about: 'tables of id and score, one or more' },
+    labels: { kind: 'text', value: 'FILE', required: true, about: 'table of id and label: 1, 0, or nothing' },
+    id: { kind: 'text', value: 'COL', required: true, about: 'column that names the rows, in all files' },
+    label: { kind: 'text', value: 'COL', required: true, about: 'column of the label' },
+    score: { kind: 'text', value: 'COL', about: 'column of the score', fallback: 'score' },
+    edges: { kind: 'numbers', value: 'P,…', about: 'percentiles between bands (default 0,50,75,85,90,95,99,100)' },
+    confidence: { kind: 'number', value: 'X', about: 'of the intervals', fallback: 0.95 },
+    precision: { kind: 'number', value: 'X', about: 'to hold for the volume (default: the second file’s best 1 %)' },
+    plan: { kind: 'number', value: 'N', about: 'also say how N labels are best shared between the bands' },
+    plot: { kind: 'text', value: 'FILE', about: 'draw the bands to an .svg file' },
+  },
+  async run(values, { signal, seed = 0 }) {
+    const { scores: files, id, label, score, edges, confidence, precision, plan, plot } = values
+    if (plan !== undefined && !(Number.isInteger(plan) && plan >= 0)) {
+      throw new UsageError(`expected --plan N, an integer from 0, but received '${plan}'`)
+    }
+    const known = await readTable(values.labels, { id, columns: [label], numeric: [label], signal })
+    const labelOf = new Map(known.ids.map((name, row) => [name, known.columns[label][row]]))
+    const read: { file: string; name: string; ids: readonly string[]; values: Float64Array; labels: Float64Array }[] =
+      []
+    for (const file of files) {
+      const table = await readTable(file, { id, columns: [score], numeric: [score], signal })
+      const values = table.columns[score]
+      const hole = values.findIndex(Number.isNaN)
+      if (hole >= 0) {
+        const text = sentence('bands', `a score of id '${table.ids[hole]}' in ${file}`, 'none')
+        throw new SeqriskError('CELL_INVALID', text)
+      }
+      const labels = Float64Array.from(table.ids, name => labelOf.get(name) ?? Number.NaN)
+      if (labels.every(Number.isNaN)) {
+        const advice = `compare the id columns: scores have '${table.ids[0]}', labels '${known.ids[0]}'`
+        throw new SeqriskError('NO_COMMON_IDS', sentence('bands', `labels of rows in ${file}`, 'none', advice))
+      }
+      read.push({ file, name: basename(file).replace(/\.\w+$/, ''), ids: table.ids, values, labels })
+    }
+    const isSame = new Set(read.map(({ name }) => name)).size < read.length
+    const scorers = read.map(({ file, name, values, labels }) => ({
+      name: isSame ? file : name,
+      report: bandsOf(values, labels, { edges, confidence, seed }),
+    }))
+    // Of each pair, the labelled rows that both score.
+    const volumes = read.slice(1).map((other, i) => {
+      const at = new Map(other.ids.map((name, row) => [name, row]))
+      const [first] = read
+      const rows = [...first.ids.keys()].filter(row => !Number.isNaN(first.labels[row]) && at.has(first.ids[row]))
+      if (rows.length === 0) {
+        throw new SeqriskError('NO_COMMON_IDS', sentence('bands', `labelled rows in both score files`, 'none'))
+      }
+      const volume = volumeAtEqualPrecision(
+        rows.map(row => first.values[row]),
+        rows.map(row => other.values[at.get(first.ids[row])!]),
+        rows.map(row => first.labels[row]),
+        { precision, confidence, seed },
+      )
+      return { first: scorers[0].name, second: scorers[i + 1].name, rows: rows.length, ...volume }
+    })
+    const [{ report }] = scorers
+    const planned =
+      plan === undefined
+        ? undefined
+        : labellingPlan(report.rows, {
+            edges,
+            confidence,
+            budget: plan,
+            expected: report.bands.map(band => (Number.isNaN(band.precision) ? 0.5 : band.precision)),
+          })
+    if (plot !== undefined) {
+      const subtitle = `${label}, ${Math.round(100 * confidence)} % intervals`
+      await writeSvg(plot, bandsPlot({ title: 'Precision per band', subtitle }, scorers))
+    }
+    return {
+      scorers: scorers.map(({ name, report }) => ({ name, ...report })),
+      volumes,
+      ...(planned && { plan: planned }),
+    }
+  },
+  show({ scorers, volumes, plan }) {
+    const lines = [bandsTable(scorers.map(({ name, ...report }) => ({ name, report }))), '']
+    for (const { name, auc, averagePrecision, labelled, positives } of scorers) {
+      const quality = `AUC ${auc.toFixed(4)}, average precision ${averagePrecision.toFixed(4)}`
+      lines.push(`${name}: ${quality}, ${positives} positives of ${labelled} labelled rows`)
+    }
+    for (const { first, second, precision, found, ratio, interval } of volumes) {
+      const spread = `[${interval.low.toFixed(2)}, ${interval.high.toFixed(2)}]`
+      const volume = `${found[0]} positives against ${found[1]}, ${ratio.toFixed(2)}× ${spread}`
+      lines.push(`${first} and ${second} at precision ${precision.toFixed(3)}: ${volume}`)
+    }
+    for (const { from, to, rows, label } of plan ?? []) lines.push(`label ${label} of ${rows} rows in ${from}–${to}`)
+    return `${lines.join('\n')}\n`
+  },
+})
