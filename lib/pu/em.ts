@@ -68,7 +68,7 @@ export class EmLoop {
       this.#report(++this.#done)
       // Where no row is left to learn of, further rounds would fit the same again.
       if (sizes.unlabelled + sizes.spies === 0) break
-      if (!isFirst && change < convergence) break
+      if (!isFirst && change < convergence * mean) break
     }
     this.#done = first + rounds
   }

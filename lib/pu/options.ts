@@ -30,7 +30,7 @@ export interface LoopOptions {
   readonly forest?: RandomForestOptions
   /** Weight of a known positive: an integer, or `balanced` for as much as all other rows that train have together. */
   readonly positiveWeight?: number | 'balanced'
-  /** A step ends once the scores of unlabelled rows move by less than this on average. Default 0.001; 0 never ends one. */
+  /** A step ends once the scores of unlabelled rows move by less than this share of their sum. Default 0.02; 0: never. */
   readonly convergence?: number
   /** A learner on the same matrix to go on with; it stays open. Default: one of its own. */
   readonly with?: PuLearner
@@ -70,7 +70,7 @@ export const DEFAULTS = {
   gbrt: {} as GbrtOptions,
   forest: {} as RandomForestOptions,
   positiveWeight: 1 as number | 'balanced',
-  convergence: 0.001,
+  convergence: 0.02,
   seed: 0,
   spies: 0.15,
   cut: 'quantile' as NonNullable<CutOptions['cut']>,

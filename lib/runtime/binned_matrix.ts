@@ -181,6 +181,27 @@ export class BinnedMatrix {
     return out
   }
 
+  /** The bins of some rows, (rows.length, features). */
+  async readRows(rows: Int32Array): Promise<Uint8Array<ArrayBuffer>> {
+    const { features } = this
+    for (const row of rows) {
+      const isRow = row >= 0 && row < this.rows
+      if (!isRow) expectRange(false, 'BinnedMatrix', `rows below ${this.rows}`, row)
+    }
+    const grouped = await binding.binned_read(this.handle)
+    const out = new Uint8Array(rows.length * features)
+    const groups = Math.ceil(features / GROUP_FEATURES)
+    for (let g = 0; g < groups; g++) {
+      const first = Math.floor((features * g) / groups)
+      const width = Math.floor((features * (g + 1)) / groups) - first
+      for (let i = 0; i < rows.length; i++) {
+        const at = first * this.rows + rows[i] * width
+        for (let f = 0; f < width; f++) out[i * features + first + f] = grouped[at + f]
+      }
+    }
+    return out
+  }
+
   /** Frees the bins; trainers that were made before keep them. */
   dispose(): void {
     binding.binned_dispose(this.handle)

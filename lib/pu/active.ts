@@ -1,0 +1,209 @@
+// Active PU learning in one process: fit, choose rows, ask, and again, until a stop rule holds.
+
+import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { inSlices } from './learner.js'
+import { DEFAULTS, type LoopOptions, type TwoStepOptions } from './options.js'
+import type { PuProblem } from './problem.js'
+import { SAMPLERS, type Sampler, sampleRows } from './samplers.js'
+import { ActiveState, type Answer, answerOf, type StateOptions } from './state.js'
+import { checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
+import { learnerOf, type PuResult, twoStepPu } from './two_step.js'
+
+/** Answers in the order of the rows; asked about rows of the matrix by number. */
+export type Oracle = (
+  rows: Int32Array,
+  context: { readonly round: number; readonly scores: Float64Array; readonly signal: AbortSignal | undefined },
+) => Promise<readonly Answer[]> | readonly Answer[]
+
+export interface ActiveOptions extends StateOptions, StopRules {
+  /** Default `diverse`. */
+  readonly sampler?: Sampler
+  /** Rows of a round. Default 100. */
+  readonly batch?: number
+  /** Rows that K-Means clusters, for `diverse`. Default ten batches. */
+  readonly candidates?: number
+  /** Scores from here on are predicted positive. Default 0.5. */
+  readonly threshold?: number
+  /** How a round learns. Default: see `ACTIVE_TWO_STEP`. */
+  readonly twoStep?: Omit<TwoStepOptions, 'seed' | 'signal' | 'onProgress' | 'with'>
+  readonly seed?: number
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: ActiveProgress) => void
+}
+
+export interface ActiveProgress {
+  readonly phase: 'learn' | 'ask'
+  /** Rounds that are over. */
+  readonly done: number
+  readonly total: number
+}
+
+export interface ActiveResult extends PuResult {
+  readonly state: ActiveState
+  readonly history: readonly RoundRecord[]
+  /** Why it ended. */
+  readonly reason: string
+}
+
+/** Fewer rounds than one two-step fit has: answers change little from round to round, and people wait. */
+export const ACTIVE_TWO_STEP = { rounds: [1, 2] } as const satisfies TwoStepOptions
+
+const where = 'runActive'
+const RULES = ['budget', 'rounds', 'yieldDecay', 'drift', 'plateau', 'band', 'patience']
+const OWN = ['sampler', 'batch', 'candidates', 'threshold', 'twoStep', 'seed', 'signal', 'onProgress']
+
+export interface SamplerOptions {
+  readonly sampler: Sampler
+  readonly batch: number
+  readonly candidates: number
+  readonly threshold: number
+}
+
+/** @throws {RangeError} for samplers that do not exist, and numbers outside their range */
+export function samplerOptions(given: Partial<SamplerOptions>): SamplerOptions {
+  const { sampler = 'diverse', batch = 100, candidates = 10 * batch, threshold = 0.5 } = given
+  expectRange(SAMPLERS.includes(sampler), 'active', `a sampler out of ${SAMPLERS.join(', ')}`, sampler)
+  for (const [name, value] of Object.entries({ batch, candidates })) {
+    expectRange(Number.isInteger(value) && value >= 1, 'active', `${name} to be an integer from 1`, value)
+  }
+  expectRange(threshold > 0 && threshold <= 1, 'active', 'threshold in (0, 1]', threshold)
+  return { sampler, batch, candidates, threshold }
+}
+
+/**
+ * Asks an oracle, batch by batch, and learns from the answers: 1 joins the positives with weight `upSample`; 0 and unsure
+ * return to the unlabelled rows and are not asked again.
+ * @throws {SeqriskError} code `ANSWER_INVALID` for answers outside {1, 0, 'unsure'}, or as many as were not asked for
+ */
+export async function runActive(problem: PuProblem, oracle: Oracle, options: ActiveOptions): Promise<ActiveResult> {
+  expectOptions(where, options, [...RULES, ...OWN, 'upSample', 'setting', 'askAgain'])
+  checkRules(options)
+  const { twoStep, seed = 0, signal, onProgress } = options
+  const sampling = samplerOptions(options)
+  const isEndless = ['budget', 'rounds'].every(name => options[name as 'budget' | 'rounds'] === undefined)
+  expectRange(!isEndless, where, 'a budget or a number of rounds', 'neither', 'name one of them')
+  const state = new ActiveState(problem.positives, options)
+  const learning: TwoStepOptions = { ...ACTIVE_TWO_STEP, ...twoStep, seed, signal }
+  const learner = learnerOf(problem, { ...DEFAULTS, ...(learning as LoopOptions & typeof DEFAULTS) })
+  const history: RoundRecord[] = []
+  let before: Float64Array | null = null
+  try {
+    for (;;) {
+      const total = options.rounds ?? Number.NaN
+      onProgress?.({ phase: 'learn', done: history.length, total })
+      const result = await twoStepPu(state.problem(problem), { ...learning, with: learner })
+      const askable = state.askable(problem.mask)
+      if (before) {
+        const last = history.pop()!
+        const drift = await driftOf(before, result.scores, askable, signal)
+        history.push({ ...last, drift })
+      }
+      const asked = history.reduce((sum, record) => sum + record.asked, 0)
+      const batch = Math.min(sampling.batch, (options.budget ?? Number.POSITIVE_INFINITY) - asked)
+      let reason = stopReason(options, history)
+      if (reason === null) {
+        const pool = { matrix: problem.matrix, scores: result.scores, askable }
+        const round = history.length + 1
+        const rows = await sampleRows(pool, { ...sampling, batch, seed: seed + round, signal })
+        if (rows.length > 0) {
+          onProgress?.({ phase: 'ask', done: history.length, total })
+          const answers = await asksOf(oracle, rows, { round, scores: result.scores, signal })
+          rows.forEach((row, i) => {
+            state.record(row, answers[i])
+          })
+          history.push(await recordOf(round, answers, result.scores, state, options.band ?? 95))
+          before = result.scores
+          continue
+        }
+        reason = 'no row is left to ask about'
+      }
+      return { ...result, state, history, reason }
+    }
+  } finally {
+    learner.dispose()
+  }
+}
+
+async function asksOf(
+  oracle: Oracle,
+  rows: Int32Array,
+  context: { round: number; scores: Float64Array; signal: AbortSignal | undefined },
+): Promise<Answer[]> {
+  const { signal } = context
+  signal?.throwIfAborted()
+  let stop = () => {}
+  // An oracle that never answers still ends by the signal.
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal!.reason)
+    signal?.addEventListener('abort', stop)
+  })
+  try {
+    const given = await Promise.race([Promise.resolve(oracle(rows.slice(), context)), aborted])
+    const count = Array.isArray(given) ? given.length : given
+    if (count !== rows.length) {
+      throw new SeqriskError(
+        'ANSWER_INVALID',
+        sentence(where, `${rows.length} answers`, count, 'answer unsure if need be'),
+      )
+    }
+    return given.map((answer, i) => answerOf(answer, `row ${rows[i]}`))
+  } finally {
+    signal?.removeEventListener('abort', stop)
+  }
+}
+
+export async function recordOf(
+  round: number,
+  answers: readonly Answer[],
+  scores: Float64Array,
+  state: ActiveState,
+  band: number,
+): Promise<RoundRecord> {
+  const count = (wanted: Answer) => answers.filter(answer => answer === wanted).length
+  return {
+    round,
+    asked: answers.length,
+    positives: count(1),
+    negatives: count(0),
+    unsure: count('unsure'),
+    drift: Number.NaN,
+    bandPrecision: await bandPrecision(scores, state, band),
+  }
+}
+
+/** Share of 1 among the answered rows whose scores lie above a percentile of all scores. */
+async function bandPrecision(scores: Float64Array, state: ActiveState, band: number): Promise<number> {
+  const counts = new Float64Array(4097)
+  await inSlices(scores.length, undefined, (from, to) => {
+    for (let row = from; row < to; row++) counts[Math.floor(scores[row] * 4096)]++
+  })
+  // The bucket of the percentile: a band is as wide as scores are told apart.
+  const wanted = (scores.length * (100 - band)) / 100
+  let bucket = 4096
+  for (let sum = counts[bucket]; sum < wanted && bucket > 0; ) sum += counts[--bucket]
+  let [hits, all] = [0, 0]
+  for (const [row, answer] of state.answers) {
+    if (answer === 'unsure' || Math.floor(scores[row] * 4096) < bucket) continue
+    all++
+    hits += answer
+  }
+  return all === 0 ? Number.NaN : hits / all
+}
+
+/** Mean step of the scores of unlabelled rows, as a share of their mean before. */
+export async function driftOf(
+  before: Float64Array,
+  after: Float64Array,
+  askable: Uint8Array,
+  signal?: AbortSignal,
+): Promise<number> {
+  let [moved, sum] = [0, 0]
+  await inSlices(before.length, signal, (from, to) => {
+    for (let row = from; row < to; row++) {
+      if (!askable[row]) continue
+      moved += Math.abs(after[row] - before[row])
+      sum += before[row]
+    }
+  })
+  return sum === 0 ? 0 : moved / sum
+}
