@@ -190,7 +190,8 @@ async function* csvText(layout: Layout, blocks: AsyncGenerator<RowBlock, void, v
   }
 }
 
-function quoted(value: string): string {
+/** A CSV cell. */
+export function quoted(value: string): string {
   return /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value
 }
 

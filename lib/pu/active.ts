@@ -152,7 +152,7 @@ async function asksOf(
   }
 }
 
-export async function recordOf(
+async function recordOf(
   round: number,
   answers: readonly Answer[],
   scores: Float64Array,
@@ -172,7 +172,7 @@ export async function recordOf(
 }
 
 /** Share of 1 among the answered rows whose scores lie above a percentile of all scores. */
-async function bandPrecision(scores: Float64Array, state: ActiveState, band: number): Promise<number> {
+export async function bandPrecision(scores: Float64Array, state: ActiveState, band: number): Promise<number> {
   const counts = new Float64Array(4097)
   await inSlices(scores.length, undefined, (from, to) => {
     for (let row = from; row < to; row++) counts[Math.floor(scores[row] * 4096)]++

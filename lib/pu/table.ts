@@ -6,6 +6,8 @@ import { columnsOfLayout, layoutOf, type TableLayout } from '../trees/table_inpu
 import { SeqriskError, sentence } from '../util/errors.js'
 
 export interface PuTable {
+  /** Name of the id column. */
+  readonly id: string
   readonly ids: readonly string[]
   readonly layout: TableLayout
   readonly columns: readonly Float64Array[]
@@ -47,5 +49,5 @@ export async function readPuTable(where: string, file: string, options: PuTableO
     seen.add(name)
   }
   const columns = columnsOfLayout(layout, table)
-  return { ids: table.ids, layout, columns, positives: Uint8Array.from(marks, mark => Number(mark === 1)) }
+  return { id, ids: table.ids, layout, columns, positives: Uint8Array.from(marks, mark => Number(mark === 1)) }
 }

@@ -1,6 +1,7 @@
 // The commands, in the order of the help.
 
 import type { Command } from '../command.js'
+import { activeCommands } from './active.js'
 import { aggregateCommand } from './aggregate.js'
 import { bandsCommand } from './bands.js'
 import { benchCommand } from './bench.js'
@@ -24,5 +25,6 @@ export const commands: readonly Command[] = [
   gbrtImportanceCommand,
   iforestCommand,
   puCommand,
+  ...activeCommands,
   bandsCommand,
 ]

@@ -1,0 +1,397 @@
+// A durable active session: a folder that every command opens, changes and closes. What it knows is its settings and its
+// log; the same log gives the same model, byte for byte.
+
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { loadBins } from '../export/bins.js'
+import { BinnedMatrix } from '../runtime/binned_matrix.js'
+import type { Device } from '../runtime/device.js'
+import { GbrtModel } from '../trees/model.js'
+import { SeqriskError, sentence } from '../util/errors.js'
+import { writeFailed, writeFileAtomic } from '../util/files.js'
+import { ACTIVE_TWO_STEP, bandPrecision, driftOf, type SamplerOptions, samplerOptions } from './active.js'
+import type { LearnerKind } from './learner.js'
+import { FolderLock } from './lock.js'
+import { DurableLog } from './log.js'
+import type { PuProgress } from './options.js'
+import { setsOf } from './problem.js'
+import { sampleRows } from './samplers.js'
+import {
+  BINS,
+  expectNoSession,
+  readIds,
+  readPositives,
+  readSettings,
+  readValues,
+  type SessionSettings,
+  settingsText,
+  writeSettings,
+  writeTableFiles,
+} from './session_files.js'
+import { ActiveState, type Answer, answerOf, type StateOptions } from './state.js'
+import { checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
+import type { PuTable } from './table.js'
+import { type PuResult, twoStepPu } from './two_step.js'
+
+export interface SessionOptions extends Partial<SamplerOptions>, StateOptions {
+  readonly rules?: StopRules
+  readonly learner?: LearnerKind
+  /** Columns of categories: names. */
+  readonly categorical?: readonly string[]
+  readonly seed?: number
+}
+
+type Entry =
+  | {
+      readonly kind: 'ask'
+      readonly rows: readonly number[]
+      /** Of the round before, as this one's fit sees it. */
+      readonly drift: number | null
+      readonly bandPrecision: number | null
+    }
+  | { readonly kind: 'stop'; readonly reason: string }
+  | { readonly kind: 'answer'; readonly rows: readonly number[]; readonly answers: readonly Answer[] }
+  /** Takes back the entry of that number. */
+  | { readonly kind: 'undo'; readonly entry: number }
+
+export interface SessionControl {
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: PuProgress) => void
+}
+
+/** Rows to answer, or why there are none. */
+export interface Asked {
+  readonly rows: readonly number[]
+  readonly ids: readonly string[]
+  /** (rows, features) */
+  readonly values: Float64Array
+  readonly reason: string | null
+}
+
+export interface SessionStatus {
+  readonly rows: number
+  /** Known from the start. */
+  readonly known: number
+  readonly rounds: number
+  readonly answers: { readonly positives: number; readonly negatives: number; readonly unsure: number }
+  /** Asked about and not answered. */
+  readonly pending: number
+  readonly history: readonly RoundRecord[]
+  /** Why asking ended; null while it goes on. */
+  readonly stopped: string | null
+  readonly entries: number
+}
+
+const CACHE = 'scores.f64'
+
+export class ActiveSession {
+  readonly folder: string
+  readonly settings: SessionSettings
+  readonly #lock: FolderLock
+  readonly #log: DurableLog<Entry>
+  readonly #positives: Uint8Array
+  #ids: readonly string[] | null = null
+  #matrix: BinnedMatrix | null = null
+
+  private constructor(
+    folder: string,
+    settings: SessionSettings,
+    lock: FolderLock,
+    log: DurableLog<Entry>,
+    positives: Uint8Array,
+  ) {
+    this.folder = folder
+    this.settings = settings
+    this.#lock = lock
+    this.#log = log
+    this.#positives = positives
+  }
+
+  /**
+   * Begins a session in a folder that has none.
+   * @throws {SeqriskError} codes `SESSION_EXISTS`, `FOLDER_NOT_EMPTY`, `SESSION_BUSY`, and those of a PU problem
+   */
+  static async init(
+    folder: string,
+    table: PuTable,
+    device: Device,
+    options: SessionOptions = {},
+    { signal }: SessionControl = {},
+  ): Promise<void> {
+    const { rules = {}, learner = 'gbrt', categorical = [], upSample = 5, setting = 'pu', askAgain = false } = options
+    const { seed = 0 } = options
+    const sampling = samplerOptions(options)
+    checkRules(rules)
+    await expectNoSession(folder)
+    const { names, levels } = table.layout
+    const { columns, positives } = table
+    if (names.includes('label') || names.includes(table.id)) {
+      const text = sentence('active', "columns of other names than 'label' and the id", names, 'rename or drop them')
+      throw new SeqriskError('COLUMN_TWICE', text)
+    }
+    await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+      throw writeFailed(folder, cause)
+    })
+    const lock = await FolderLock.take(folder)
+    try {
+      const matrix = await BinnedMatrix.from(device, { columns }, { names, categorical, seed, signal })
+      try {
+        setsOf('active', { matrix, positives })
+        // Options that no state takes are refused before anything is written.
+        new ActiveState(positives, { upSample, setting, askAgain })
+        const checks = await writeTableFiles(folder, table, matrix, signal)
+        const rows = positives.length
+        const own = { names, levels, sampling, rules, learner, upSample, setting, askAgain, seed, checks }
+        const settings: SessionSettings = { version: 1, id: table.id, rows, ...own }
+        await DurableLog.create(folder, settingsText(settings))
+        await writeSettings(folder, settings)
+      } finally {
+        matrix.dispose()
+      }
+    } finally {
+      await lock.release()
+    }
+  }
+
+  /** @throws {SeqriskError} codes `NO_SESSION`, `SESSION_BUSY`, `SESSION_DAMAGED`, `LOG_DAMAGED` */
+  static async open(folder: string): Promise<ActiveSession> {
+    await readSettings(folder)
+    const lock = await FolderLock.take(folder)
+    try {
+      const { settings, text } = await readSettings(folder)
+      const log = await DurableLog.open<Entry>(folder, text)
+      return new ActiveSession(folder, settings, lock, log, await readPositives(folder, settings))
+    } catch (error) {
+      await lock.release()
+      throw error
+    }
+  }
+
+  /** Before the device is closed. */
+  async close(): Promise<void> {
+    try {
+      this.#matrix?.dispose()
+      this.#matrix = null
+    } finally {
+      await this.#lock.release()
+    }
+  }
+
+  async ids(): Promise<readonly string[]> {
+    this.#ids ??= await readIds(this.folder, this.settings)
+    return this.#ids
+  }
+
+  /**
+   * The next rows to ask about, logged before they are returned. While some wait for an answer, it is those.
+   * @param anyway  go on although a stop rule holds
+   */
+  async ask(
+    device: Device,
+    { anyway = false, ...control }: SessionControl & { anyway?: boolean } = {},
+  ): Promise<Asked> {
+    const state = this.#stateAt(this.#log.entries.length)
+    if (state.pending.size > 0)
+      return this.#asked(
+        [...state.pending].sort((a, b) => a - b),
+        null,
+      )
+    const { scores } = await this.#fit(device, state, control)
+    const matrix = await this.#bins(device)
+    const { sampling, rules, seed } = this.settings
+    const history = [...this.#history(state)]
+    const askable = state.askable()
+    let [drift, precision]: (number | null)[] = [null, null]
+    if (history.length > 0) {
+      const before = await this.#scoresBefore(device, control)
+      drift = await driftOf(before, scores, askable, control.signal)
+      precision = await bandPrecision(before, state, rules.band ?? 95)
+      history.push({ ...history.pop()!, drift, bandPrecision: precision })
+    }
+    let reason = anyway ? null : stopReason(rules, history)
+    let rows: number[] = []
+    if (reason === null) {
+      const answered = state.answers.size
+      const left = anyway || rules.budget === undefined ? sampling.batch : rules.budget - answered
+      const batch = Math.min(sampling.batch, left)
+      const options = { ...sampling, batch, seed: seed + history.length + 1, signal: control.signal }
+      rows = [...(await sampleRows({ matrix, scores, askable }, options))]
+      if (rows.length === 0) reason = 'no row is left to ask about'
+    }
+    if (reason !== null) {
+      if (this.#stopped() === null) await this.#log.append({ kind: 'stop', reason })
+      return this.#asked([], reason)
+    }
+    await this.#log.append({ kind: 'ask', rows, drift, bandPrecision: finite(precision) })
+    await this.#keepScores(scores)
+    return this.#asked(rows, null)
+  }
+
+  /**
+   * Records answers, all or none; they are on disk when it returns. An answer that is there already is no new one.
+   * @throws {SeqriskError} codes `UNKNOWN_ID`, `NOT_ASKED`, `ANSWERED`, `ANSWER_INVALID`
+   */
+  async answer(given: ReadonlyMap<string, Answer>): Promise<{ recorded: number; repeated: number }> {
+    const state = this.#stateAt(this.#log.entries.length)
+    const rowOf = new Map((await this.ids()).map((id, row) => [id, row]))
+    const rows: number[] = []
+    const answers: Answer[] = []
+    let repeated = 0
+    for (const [id, value] of given) {
+      const answer = answerOf(value, `id '${id}'`)
+      const row = rowOf.get(id)
+      if (row === undefined) {
+        const text = sentence('active', 'ids of the table', id, 'no answer was recorded; correct the id')
+        throw new SeqriskError('UNKNOWN_ID', text)
+      }
+      if (state.pending.has(row)) {
+        rows.push(row)
+        answers.push(answer)
+        continue
+      }
+      const known = state.answers.get(row)
+      if (known === answer) {
+        repeated++
+        continue
+      }
+      if (known !== undefined) {
+        const advice = `it was answered ${known}; undo that first`
+        throw new SeqriskError('ANSWERED', sentence('active', `no second answer for id '${id}'`, answer, advice))
+      }
+      const text = sentence('active', 'ids that were asked about', id, 'no answer was recorded; see ask')
+      throw new SeqriskError('NOT_ASKED', text)
+    }
+    if (rows.length > 0) await this.#log.append({ kind: 'answer', rows, answers })
+    return { recorded: rows.length, repeated }
+  }
+
+  /**
+   * Takes back the last answers, as many as came at once: their rows wait for an answer again.
+   * @throws {SeqriskError} code `NOTHING_TO_UNDO`
+   */
+  async undo(): Promise<{ undone: number; ids: readonly string[] }> {
+    const undone = this.#undone(this.#log.entries.length)
+    const at = this.#log.entries.findLastIndex((entry, i) => entry.kind === 'answer' && !undone.has(i))
+    if (at < 0) {
+      const text = sentence('active', 'answers to take back', 'none')
+      throw new SeqriskError('NOTHING_TO_UNDO', text)
+    }
+    const { rows } = this.#log.entries[at] as Extract<Entry, { kind: 'answer' }>
+    await this.#log.append({ kind: 'undo', entry: at })
+    const ids = await this.ids()
+    return { undone: rows.length, ids: rows.map(row => ids[row]) }
+  }
+
+  status(): SessionStatus {
+    const state = this.#stateAt(this.#log.entries.length)
+    const history = this.#history(state)
+    return {
+      rows: this.settings.rows,
+      known: this.#positives.reduce((sum, one) => sum + one, 0),
+      rounds: history.length,
+      answers: state.counts(),
+      pending: state.pending.size,
+      history,
+      stopped: this.#stopped(),
+      entries: this.#log.entries.length,
+    }
+  }
+
+  /** The model and the scores that the answers give. */
+  async learn(device: Device, control: SessionControl = {}): Promise<PuResult> {
+    const result = await this.#fit(device, this.#stateAt(this.#log.entries.length), control)
+    const { levels } = this.settings
+    const coded = levels.some(one => one !== null) ? { levels } : {}
+    return { ...result, model: new GbrtModel({ ...result.model.info, ...coded }, result.model.trees) }
+  }
+
+  async #fit(device: Device, state: ActiveState, control: SessionControl): Promise<PuResult> {
+    const matrix = await this.#bins(device)
+    const { learner, seed } = this.settings
+    const problem = state.problem({ matrix, positives: this.#positives })
+    return twoStepPu(problem, { ...ACTIVE_TWO_STEP, learner, seed, ...control })
+  }
+
+  async #bins(device: Device): Promise<BinnedMatrix> {
+    this.#matrix ??= await loadBins(device, join(this.folder, BINS))
+    return this.#matrix
+  }
+
+  async #asked(rows: readonly number[], reason: string | null): Promise<Asked> {
+    const ids = rows.length > 0 ? await this.ids() : []
+    const values = await readValues(this.folder, this.settings, rows)
+    return { rows, ids: rows.map(row => ids[row]), values, reason }
+  }
+
+  /** What the first entries of the log make. */
+  #stateAt(entries: number): ActiveState {
+    const { upSample, setting, askAgain } = this.settings
+    const state = new ActiveState(this.#positives, { upSample, setting, askAgain })
+    const undone = this.#undone(entries)
+    for (const [i, entry] of this.#log.entries.slice(0, entries).entries()) {
+      if (entry.kind === 'ask') for (const row of entry.rows) state.pending.add(row)
+      if (entry.kind !== 'answer' || undone.has(i)) continue
+      entry.rows.forEach((row, k) => {
+        state.record(row, entry.answers[k])
+      })
+    }
+    return state
+  }
+
+  #undone(entries: number): Set<number> {
+    const undone = new Set<number>()
+    for (const entry of this.#log.entries.slice(0, entries)) if (entry.kind === 'undo') undone.add(entry.entry)
+    return undone
+  }
+
+  /** One record for each batch that was asked, with the answers as they stand. */
+  #history(state: ActiveState): RoundRecord[] {
+    const asks = this.#log.entries.filter(entry => entry.kind === 'ask')
+    return asks.map(({ rows }, i) => {
+      const answers = rows.flatMap(row => state.answers.get(row) ?? [])
+      const count = (wanted: Answer) => answers.filter(answer => answer === wanted).length
+      const next = asks[i + 1]
+      return {
+        round: i + 1,
+        asked: rows.length,
+        positives: count(1),
+        negatives: count(0),
+        unsure: count('unsure'),
+        drift: next?.drift ?? Number.NaN,
+        bandPrecision: next?.bandPrecision ?? Number.NaN,
+      }
+    })
+  }
+
+  /** The reason of a stop that nothing came after. */
+  #stopped(): string | null {
+    const last = this.#log.entries.at(-1)
+    return last?.kind === 'stop' ? last.reason : null
+  }
+
+  /** Scores that the last batch was chosen by: kept ones, or those of the same fit again. */
+  async #scoresBefore(device: Device, control: SessionControl): Promise<Float64Array> {
+    const at = this.#log.entries.findLastIndex(entry => entry.kind === 'ask')
+    const bytes = await readFile(join(this.folder, CACHE)).catch(() => null)
+    const size = this.settings.rows * 8
+    if (bytes?.length === size + 8) {
+      const isWhole = bytes.readUInt32LE(size) === crc32(bytes.subarray(0, size))
+      if (isWhole && bytes.readUInt32LE(size + 4) === at) {
+        return new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + size))
+      }
+    }
+    return (await this.#fit(device, this.#stateAt(at), control)).scores
+  }
+
+  /** A copy for the next ask, not part of what the session knows. */
+  async #keepScores(scores: Float64Array): Promise<void> {
+    const bytes = new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength)
+    const end = Buffer.alloc(8)
+    end.writeUInt32LE(crc32(bytes))
+    end.writeUInt32LE(this.#log.entries.length - 1, 4)
+    await writeFileAtomic(join(this.folder, CACHE), [bytes, end]).catch(() => {})
+  }
+}
+
+const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null)
