@@ -12,6 +12,14 @@ export type { EpochRow, TermSummary } from './pretrain/log.js'
 export type { PretrainOptions, ProxyTask, TrainProgress } from './pretrain/options.js'
 export { type Pretrained, pretrain } from './pretrain/pretrain.js'
 export {
+  type ActiveOptions,
+  type ActiveProgress,
+  type ActiveResult,
+  type Oracle,
+  runActive,
+  type SamplerOptions,
+} from './pu/active.js'
+export {
   type IsolationOptions,
   isolationPu,
   learnPu,
@@ -25,6 +33,17 @@ export {
 export type { LearnerKind, PuLearner } from './pu/learner.js'
 export { LITERAL as LITERAL_TWO_STEP, type PuProgress, type PuRound, type TwoStepOptions } from './pu/options.js'
 export { type PuProblem, PuSets, type SetSizes } from './pu/problem.js'
+export type { Sampler } from './pu/samplers.js'
+export {
+  ActiveSession,
+  type Asked,
+  type SessionControl,
+  type SessionOptions,
+  type SessionStatus,
+} from './pu/session.js'
+export { ActiveState, type Answer, type StateOptions } from './pu/state.js'
+export type { RoundRecord, StopRules } from './pu/stop.js'
+export { type PuTable, type PuTableOptions, readPuTable } from './pu/table.js'
 export { type PuDiagnostics, type PuResult, type PuWarning, type SpyDraw, twoStepPu } from './pu/two_step.js'
 export {
   type Band,

@@ -1,3 +1,4 @@
+// npm run evaluate -- pu         PU and active learning on tables, see pu/main.ts
 // npm run evaluate -- NAME…    every task in ../shared/tasks without a name; --json FILE keeps the figures
 
 import { writeFile } from 'node:fs/promises'
@@ -5,6 +6,12 @@ import { parseArgs } from 'node:util'
 import { markdownTable } from '../../lib/report/table.js'
 import { contenders, evaluateTask, type LabelResult, type Score } from './evaluate.js'
 import { openTask, taskNames, tasksFolder } from './tasks.js'
+
+if (process.argv[2] === 'pu') {
+  const { evaluatePu } = await import('./pu/main.js')
+  await evaluatePu(process.argv.slice(3))
+  process.exit(0)
+}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -8,6 +8,7 @@ import { SAMPLERS, type Sampler, sampleRows } from './samplers.js'
 import { ActiveState, type Answer, answerOf, type StateOptions } from './state.js'
 import { checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import { learnerOf, type PuResult, twoStepPu } from './two_step.js'
+import { unusualness } from './unusual.js'
 
 /** Answers in the order of the rows; asked about rows of the matrix by number. */
 export type Oracle = (
@@ -77,10 +78,12 @@ export function samplerOptions(given: Partial<SamplerOptions>): SamplerOptions {
  */
 export async function runActive(problem: PuProblem, oracle: Oracle, options: ActiveOptions): Promise<ActiveResult> {
   expectOptions(where, options, [...RULES, ...OWN, 'upSample', 'setting', 'askAgain'])
-  checkRules(options)
+  const { budget, rounds, yieldDecay, drift, plateau, band, patience } = options
+  const rules: StopRules = { budget, rounds, yieldDecay, drift, plateau, band, patience }
+  checkRules(rules)
   const { twoStep, seed = 0, signal, onProgress } = options
   const sampling = samplerOptions(options)
-  const isEndless = ['budget', 'rounds'].every(name => options[name as 'budget' | 'rounds'] === undefined)
+  const isEndless = budget === undefined && rounds === undefined
   expectRange(!isEndless, where, 'a budget or a number of rounds', 'neither', 'name one of them')
   const state = new ActiveState(problem.positives, options)
   const learning: TwoStepOptions = { ...ACTIVE_TWO_STEP, ...twoStep, seed, signal }
@@ -88,10 +91,13 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
   const history: RoundRecord[] = []
   let before: Float64Array | null = null
   try {
+    // Isolation knows no labels: once is enough.
+    const isNeeded = learning.start !== 'zero' && problem.data && !problem.unusual
+    const base = isNeeded ? { ...problem, unusual: await unusualness(problem, seed, signal) } : problem
     for (;;) {
-      const total = options.rounds ?? Number.NaN
+      const total = rounds ?? Number.NaN
       onProgress?.({ phase: 'learn', done: history.length, total })
-      const result = await twoStepPu(state.problem(problem), { ...learning, with: learner })
+      const result = await twoStepPu(state.problem(base), { ...learning, with: learner })
       const askable = state.askable(problem.mask)
       if (before) {
         const last = history.pop()!
@@ -99,8 +105,8 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
         history.push({ ...last, drift })
       }
       const asked = history.reduce((sum, record) => sum + record.asked, 0)
-      const batch = Math.min(sampling.batch, (options.budget ?? Number.POSITIVE_INFINITY) - asked)
-      let reason = stopReason(options, history)
+      const batch = Math.min(sampling.batch, (budget ?? Number.POSITIVE_INFINITY) - asked)
+      let reason = stopReason(rules, history)
       if (reason === null) {
         const pool = { matrix: problem.matrix, scores: result.scores, askable }
         const round = history.length + 1
@@ -111,7 +117,7 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
           rows.forEach((row, i) => {
             state.record(row, answers[i])
           })
-          history.push(await recordOf(round, answers, result.scores, state, options.band ?? 95))
+          history.push(await recordOf(round, answers, result.scores, state, band ?? 95))
           before = result.scores
           continue
         }

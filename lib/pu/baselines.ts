@@ -38,7 +38,7 @@ export interface PuOutcome {
 }
 
 const LOOP = ['learner', 'gbrt', 'forest', 'positiveWeight', 'convergence', 'with', 'seed', 'signal', 'onProgress']
-const NOTHING: PuDiagnostics = { draws: [], spread: 0, warnings: [] }
+const NOTHING: PuDiagnostics = { draws: [], unusualGain: Number.NaN, spread: 0, warnings: [] }
 
 async function em(where: string, problem: PuProblem, given: LoopOptions, rounds: number): Promise<PuOutcome> {
   const options: FullOptions = { ...DEFAULTS, ...given }

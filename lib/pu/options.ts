@@ -56,6 +56,11 @@ export interface TwoStepOptions extends LoopOptions, CutOptions {
   /** Most reliable negatives, as a share of the unlabelled rows: the lowest ones stay. Default 1. */
   readonly mostNegatives?: number
   /**
+   * Scores of unlabelled rows before the first round: `zero`, or `unusual` for what isolation says of them, as far as it also
+   * sets the known positives apart. Default `unusual` where the problem has data.
+   */
+  readonly start?: 'zero' | 'unusual'
+  /**
    * What the rest of U is in the first round of the second step: `scores` keeps what the first step said, `out` leaves it
    * out, so that the first model of that step saw none of it as negative.
    */
@@ -80,6 +85,7 @@ export const DEFAULTS = {
   draws: 1,
   mostNegatives: 1,
   rest: 'scores' as 'scores' | 'out',
+  start: 'unusual' as 'zero' | 'unusual',
 }
 
 /** DESIGN's recipe to the letter: squared loss, every row of weight 1, U starts at 0, no end before the last round. */
@@ -87,6 +93,7 @@ export const LITERAL: TwoStepOptions = {
   gbrt: { objective: 'squared', numLeaves: 31, learningRate: 0.1, minDataInLeaf: 20 },
   positiveWeight: 1,
   convergence: 0,
+  start: 'zero',
   rest: 'scores',
   draws: 1,
   mostNegatives: 1,
@@ -100,7 +107,7 @@ export type FullOptions = typeof DEFAULTS & Pick<TwoStepOptions, 'with' | 'signa
 export function twoStepOptions(where: string, options: TwoStepOptions): FullOptions {
   expectOptions(where, options, [...Object.keys(DEFAULTS), ...CONTROL])
   const all: FullOptions = { ...DEFAULTS, ...options }
-  const { spies, quantile, tolerance, rounds, draws, mostNegatives, convergence, positiveWeight, rest } = all
+  const { spies, quantile, tolerance, rounds, draws, mostNegatives, convergence, positiveWeight, rest, start } = all
   expectRange(spies > 0 && spies < 1, where, 'spies as a share between 0 and 1', spies)
   expectRange(quantile >= 0 && quantile <= 1, where, 'quantile in [0, 1]', quantile)
   expectRange(tolerance >= 0, where, 'tolerance from 0', tolerance)
@@ -114,6 +121,7 @@ export function twoStepOptions(where: string, options: TwoStepOptions): FullOpti
   const isWeight = positiveWeight === 'balanced' || (Number.isInteger(positiveWeight) && positiveWeight >= 1)
   expectRange(isWeight, where, "positiveWeight to be an integer from 1, or 'balanced'", positiveWeight)
   expectRange(rest === 'scores' || rest === 'out', where, "rest 'scores' or 'out'", rest)
+  expectRange(start === 'zero' || start === 'unusual', where, "start 'zero' or 'unusual'", start)
   expectRange(['quantile', 'minimum', 'tolerance'].includes(all.cut), where, 'a cut rule that exists', all.cut)
   return all
 }

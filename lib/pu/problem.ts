@@ -13,8 +13,10 @@ export interface PuProblem {
   readonly weights?: NumberArray
   /** 1 for rows that take part, 0 for rows that are only scored. Default all. */
   readonly mask?: Uint8Array
-  /** The values behind the bins, for isolation forests. */
+  /** The values behind the bins, for isolation forests: two-step PU starts from what these say. */
   readonly data?: TableData
+  /** How unusual each row is, where that is known already: high = unusual. Otherwise learned from `data`. */
+  readonly unusual?: Float64Array
 }
 
 /** What a row is for. */
@@ -58,7 +60,7 @@ export class PuSets {
  * @throws {SeqriskError} codes `NO_POSITIVES`, `NO_UNLABELLED`
  */
 export function setsOf(where: string, problem: PuProblem): PuSets {
-  expectOptions(where, problem, ['matrix', 'positives', 'negatives', 'weights', 'mask', 'data'])
+  expectOptions(where, problem, ['matrix', 'positives', 'negatives', 'weights', 'mask', 'data', 'unusual'])
   const { matrix, positives, negatives, weights, mask } = problem
   const { rows } = matrix
   for (const [name, flags] of Object.entries({ positives, negatives, mask })) {

@@ -23,6 +23,7 @@ import {
   readIds,
   readPositives,
   readSettings,
+  readUnusual,
   readValues,
   type SessionSettings,
   settingsText,
@@ -33,6 +34,7 @@ import { ActiveState, type Answer, answerOf, type StateOptions } from './state.j
 import { checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import type { PuTable } from './table.js'
 import { type PuResult, twoStepPu } from './two_step.js'
+import { unusualness } from './unusual.js'
 
 export interface SessionOptions extends Partial<SamplerOptions>, StateOptions {
   readonly rules?: StopRules
@@ -93,6 +95,7 @@ export class ActiveSession {
   readonly #positives: Uint8Array
   #ids: readonly string[] | null = null
   #matrix: BinnedMatrix | null = null
+  #unusual: Float64Array | null = null
 
   private constructor(
     folder: string,
@@ -140,7 +143,8 @@ export class ActiveSession {
         setsOf('active', { matrix, positives })
         // Options that no state takes are refused before anything is written.
         new ActiveState(positives, { upSample, setting, askAgain })
-        const checks = await writeTableFiles(folder, table, matrix, signal)
+        const unusual = await unusualness({ matrix, positives, data: { columns } }, seed, signal)
+        const checks = await writeTableFiles(folder, table, matrix, unusual, signal)
         const rows = positives.length
         const own = { names, levels, sampling, rules, learner, upSample, setting, askAgain, seed, checks }
         const settings: SessionSettings = { version: 1, id: table.id, rows, ...own }
@@ -309,7 +313,8 @@ export class ActiveSession {
   async #fit(device: Device, state: ActiveState, control: SessionControl): Promise<PuResult> {
     const matrix = await this.#bins(device)
     const { learner, seed } = this.settings
-    const problem = state.problem({ matrix, positives: this.#positives })
+    this.#unusual ??= await readUnusual(this.folder, this.settings)
+    const problem = state.problem({ matrix, positives: this.#positives, unusual: this.#unusual })
     return twoStepPu(problem, { ...ACTIVE_TWO_STEP, learner, seed, ...control })
   }
 

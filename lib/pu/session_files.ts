@@ -34,6 +34,7 @@ const SETTINGS = 'session.json'
 const IDS = 'ids.json'
 const POSITIVES = 'positives.u8'
 const VALUES = 'values.f64'
+const UNUSUAL = 'unusual.f64'
 export const BINS = 'bins.bin'
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Uint8Array | Float64Array) =>
@@ -44,6 +45,7 @@ export async function writeTableFiles(
   folder: string,
   table: PuTable,
   matrix: BinnedMatrix,
+  unusual: Float64Array,
   signal?: AbortSignal,
 ): Promise<Record<string, number>> {
   const ids = Buffer.from(JSON.stringify(table.ids))
@@ -57,8 +59,9 @@ export async function writeTableFiles(
     })
   }
   await writeFileAtomic(join(folder, VALUES), [bytesOf(values)])
+  await writeFileAtomic(join(folder, UNUSUAL), [bytesOf(unusual)])
   await saveBins(matrix, join(folder, BINS), { signal })
-  return { [IDS]: crc32(ids), [POSITIVES]: crc32(table.positives) }
+  return { [IDS]: crc32(ids), [POSITIVES]: crc32(positives), [UNUSUAL]: crc32(bytesOf(unusual)) }
 }
 
 /** @returns the text, which the log's checksums begin with */
@@ -75,7 +78,7 @@ export async function expectNoSession(folder: string): Promise<void> {
     const text = sentence('active', 'a folder without a session', folder, 'go on with it, or name another folder')
     throw new SeqriskError('SESSION_EXISTS', text)
   }
-  const own = new Set([IDS, POSITIVES, VALUES, BINS, 'log.jsonl', 'head.json', 'lock'])
+  const own = new Set([IDS, POSITIVES, VALUES, UNUSUAL, BINS, 'log.jsonl', 'head.json', 'lock'])
   const other = names.find(name => !own.has(name) && !name.endsWith('.tmp'))
   if (other === undefined) return
   const text = sentence('active', `an empty folder for the session`, other, 'name a new folder')
@@ -112,6 +115,13 @@ export async function readPositives(folder: string, settings: SessionSettings): 
   const bytes = await checked(folder, POSITIVES, settings)
   if (bytes.length !== settings.rows) throw damaged(join(folder, POSITIVES))
   return new Uint8Array(bytes)
+}
+
+/** How unusual rows are, as learned when the session began. */
+export async function readUnusual(folder: string, settings: SessionSettings): Promise<Float64Array> {
+  const bytes = await checked(folder, UNUSUAL, settings)
+  if (bytes.length !== settings.rows * 8) throw damaged(join(folder, UNUSUAL))
+  return new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))
 }
 
 async function checked(folder: string, name: string, { checks }: SessionSettings): Promise<Buffer<ArrayBuffer>> {

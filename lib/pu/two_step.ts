@@ -8,6 +8,7 @@ import { inSlices, openLearner, type PuLearner } from './learner.js'
 import { type FullOptions, PU_GBRT, type PuRound, type TwoStepOptions, twoStepOptions } from './options.js'
 import { type PuProblem, PuSets, ROLE, setsOf } from './problem.js'
 import { cutOf, drawSpies, quantileOf } from './spies.js'
+import { type Start, startOf, unusualness } from './unusual.js'
 
 /** One draw of spies and what it found. */
 export interface SpyDraw {
@@ -28,6 +29,8 @@ export interface PuWarning {
 
 export interface PuDiagnostics {
   readonly draws: readonly SpyDraw[]
+  /** How much more unusual known positives are than others, 0 … 1; NaN where U started at 0. */
+  readonly unusualGain: number
   /** Deviation of an unlabelled row's score over the draws, on average; 0 of one draw. */
   readonly spread: number
   readonly warnings: readonly PuWarning[]
@@ -55,7 +58,7 @@ export function learnerOf(problem: PuProblem, options: FullOptions): PuLearner {
 /**
  * Finds positives among unlabelled rows.
  * 1. Some positives spy among the unlabelled rows U. EM: known positives have target 1, all others what the last round said
- *    of them, at first 0. N = rows of U that score below (nearly) all spies.
+ *    of them, at first 0, or a little for unusual rows. N = rows of U that score below (nearly) all spies.
  * 2. Spies return. EM again: N stays 0.
  * The same input and seed give the same bits on any number of threads.
  * @throws {SeqriskError} codes `NO_POSITIVES`, `NO_UNLABELLED`, `TOO_FEW_POSITIVES`
@@ -67,6 +70,10 @@ export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}
   const positives = start.rows(ROLE.positive)
   const plans = Array.from({ length: draws }, (_, draw) => drawSpies(where, positives, all.spies, all.seed, draw))
   const warnings: PuWarning[] = []
+  let begin: Start | null = null
+  if (all.start === 'unusual' && (problem.unusual || problem.data)) {
+    begin = await startOf(problem.unusual ?? (await unusualness(problem, all.seed, signal)), start, signal)
+  }
   const learner = all.with ?? learnerOf(problem, all)
   const { length } = start.roles
   try {
@@ -79,7 +86,7 @@ export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}
     for (const [draw, spies] of plans.entries()) {
       const sets = new PuSets(start.roles.slice())
       for (const row of spies) sets.roles[row] = ROLE.spy
-      loop.scores = new Float64Array(length)
+      loop.scores = begin?.scores ?? new Float64Array(length)
       await loop.run({ draw, step: 1, rounds: rounds[0] }, sets, { isBlank: true })
       reports.push(await judge(loop.scores, sets, spies, all, votes, warnings))
       first.push(sets)
@@ -105,7 +112,7 @@ export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}
       scores: loop.scores,
       sets: { first, second },
       rounds: loop.rounds,
-      diagnostics: { draws: reports, spread, warnings },
+      diagnostics: { draws: reports, unusualGain: begin?.gain ?? Number.NaN, spread, warnings },
     }
   } finally {
     if (!all.with) learner.dispose()

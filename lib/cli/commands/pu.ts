@@ -38,6 +38,7 @@ export const puCommand = defineCommand({
       value: 'N',
       about: `of known positives, or balanced (default ${DEFAULTS.positiveWeight})`,
     },
+    start: { kind: 'text', oneOf: ['unusual', 'zero'], about: 'of U as step 1 begins', fallback: DEFAULTS.start },
     rest: { kind: 'text', oneOf: ['scores', 'out'], about: 'of U as step 2 begins', fallback: DEFAULTS.rest },
     convergence: { kind: 'number', value: 'X', about: 'change that ends a step', fallback: DEFAULTS.convergence },
     method: { kind: 'text', oneOf: PU_METHODS, about: 'what to learn by', fallback: 'two-step' },
@@ -61,7 +62,7 @@ export const puCommand = defineCommand({
     const line = progressLine({ quiet: json })
     try {
       const matrix = await BinnedMatrix.from(device, { columns }, { names: layout.names, categorical, seed, signal })
-      const problem = { matrix, positives, ...(method === 'isolation' && { data: { columns } }) }
+      const problem = { matrix, positives, data: { columns } }
       const outcome = await learnPu(
         problem,
         method,
@@ -75,6 +76,7 @@ export const puCommand = defineCommand({
         positives: known,
         features: columns.length,
         draws: diagnostics.draws,
+        unusualGain: Number.isNaN(diagnostics.unusualGain) ? null : diagnostics.unusualGain,
         spread: diagnostics.spread,
         // What is not a number has no place in JSON.
         rounds: outcome.rounds.map(round => ({ ...round, change: Number.isNaN(round.change) ? null : round.change })),
@@ -133,7 +135,7 @@ function optionsOf(method: PuMethod, values: Asked, control: object): object {
   if (method === 'supervised') return loop
   const rounds = (values.rounds as number[] | undefined) ?? DEFAULTS.rounds
   if (method === 'one-step') return { ...loop, convergence: values.convergence, rounds: rounds[0] }
-  const { spies, cut, quantile, tolerance, draws, rest, convergence } = values
+  const { spies, cut, quantile, tolerance, draws, start, rest, convergence } = values
   const mostNegatives = values['most-negatives']
-  return { ...loop, convergence, rounds, spies, cut, quantile, tolerance, draws, rest, mostNegatives }
+  return { ...loop, convergence, rounds, spies, cut, quantile, tolerance, draws, start, rest, mostNegatives }
 }
