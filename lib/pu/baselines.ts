@@ -87,7 +87,7 @@ export async function isolationPu(problem: PuProblem, options: IsolationOptions 
 }
 
 /** One of the methods by name, with its own options. */
-export function learnPu(
+export async function learnPu(
   problem: PuProblem,
   method: PuMethod,
   options: TwoStepOptions | OnePuOptions | SupervisedOptions | IsolationOptions = {},

@@ -96,6 +96,8 @@ export class ForestPuLearner implements PuLearner {
       const own = await model.predictBinned(this.matrix)
       for (let row = 0; row < scores.length; row++) if (Number.isNaN(scores[row])) scores[row] = own[row]
     }
+    // Means of rounded numbers may leave [0, 1] by a hair.
+    for (let row = 0; row < scores.length; row++) scores[row] = Math.min(1, Math.max(0, scores[row]))
     return { model, scores }
   }
 

@@ -53,7 +53,10 @@ export interface TwoStepOptions extends LoopOptions, CutOptions {
   readonly rounds?: readonly [number, number]
   /** Draws of spies; a row is a reliable negative where half of them or more say so. Default 1. */
   readonly draws?: number
-  /** Most reliable negatives, as a share of the unlabelled rows: the lowest ones stay. Default 1. */
+  /**
+   * Most reliable negatives, as a share of the unlabelled rows: the lowest ones stay. Default 0.9: where the spies are of one kind
+   * all others score below them, positives of other kinds too.
+   */
   readonly mostNegatives?: number
   /**
    * Scores of unlabelled rows before the first round: `zero`, or `unusual` for what isolation says of them, as far as it also
@@ -83,7 +86,7 @@ export const DEFAULTS = {
   tolerance: 1.5,
   rounds: [5, 5] as readonly [number, number],
   draws: 1,
-  mostNegatives: 1,
+  mostNegatives: 0.9,
   rest: 'scores' as 'scores' | 'out',
   start: 'unusual' as 'zero' | 'unusual',
 }

@@ -152,7 +152,7 @@ async function judge(
       warnings.push({ code, message: sentence(where, expected, received, advice) })
     }
   }
-  if (low === high) {
+  if (low === high && threshold <= high) {
     const advice = 'no column tells positives from the rest; check the columns, or add some'
     warn('CONSTANT_SCORES', 'scores that differ', `${low} for all ${unlabelled} unlabelled rows`, advice)
   } else if (threshold > high) {
