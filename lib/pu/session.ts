@@ -238,14 +238,16 @@ export class ActiveSession {
    */
   async answer(given: ReadonlyMap<string, Answer>): Promise<{ recorded: number; repeated: number }> {
     const state = this.#stateAt(this.#log.entries.length)
-    const rowOf = new Map((await this.ids()).map((id, row) => [id, row]))
+    const ids = await this.ids()
+    // Those that answers may be about are few; all others are looked for only to say what is wrong with them.
+    const rowOf = new Map([...state.pending, ...state.answers.keys()].map(row => [ids[row], row]))
     const rows: number[] = []
     const answers: Answer[] = []
     let repeated = 0
     for (const [id, value] of given) {
       const answer = answerOf(value, `id '${id}'`)
-      const row = rowOf.get(id)
-      if (row === undefined) {
+      const row = rowOf.get(id) ?? ids.indexOf(id)
+      if (row < 0) {
         const text = sentence('active', 'ids of the table', id, 'no answer was recorded; correct the id')
         throw new SeqriskError('UNKNOWN_ID', text)
       }

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeTable } from '../../events/write.js'
 import { saveLightgbm } from '../../export/lightgbm.js'
@@ -87,6 +88,8 @@ export const puCommand = defineCommand({
         const levels = layout.levels.some(one => one !== null) ? { levels: layout.levels } : {}
         await saveLightgbm(new GbrtModel({ ...model.info, ...levels }, model.trees), join(out, 'model.txt'))
       }
+      // A model of an earlier run would not belong to these scores.
+      else await rm(join(out, 'model.txt'), { force: true })
       await writeFileAtomic(join(out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
       await writeTable(join(out, 'scores.csv'), id, { ids: table.ids, columns: { score: scores } }, { signal })
       for (const { message } of diagnostics.warnings) process.stderr.write(`seqrisk: ${message}\n`)
