@@ -47,7 +47,10 @@ export interface ActiveResult extends PuResult {
 }
 
 /** Fewer rounds than one two-step fit has: answers change little from round to round, and people wait. */
-export const ACTIVE_TWO_STEP = { rounds: [1, 2] } as const satisfies TwoStepOptions
+export const ACTIVE_TWO_STEP = {
+  rounds: [1, 2],
+  gbrt: { numIterations: 35, learningRate: 0.125 },
+} as const satisfies TwoStepOptions
 
 const where = 'runActive'
 const RULES = ['budget', 'rounds', 'yieldDecay', 'drift', 'plateau', 'band', 'patience']

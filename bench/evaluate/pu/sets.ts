@@ -33,7 +33,7 @@ export type Way = 'random' | 'biased'
 export const WAYS: readonly Way[] = ['random', 'biased']
 
 /** Larger sets are sampled: ten seeds of all experiments are a matter of minutes then. */
-export const MOST_ROWS = 10_000
+export const MOST_ROWS = 5_000
 /** Positives beyond this share of a tuning set are left out: hidden positives are rare. */
 const MOST_POSITIVE = 0.1
 const KNOWN_SHARE = 0.2
