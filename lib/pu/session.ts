@@ -1,15 +1,14 @@
 // A durable active session: a folder that every command opens, changes and closes. What it knows is its settings and its
 // log; the same log gives the same model, byte for byte.
 
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
 import { loadBins } from '../export/bins.js'
 import { BinnedMatrix } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
 import { GbrtModel } from '../trees/model.js'
 import { SeqriskError, sentence } from '../util/errors.js'
-import { writeFailed, writeFileAtomic } from '../util/files.js'
+import { writeFailed } from '../util/files.js'
 import { ACTIVE_TWO_STEP, bandPrecision, driftOf, type SamplerOptions, samplerOptions } from './active.js'
 import type { LearnerKind } from './learner.js'
 import { FolderLock } from './lock.js'
@@ -17,6 +16,7 @@ import { DurableLog } from './log.js'
 import type { PuProgress } from './options.js'
 import { setsOf } from './problem.js'
 import { sampleRows } from './samplers.js'
+import { keepScores, readScores } from './session_cache.js'
 import {
   BINS,
   expectNoSession,
@@ -84,8 +84,6 @@ export interface SessionStatus {
   readonly stopped: string | null
   readonly entries: number
 }
-
-const CACHE = 'scores.f64'
 
 export class ActiveSession {
   readonly folder: string
@@ -228,7 +226,7 @@ export class ActiveSession {
       return this.#asked([], reason)
     }
     await this.#log.append({ kind: 'ask', rows, drift, bandPrecision: finite(precision) })
-    await this.#keepScores(scores)
+    await keepScores(this.folder, scores, this.#log.entries.length - 1)
     return this.#asked(rows, null)
   }
 
@@ -380,24 +378,8 @@ export class ActiveSession {
   /** Scores that the last batch was chosen by: kept ones, or those of the same fit again. */
   async #scoresBefore(device: Device, control: SessionControl): Promise<Float64Array> {
     const at = this.#log.entries.findLastIndex(entry => entry.kind === 'ask')
-    const bytes = await readFile(join(this.folder, CACHE)).catch(() => null)
-    const size = this.settings.rows * 8
-    if (bytes?.length === size + 8) {
-      const isWhole = bytes.readUInt32LE(size) === crc32(bytes.subarray(0, size))
-      if (isWhole && bytes.readUInt32LE(size + 4) === at) {
-        return new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + size))
-      }
-    }
-    return (await this.#fit(device, this.#stateAt(at), control)).scores
-  }
-
-  /** A copy for the next ask, not part of what the session knows. */
-  async #keepScores(scores: Float64Array): Promise<void> {
-    const bytes = new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength)
-    const end = Buffer.alloc(8)
-    end.writeUInt32LE(crc32(bytes))
-    end.writeUInt32LE(this.#log.entries.length - 1, 4)
-    await writeFileAtomic(join(this.folder, CACHE), [bytes, end]).catch(() => {})
+    const kept = await readScores(this.folder, this.settings.rows, at)
+    return kept ?? (await this.#fit(device, this.#stateAt(at), control)).scores
   }
 }
 

@@ -1,57 +1,15 @@
-// Durable sessions: what they know survives being killed, cut, filled up and used twice at once.
+// Durable sessions: what they know survives being cut, edited, filled up and used twice at once.
 
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync } from 'node:fs'
-import { appendFile, cp, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { ActiveSession, type Answer, type PuTable, type SessionOptions, toLightgbm } from '../../lib/index.js'
-import { openDevice } from '../support/devices.js'
-import { knownOf, plantedTable } from '../support/pu_table.js'
-import { TestRandom } from '../support/random.js'
+import { ActiveSession, type Answer, type PuTable, type SessionOptions } from '../../lib/index.js'
+import { inSession, names, planted, ROWS, said, sessionRoom, table } from '../support/sessions.js'
 
-const device = openDevice()
-const ROWS = 600
-const planted = plantedTable(ROWS, 9)
-const names = planted.columns.map((_, f) => `x${f}`)
-const table: PuTable = {
-  id: 'account',
-  ids: Array.from({ length: ROWS }, (_, row) => `u${row}`),
-  layout: { names, levels: names.map(() => null) },
-  columns: planted.columns,
-  positives: knownOf(planted, 15),
-}
-const root = await mkdtemp(join(tmpdir(), 'seqrisk-session-'))
-afterAll(() => rm(root, { recursive: true }))
-let number = 0
-
-async function begin(options: SessionOptions = {}): Promise<string> {
-  const folder = join(root, `s${number++}`)
-  await ActiveSession.init(folder, table, device, { batch: 8, ...options })
-  return folder
-}
-
-async function inSession<T>(folder: string, work: (session: ActiveSession) => Promise<T>): Promise<T> {
-  const session = await ActiveSession.open(folder)
-  try {
-    return await work(session)
-  } finally {
-    await session.close()
-  }
-}
-
-const truthOf = (id: string): Answer => (planted.truth[Number(id.slice(1))] ? 1 : 0)
-const said = (ids: readonly string[], of = truthOf) => new Map(ids.map(id => [id, of(id)]))
-const askAndAnswer = (folder: string) =>
-  inSession(folder, async session => {
-    const { ids } = await session.ask(device)
-    await session.answer(said(ids))
-    return ids
-  })
-const modelOf = (folder: string) => inSession(folder, async session => toLightgbm((await session.learn(device)).model))
+const { device, root, fresh, begin, askAndAnswer, modelOf } = await sessionRoom()
 
 describe('a session', () => {
   it('asks, records, and gives the same model from the same log', async () => {
@@ -159,15 +117,15 @@ describe('a session', () => {
     const init = (where: string, own: PuTable = table, options: SessionOptions = {}) =>
       ActiveSession.init(where, own, device, options)
     await expect(init(folder)).rejects.toMatchObject({ code: 'SESSION_EXISTS' })
-    const busy = join(root, `s${number++}`)
+    const busy = fresh()
     await writeFile(busy, '')
     await expect(init(busy)).rejects.toMatchObject({ code: 'WRITE_FAILED' })
     await expect(init(root)).rejects.toMatchObject({ code: 'FOLDER_NOT_EMPTY' })
     const none = { ...table, positives: new Uint8Array(ROWS) }
-    await expect(init(join(root, `s${number++}`), none)).rejects.toMatchObject({ code: 'NO_POSITIVES' })
+    await expect(init(fresh(), none)).rejects.toMatchObject({ code: 'NO_POSITIVES' })
     const label = { ...table, layout: { ...table.layout, names: ['label', ...names.slice(1)] } }
-    await expect(init(join(root, `s${number++}`), label)).rejects.toMatchObject({ code: 'COLUMN_TWICE' })
-    await expect(init(join(root, `s${number++}`), table, { batch: 0 })).rejects.toThrow(/batch to be/)
+    await expect(init(fresh(), label)).rejects.toMatchObject({ code: 'COLUMN_TWICE' })
+    await expect(init(fresh(), table, { batch: 0 })).rejects.toThrow(/batch to be/)
     await expect(ActiveSession.open(join(root, 'nowhere'))).rejects.toMatchObject({ code: 'NO_SESSION' })
   })
 })
@@ -275,72 +233,6 @@ describe('two processes', () => {
   })
 })
 
-describe('killed', () => {
-  const child = fileURLToPath(new URL('./session_child.ts', import.meta.url))
-  const ROUNDS = 30
-  /** Twenty in a normal run; KILLS=200 for the long one. */
-  const kills = Number(process.env.KILLS ?? 20)
-
-  /** Runs the script until it is done or killed, some milliseconds after it began. */
-  function run(
-    folder: string,
-    killAfter: number | null,
-  ): Promise<{ isDone: boolean; acknowledged: string[]; errors: string }> {
-    const process_ = spawn(process.execPath, ['--import', 'tsx', child, folder, String(ROUNDS)], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    const acknowledged: string[] = []
-    let [isDone, errors] = [false, '']
-    process_.stderr.on('data', chunk => {
-      errors += chunk
-    })
-    createInterface({ input: process_.stdout }).on('line', line => {
-      if (line === 'ready' && killAfter !== null) setTimeout(() => process_.kill('SIGKILL'), killAfter)
-      if (line === 'done') isDone = true
-      if (line.startsWith('ack ')) acknowledged.push(...line.slice(4).split(' '))
-    })
-    return new Promise(resolve => process_.on('close', () => resolve({ isDone, acknowledged, errors })))
-  }
-
-  it(`at ${kills} random moments: no answer lost, none doubled, the same model`, { timeout: 30 * 60_000 }, async () => {
-    const options = { batch: 6, rules: {} }
-    const whole = await begin(options)
-    const begun = performance.now()
-    expect(await run(whole, null)).toMatchObject({ isDone: true, errors: '' })
-    const took = performance.now() - begun
-    const random = new TestRandom(kills)
-    let done = 0
-    let sessions = 0
-    while (done < kills) {
-      const folder = await begin(options)
-      sessions++
-      const acknowledged = new Set<string>()
-      for (;;) {
-        const isLast = done >= kills
-        const outcome = await run(folder, isLast ? null : random.next() * took * 0.2)
-        expect(outcome.errors).toBe('')
-        for (const id of outcome.acknowledged) {
-          expect(acknowledged.has(id), `${id} twice`).toBe(false)
-          acknowledged.add(id)
-        }
-        if (outcome.isDone) break
-        done++
-      }
-      const entries = (await readFile(join(folder, 'log.jsonl'), 'utf8')).trimEnd().split('\n')
-      const answered = entries.flatMap(line => {
-        const entry = JSON.parse(line.split('\t')[0]) as { kind: string; rows: number[] }
-        return entry.kind === 'answer' ? entry.rows.map(row => `u${row}`) : []
-      })
-      expect(new Set(answered).size).toBe(answered.length)
-      expect(answered).toHaveLength(6 * ROUNDS)
-      for (const id of acknowledged) expect(answered).toContain(id)
-      expect(await modelOf(folder)).toBe(await modelOf(whole))
-    }
-    if (kills > 20)
-      console.log(`${done} kills over ${sessions} sessions of ${6 * ROUNDS} answers: all there, once, same model`)
-  })
-})
-
 describe('a full disk', () => {
   const disk = mountDisk()
   afterAll(() => {
@@ -385,75 +277,4 @@ describe('a full disk', () => {
       await expect(ActiveSession.init(join(disk!, 'other'), big, device)).rejects.toMatchObject(full)
     },
   )
-})
-
-describe('seqrisk active', () => {
-  const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
-  const seqrisk = (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
-    new Promise(resolve => {
-      execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {
-        resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
-      })
-    })
-
-  it('init, ask, answer, status, undo, export on files', { timeout: 120_000 }, async () => {
-    const at = (name: string) => join(root, name)
-    const jobs = ['clerk', 'nurse, retired', 'pilot']
-    const rows = table.ids.map((id, row) => [
-      id,
-      planted.columns[0][row],
-      planted.columns[1][row],
-      `"${jobs[row % 3]}"`,
-      table.positives[row] || '',
-    ])
-    await writeFile(
-      at('table.csv'),
-      [['account', 'a', 'b', 'job', 'fraud'], ...rows].map(row => row.join(',')).join('\n'),
-    )
-    const session = ['--session', at('cli')]
-    const begun = await seqrisk(
-      'active',
-      'init',
-      ...session,
-      '--table',
-      at('table.csv'),
-      '--id',
-      'account',
-      '--positive',
-      'fraud',
-      '--categorical',
-      'job',
-      '--batch',
-      '5',
-      '--json',
-    )
-    expect(begun).toMatchObject({ code: 0, stderr: '' })
-    expect(JSON.parse(begun.stdout)).toMatchObject({ rows: ROWS, positives: 15, features: 3 })
-    expect((await seqrisk('active', 'ask', ...session, '--out', at('batch.csv'), '--json')).code).toBe(0)
-    const [head, ...lines] = (await readFile(at('batch.csv'), 'utf8')).trimEnd().split('\n')
-    expect(head).toBe('account,a,b,job,label')
-    expect(lines).toHaveLength(5)
-    for (const line of lines) expect(line).toMatch(/^u\d+,-?\d.*,(clerk|"nurse, retired"|pilot),$/)
-    const labels = ['1', '0', 'unsure', '', '0']
-    await writeFile(at('labelled.csv'), [head, ...lines.map((line, i) => line + labels[i])].join('\n'))
-    const answered = await seqrisk('active', 'answer', ...session, '--in', at('labelled.csv'), '--json')
-    expect(JSON.parse(answered.stdout)).toEqual({ recorded: 4, repeated: 0, pending: 1 })
-    await writeFile(at('wrong.csv'), [head, `${lines[3]}maybe`].join('\n'))
-    const wrong = await seqrisk('active', 'answer', ...session, '--in', at('wrong.csv'))
-    expect(wrong).toMatchObject({ code: 1, stdout: '' })
-    expect(wrong.stderr).toMatch(
-      /^seqrisk: \[active\] expected 1, 0 or unsure for id 'u\d+' but received 'maybe'; no answer .*\n$/,
-    )
-    const status = JSON.parse((await seqrisk('active', 'status', ...session, '--json')).stdout)
-    expect(status).toMatchObject({ answers: { positives: 1, negatives: 2, unsure: 1 }, pending: 1 })
-    expect((await seqrisk('active', 'undo', ...session)).stdout).toBe(
-      '4 answers taken back; their rows wait for one again\n',
-    )
-    const exported = await seqrisk('active', 'export', ...session, '--out', at('out'), '--json')
-    expect(JSON.parse(exported.stdout)).toMatchObject({ rows: ROWS, positives: 0 })
-    expect((await readdir(at('out'))).sort()).toEqual(['model.txt', 'scores.csv'])
-    expect((await readFile(at('out/scores.csv'), 'utf8')).split('\n')[0]).toBe('account,score')
-    expect((await seqrisk('active')).code).toBe(2)
-    expect((await seqrisk('active', 'ask', ...session)).code).toBe(2)
-  })
 })
