@@ -25,7 +25,7 @@ export interface ActiveOptions extends StateOptions, StopRules {
   readonly candidates?: number
   /** Scores from here on are predicted positive. Default 0.5. */
   readonly threshold?: number
-  /** How a round learns. Default: see `ACTIVE_TWO_STEP`. */
+  /** How a round learns. Default: see `activeTwoStep`. */
   readonly twoStep?: Omit<TwoStepOptions, 'seed' | 'signal' | 'onProgress' | 'with'>
   readonly seed?: number
   readonly signal?: AbortSignal
@@ -51,6 +51,13 @@ export const ACTIVE_TWO_STEP = {
   rounds: [1, 2],
   gbrt: { numIterations: 35, learningRate: 0.125 },
 } as const satisfies TwoStepOptions
+
+/** Beyond this one round of each step: the next batch comes in less than the time of two fits of 100 trees. */
+const MANY_ROWS = 200_000
+
+export function activeTwoStep(rows: number): TwoStepOptions {
+  return rows > MANY_ROWS ? { ...ACTIVE_TWO_STEP, rounds: [1, 1] } : ACTIVE_TWO_STEP
+}
 
 const where = 'runActive'
 const RULES = ['budget', 'rounds', 'yieldDecay', 'drift', 'plateau', 'band', 'patience']
@@ -89,7 +96,7 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
   const isEndless = budget === undefined && rounds === undefined
   expectRange(!isEndless, where, 'a budget or a number of rounds', 'neither', 'name one of them')
   const state = new ActiveState(problem.positives, options)
-  const learning: TwoStepOptions = { ...ACTIVE_TWO_STEP, ...twoStep, seed, signal }
+  const learning: TwoStepOptions = { ...activeTwoStep(problem.matrix.rows), ...twoStep, seed, signal }
   const learner = learnerOf(problem, { ...DEFAULTS, ...(learning as LoopOptions & typeof DEFAULTS) })
   const history: RoundRecord[] = []
   let before: Float64Array | null = null

@@ -9,7 +9,8 @@ import type { Device } from '../runtime/device.js'
 import { GbrtModel } from '../trees/model.js'
 import { SeqriskError, sentence } from '../util/errors.js'
 import { writeFailed } from '../util/files.js'
-import { ACTIVE_TWO_STEP, bandPrecision, driftOf, type SamplerOptions, samplerOptions } from './active.js'
+import { activeTwoStep, bandPrecision, driftOf, type SamplerOptions, samplerOptions } from './active.js'
+import type { IdLines } from './id_lines.js'
 import type { LearnerKind } from './learner.js'
 import { FolderLock } from './lock.js'
 import { DurableLog } from './log.js'
@@ -91,7 +92,7 @@ export class ActiveSession {
   readonly #lock: FolderLock
   readonly #log: DurableLog<Entry>
   readonly #positives: Uint8Array
-  #ids: readonly string[] | null = null
+  #ids: IdLines | null = null
   #matrix: BinnedMatrix | null = null
   #unusual: Float64Array | null = null
 
@@ -180,9 +181,9 @@ export class ActiveSession {
     }
   }
 
+  /** Of all rows, in their order. */
   async ids(): Promise<readonly string[]> {
-    this.#ids ??= await readIds(this.folder, this.settings)
-    return this.#ids
+    return (await this.#lines()).all()
   }
 
   /**
@@ -236,16 +237,21 @@ export class ActiveSession {
    */
   async answer(given: ReadonlyMap<string, Answer>): Promise<{ recorded: number; repeated: number }> {
     const state = this.#stateAt(this.#log.entries.length)
-    const ids = await this.ids()
+    const ids = await this.#lines()
     // Those that answers may be about are few; all others are looked for only to say what is wrong with them.
-    const rowOf = new Map([...state.pending, ...state.answers.keys()].map(row => [ids[row], row]))
+    const asked = [...state.pending, ...state.answers.keys()]
+    const rowOf = new Map(ids.of(asked).map((id, i) => [id, asked[i]]))
     const rows: number[] = []
     const answers: Answer[] = []
     let repeated = 0
     for (const [id, value] of given) {
       const answer = answerOf(value, `id '${id}'`)
-      const row = rowOf.get(id) ?? ids.indexOf(id)
-      if (row < 0) {
+      const row = rowOf.get(id)
+      if (row === undefined) {
+        if (ids.has(id)) {
+          const text = sentence('active', 'ids that were asked about', id, 'no answer was recorded; see ask')
+          throw new SeqriskError('NOT_ASKED', text)
+        }
         const text = sentence('active', 'ids of the table', id, 'no answer was recorded; correct the id')
         throw new SeqriskError('UNKNOWN_ID', text)
       }
@@ -259,12 +265,8 @@ export class ActiveSession {
         repeated++
         continue
       }
-      if (known !== undefined) {
-        const advice = `it was answered ${known}; undo that first`
-        throw new SeqriskError('ANSWERED', sentence('active', `no second answer for id '${id}'`, answer, advice))
-      }
-      const text = sentence('active', 'ids that were asked about', id, 'no answer was recorded; see ask')
-      throw new SeqriskError('NOT_ASKED', text)
+      const advice = `it was answered ${known}; undo that first`
+      throw new SeqriskError('ANSWERED', sentence('active', `no second answer for id '${id}'`, answer, advice))
     }
     if (rows.length > 0) await this.#log.append({ kind: 'answer', rows, answers })
     return { recorded: rows.length, repeated }
@@ -283,8 +285,7 @@ export class ActiveSession {
     }
     const { rows } = this.#log.entries[at] as Extract<Entry, { kind: 'answer' }>
     await this.#log.append({ kind: 'undo', entry: at })
-    const ids = await this.ids()
-    return { undone: rows.length, ids: rows.map(row => ids[row]) }
+    return { undone: rows.length, ids: (await this.#lines()).of(rows) }
   }
 
   status(): SessionStatus {
@@ -312,10 +313,15 @@ export class ActiveSession {
 
   async #fit(device: Device, state: ActiveState, control: SessionControl): Promise<PuResult> {
     const matrix = await this.#bins(device)
-    const { learner, seed } = this.settings
+    const { learner, seed, rows } = this.settings
     this.#unusual ??= await readUnusual(this.folder, this.settings)
     const problem = state.problem({ matrix, positives: this.#positives, unusual: this.#unusual })
-    return twoStepPu(problem, { ...ACTIVE_TWO_STEP, learner, seed, ...control })
+    return twoStepPu(problem, { ...activeTwoStep(rows), learner, seed, ...control })
+  }
+
+  async #lines(): Promise<IdLines> {
+    this.#ids ??= await readIds(this.folder, this.settings)
+    return this.#ids
   }
 
   async #bins(device: Device): Promise<BinnedMatrix> {
@@ -324,9 +330,9 @@ export class ActiveSession {
   }
 
   async #asked(rows: readonly number[], reason: string | null): Promise<Asked> {
-    const ids = rows.length > 0 ? await this.ids() : []
+    const ids = rows.length > 0 ? (await this.#lines()).of(rows) : []
     const values = await readValues(this.folder, this.settings, rows)
-    return { rows, ids: rows.map(row => ids[row]), values, reason }
+    return { rows, ids, values, reason }
   }
 
   /** What the first entries of the log make. */

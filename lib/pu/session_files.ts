@@ -9,6 +9,7 @@ import type { Levels } from '../trees/model.js'
 import { SeqriskError, sentence } from '../util/errors.js'
 import { writeFileAtomic } from '../util/files.js'
 import type { SamplerOptions } from './active.js'
+import { IdLines } from './id_lines.js'
 import { inSlices, type LearnerKind } from './learner.js'
 import type { StopRules } from './stop.js'
 import type { PuTable } from './table.js'
@@ -31,7 +32,7 @@ export interface SessionSettings {
 }
 
 const SETTINGS = 'session.json'
-const IDS = 'ids.json'
+const IDS = 'ids.jsonl'
 const POSITIVES = 'positives.u8'
 const VALUES = 'values.f64'
 const UNUSUAL = 'unusual.f64'
@@ -48,7 +49,7 @@ export async function writeTableFiles(
   unusual: Float64Array,
   signal?: AbortSignal,
 ): Promise<Record<string, number>> {
-  const ids = Buffer.from(JSON.stringify(table.ids))
+  const ids = IdLines.text(table.ids)
   await writeFileAtomic(join(folder, IDS), [ids])
   await writeFileAtomic(join(folder, POSITIVES), [table.positives])
   const { columns, positives } = table
@@ -104,10 +105,9 @@ export async function readSettings(folder: string): Promise<{ settings: SessionS
   throw damaged(path)
 }
 
-export async function readIds(folder: string, settings: SessionSettings): Promise<readonly string[]> {
-  const bytes = await checked(folder, IDS, settings)
-  const ids = JSON.parse(bytes.toString('utf8')) as string[]
-  if (ids.length !== settings.rows) throw damaged(join(folder, IDS))
+export async function readIds(folder: string, settings: SessionSettings): Promise<IdLines> {
+  const ids = new IdLines(await checked(folder, IDS, settings))
+  if (ids.count !== settings.rows) throw damaged(join(folder, IDS))
   return ids
 }
 

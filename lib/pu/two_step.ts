@@ -2,7 +2,7 @@
 // Source: Liu, Lee, Yu, Li 2002, "Partially supervised classification of text documents"; with trees as the learner.
 
 import type { GbrtModel } from '../trees/model.js'
-import { sentence } from '../util/errors.js'
+import { expectRange, sentence } from '../util/errors.js'
 import { EmLoop } from './em.js'
 import { inSlices, openLearner, type PuLearner } from './learner.js'
 import { type FullOptions, PU_GBRT, type PuRound, type TwoStepOptions, twoStepOptions } from './options.js'
@@ -48,6 +48,7 @@ export interface PuResult {
 
 const where = 'twoStepPu'
 const FEW_SPIES = 10
+const BUCKETS = 1 << 16
 
 /** The options of the trees of a round: the defaults of PU, then the caller's. */
 export function learnerOf(problem: PuProblem, options: FullOptions): PuLearner {
@@ -74,6 +75,8 @@ export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}
   if (all.start === 'unusual' && (problem.unusual || problem.data)) {
     begin = await startOf(problem.unusual ?? (await unusualness(problem, all.seed, signal)), start, signal)
   }
+  const isSame = !all.with || all.with.matrix === problem.matrix
+  expectRange(isSame, where, 'a learner on the matrix of the problem', 'one on another')
   const learner = all.with ?? learnerOf(problem, all)
   const { length } = start.roles
   try {
@@ -163,7 +166,7 @@ async function judge(
   }
   const most = Math.floor(mostNegatives * unlabelled)
   if (negatives > most) {
-    threshold = Math.min(threshold, thresholdOf(scores, roles, most))
+    threshold = Math.min(threshold, await thresholdOf(scores, roles, most, signal))
     negatives = await count(threshold)
   }
   if (negatives === 0) {
@@ -182,9 +185,30 @@ async function judge(
   return { spies: spies.length, threshold, negatives, spyScores: shown }
 }
 
-/** The score that `most` unlabelled rows stay below, or fewer where scores are equal. */
-function thresholdOf(scores: Float64Array, roles: Uint8Array, most: number): number {
-  return scores.filter((_, row) => roles[row] === ROLE.unlabelled).sort()[most]
+/** The score that `most` unlabelled rows stay below, or fewer where scores are equal: by counts, then by sorting one bucket. */
+async function thresholdOf(
+  scores: Float64Array,
+  roles: Uint8Array,
+  most: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  const bucketOf = (row: number) => (roles[row] === ROLE.unlabelled ? Math.floor(scores[row] * (BUCKETS - 1)) : -1)
+  const counts = new Int32Array(BUCKETS)
+  await inSlices(roles.length, signal, (from, to) => {
+    for (let row = from; row < to; row++) {
+      const bucket = bucketOf(row)
+      if (bucket >= 0) counts[bucket]++
+    }
+  })
+  let bucket = 0
+  let below = 0
+  while (below + counts[bucket] <= most) below += counts[bucket++]
+  const inside = new Float64Array(counts[bucket])
+  let at = 0
+  await inSlices(roles.length, signal, (from, to) => {
+    for (let row = from; row < to; row++) if (bucketOf(row) === bucket) inside[at++] = scores[row]
+  })
+  return inside.sort()[most - below]
 }
 
 function meanDeviation(sums: Float64Array, squares: Float64Array, { roles, sizes }: PuSets, draws: number): number {

@@ -180,7 +180,7 @@ describe('a log that was changed', () => {
   })
 
   it('so are settings, ids and positives of other bytes', async () => {
-    for (const name of ['session.json', 'ids.json', 'positives.u8', 'unusual.f64', 'head.json']) {
+    for (const name of ['session.json', 'ids.jsonl', 'positives.u8', 'unusual.f64', 'head.json']) {
       const path = join(folder, name)
       const bytes = await readFile(path)
       const changed = Buffer.from(bytes)
