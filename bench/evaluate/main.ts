@@ -1,11 +1,13 @@
-// npm run evaluate -- pu         PU and active learning on tables, see pu/main.ts
-// npm run evaluate -- NAME…    every task in ../shared/tasks without a name; --json FILE keeps the figures
+// npm run evaluate -- NAME…          every task in ../shared/tasks without a name; --json FILE keeps the figures
+// npm run evaluate -- trees NAME…    boosted trees on every table of the list there, beside LightGBM and XGBoost
+// npm run evaluate -- pu             PU and active learning on tables, see pu/main.ts
 
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { markdownTable } from '../../lib/report/table.js'
 import { contenders, evaluateTask, type LabelResult, type Score } from './evaluate.js'
 import { openTask, taskNames, tasksFolder } from './tasks.js'
+import { evaluateTrees } from './trees.js'
 
 if (process.argv[2] === 'pu') {
   const { evaluatePu } = await import('./pu/main.js')
@@ -15,8 +17,22 @@ if (process.argv[2] === 'pu') {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'string' }, set: { type: 'string', multiple: true } },
+  options: {
+    json: { type: 'string' },
+    set: { type: 'string', multiple: true },
+    seeds: { type: 'string', default: '5' },
+  },
 })
+if (positionals[0] === 'trees') {
+  try {
+    for await (const line of evaluateTrees(positionals.slice(1), Number(values.seeds))) console.log(line)
+    process.exit(0)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    console.error(error.message)
+    process.exit(2)
+  }
+}
 const known = taskNames()
 if (known.length === 0) {
   console.log(`no tasks in ${tasksFolder}: nothing to evaluate, 0 tasks run, all skipped`)
