@@ -220,6 +220,20 @@ describe('boosted trees', () => {
     }
   })
 
+  it('takes no giant steps where nearly all is sure', async () => {
+    // Gradients of 7 · 10⁻⁷ round up to one unit and Hessians down to none: one row a side would bear all the others.
+    const rows = 20_000
+    const column = Float32Array.from({ length: rows }, (_, r) => Number(r % 4 === 0))
+    const scores = new Float64Array(rows).fill(-14.2)
+    scores[0] = scores[1] = -6.8
+    const matrix = await BinnedMatrix.from(openDevice(), { columns: [column] })
+    const trainer = new GbrtTrainer(matrix, { numIterations: 1, learningRate: 1, minDataInLeaf: 1 })
+    const { model } = await trainer.fit({ targets: new Float32Array(rows), scores })
+    // Newton's step for p near 0 is −1; coarse Hessians may halve it.
+    expect(model.trees.leafValue.length).toBe(2)
+    for (const value of model.trees.leafValue) expect(value > -1.1 && value < -0.4).toBe(true)
+  })
+
   it('stops early on validation rows, and says their loss', async () => {
     const device = openDevice()
     const validation = Uint8Array.from({ length: 6000 }, (_, r) => (r % 2 ? 1 : 0))

@@ -61,30 +61,37 @@ Totals totals_of(const GbrtNode& node, const GbrtSearch& s, bool bounded) {
   return t;
 }
 
-// Gain of both children for lefts (gl, hl) of `count` bins, or −infinity; returns the largest.
-double gains(const double* gl, const double* hl, int64_t count, const Totals& t, const GbrtSearch& s, double* gain) {
+// What lies left of each bin's bound: sums, and rows estimated bin by bin.
+struct Lefts {
+  double* g;
+  double* h;
+  double* rows;
+};
+
+// Gain of both children for the lefts of `count` bins, or −infinity; returns the largest.
+double gains(const Lefts& left, int64_t count, const Totals& t, const GbrtSearch& s, double* gain) {
   const hn::ScalableTag<double> d;
   using V = hn::Vec<decltype(d)>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const V none = hn::Set(d, kNone);
-  const V half = hn::Set(d, 0.5);
   V most = none;
   for (int64_t b = 0; b < count; b += lanes) {
-    const V left_g = hn::Load(d, gl + b);
-    const V left_h = hn::Load(d, hl + b);
+    const V left_g = hn::Load(d, left.g + b);
+    const V left_h = hn::Load(d, left.h + b);
+    const V left_rows = hn::Load(d, left.rows + b);
     const V right_g = hn::Sub(hn::Set(d, t.g), left_g);
     const V right_h = hn::Sub(hn::Set(d, t.h), left_h);
     const auto side = [&](V g, V h) {
       const V size = hn::Max(hn::Sub(hn::Abs(g), hn::Set(d, s.lambda_l1)), hn::Zero(d));
       return hn::Div(hn::Mul(size, size), hn::Add(h, hn::Set(d, s.lambda_l2)));
     };
-    const auto fits = [&](V h) {
-      const V rows = hn::Floor(hn::Add(hn::Mul(h, hn::Set(d, t.per_hessian)), half));
+    const auto fits = [&](V h, V rows) {
       return hn::And(hn::And(hn::Ge(rows, hn::Set(d, s.min_count)), hn::Ge(h, hn::Set(d, s.min_hessian))),
                      hn::Gt(h, hn::Zero(d)));
     };
     const V sum = hn::Add(side(left_g, left_h), side(right_g, right_h));
-    const auto valid = hn::And(hn::And(fits(left_h), fits(right_h)), hn::Gt(sum, hn::Set(d, t.shift)));
+    const auto valid = hn::And(hn::And(fits(left_h, left_rows), fits(right_h, hn::Sub(hn::Set(d, t.count), left_rows))),
+                               hn::Gt(sum, hn::Set(d, t.shift)));
     const V value = hn::IfThenElse(valid, sum, none);
     hn::Store(value, d, gain + b);
     most = hn::Max(most, value);
@@ -93,17 +100,16 @@ double gains(const double* gl, const double* hl, int64_t count, const Totals& t,
 }
 
 // The same, one by one, within bounds; `sign` of the feature's constraint.
-double bounded_gains(const double* gl, const double* hl, int64_t count, const Totals& t, const GbrtSearch& s, int sign,
-                     double* gain) {
+double bounded_gains(const Lefts& lefts, int64_t count, const Totals& t, const GbrtSearch& s, int sign, double* gain) {
   double most = kNone;
-  const auto fits = [&](double h) {
-    return h > 0 && h >= s.min_hessian && rounded_count(h, t.per_hessian) >= s.min_count;
-  };
+  const double* gl = lefts.g;
+  const double* hl = lefts.h;
+  const auto fits = [&](double h, double rows) { return h > 0 && h >= s.min_hessian && rows >= s.min_count; };
   for (int64_t b = 0; b < count; ++b) {
     gain[b] = kNone;
     const double gr = t.g - gl[b];
     const double hr = t.h - hl[b];
-    if (!fits(hl[b]) || !fits(hr)) continue;
+    if (!fits(hl[b], lefts.rows[b]) || !fits(hr, t.count - lefts.rows[b])) continue;
     const double left = t.bounds.output(gl[b], hl[b], s.lambda_l1, s.lambda_l2);
     const double right = t.bounds.output(gr, hr, s.lambda_l1, s.lambda_l2);
     if (sign > 0 ? left > right : sign < 0 && left < right) continue;
@@ -140,16 +146,20 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
   constexpr int64_t kPadded = kGbrtCells + 16;
   HWY_ALIGN double gl[kPadded];
   HWY_ALIGN double hl[kPadded];
+  HWY_ALIGN double rows[kPadded];
   HWY_ALIGN double gain[kPadded];
   const int64_t bins = feature.bins;
   if (bins < 1) return;
   int64_t g = 0;
   int64_t h = 0;
+  double counted = 0;
   for (int64_t b = 0; b < bins; ++b) {
     g += cells[b];
     h += cells[kGbrtCells + b];
+    counted += rounded_count(static_cast<double>(cells[kGbrtCells + b]) * s.h_unit, t.per_hessian);
     gl[b] = static_cast<double>(g) * s.g_unit;
     hl[b] = static_cast<double>(h) * s.h_unit;
+    rows[b] = counted;
   }
   const int64_t nan_g = feature.has_nan ? cells[bins] : 0;
   const int64_t nan_h = feature.has_nan ? cells[kGbrtCells + bins] : 0;
@@ -157,7 +167,8 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
   // Missing to the right; the last bin against the missing ones alone is a split too.
   const int64_t candidates = any_nan && !feature.ends_infinite ? bins : bins - 1;
   const auto find_gains = [&](int64_t count) {
-    return t.bounds.any ? bounded_gains(gl, hl, count, t, s, sign, gain) : gains(gl, hl, count, t, s, gain);
+    const Lefts lefts = {gl, hl, rows};
+    return t.bounds.any ? bounded_gains(lefts, count, t, s, sign, gain) : gains(lefts, count, t, s, gain);
   };
   const auto first_best = [&](double most) {
     int64_t b = 0;
@@ -168,8 +179,15 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
     for (int64_t b = first; b < first + 16; ++b) {
       gl[b] = 0;
       hl[b] = 0;
+      rows[b] = 0;
     }
   };
+  // Bin by bin, rounding loses rows, most of them where Hessians are small. They belong to the left side, as do missing
+  // values in the second search: the right side holds no fewer rows than a leaf must (LightGBM counts like this).
+  const double uncounted = t.count - counted;
+  if (!any_nan) {
+    for (int64_t b = 0; b < bins; ++b) rows[b] += uncounted;
+  }
   if (candidates > 0) {
     no_rows_from(candidates);  // the last vector looks beyond: a side without rows never fits
     const double most = find_gains(candidates);
@@ -183,6 +201,7 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
     for (int64_t b = 0; b < bins - 1; ++b) {
       gl[b] += static_cast<double>(nan_g) * s.g_unit;
       hl[b] += static_cast<double>(nan_h) * s.h_unit;
+      rows[b] += uncounted;
     }
     no_rows_from(bins - 1);
     const double most = find_gains(bins - 1);

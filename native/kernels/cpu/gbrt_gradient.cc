@@ -60,22 +60,28 @@ void logistic_run(const double* score, const float* target, int64_t count, float
   }
 }
 
+// A Hessian in fixed point, never 0 for one above it: rows whose gradient is left and whose Hessian is not would make
+// leaves of any height.
+HWY_INLINE int64_t nearest_above_zero(double h) {
+  return nearest(h > 0 && h < 1 ? 1.0 : h);
+}
+
 void pack_run(const GbrtGradient& a, const double* g, const double* h, const float* weight, int64_t count,
               int64_t* packed) {
   const int64_t one = a.constant_hessian ? 1 : 0;
   if (!weight) {
     for (int64_t i = 0; i < count; ++i) {
-      packed[i] = (nearest(g[i] * a.g_scale) << a.shift) + (one ? 1 : nearest(h[i] * a.h_scale));
+      packed[i] = (nearest(g[i] * a.g_scale) << a.shift) + (one ? 1 : nearest_above_zero(h[i] * a.h_scale));
     }
   } else if (a.whole_weights) {
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t value = (nearest(g[i] * a.g_scale) << a.shift) + (one ? 1 : nearest(h[i] * a.h_scale));
+      const int64_t value = (nearest(g[i] * a.g_scale) << a.shift) + (one ? 1 : nearest_above_zero(h[i] * a.h_scale));
       packed[i] = value * static_cast<int64_t>(weight[i]);
     }
   } else {
     for (int64_t i = 0; i < count; ++i) {
       const double w = weight[i];
-      packed[i] = (nearest(g[i] * w * a.g_scale) << a.shift) + nearest(h[i] * w * a.h_scale);
+      packed[i] = (nearest(g[i] * w * a.g_scale) << a.shift) + nearest_above_zero(h[i] * w * a.h_scale);
     }
   }
 }
