@@ -26,6 +26,11 @@ export interface BinnedMatrixOptions {
   readonly sampleRows?: number
   /** Of the sample. Default 0. */
   readonly seed?: number
+  /**
+   * From 0, one for each row: bins are then quantiles of the weight. Whole weights with a sum up to `sampleRows` give the bins
+   * of as many copies. Default all alike.
+   */
+  readonly weights?: NumberArray
   readonly signal?: AbortSignal
 }
 
@@ -69,9 +74,10 @@ export class BinnedMatrix {
       'minDataInBin',
       'sampleRows',
       'seed',
+      'weights',
       'signal',
     ])
-    const { maxBin = 255, minDataInBin = 3, sampleRows = 200_000, seed = 0, signal } = options
+    const { maxBin = 255, minDataInBin = 3, sampleRows = 200_000, seed = 0, weights, signal } = options
     const table = tableOf(data, options.names)
     expectRange(Number.isInteger(sampleRows) && sampleRows > 0, 'BinnedMatrix', 'sampleRows from 1', sampleRows)
     const categorical = new Uint8Array(table.names.length)
@@ -81,7 +87,9 @@ export class BinnedMatrix {
       categorical[index] = 1
     }
     const handle = binding.binned_create(device.handle, table.names.length, maxBin, minDataInBin, categorical)
-    const sample = sampleOf(table.rows, sampleRows, seed)
+    const sample = weights
+      ? weightedSample(table.rows, weights, sampleRows, seed)
+      : sampleOf(table.rows, sampleRows, seed)
     for (let f = 0; f < table.names.length; f++) {
       const { values, first, stride } = table.column(f)
       binding.binned_sample(handle, f, values, first, stride, sample?.length ?? table.rows, sample)
@@ -263,6 +271,40 @@ function sampleOf(rows: number, wanted: number, seed: number): Int32Array | null
     if ((rows - row) * (random.uint32() / 0x100000000) < wanted - taken) sample[taken++] = row
   }
   return sample
+}
+
+/**
+ * Rows as often as they weigh where that can be; else drawn in proportion to their weight, at equal steps along its sum, so
+ * that none is drawn more than once too often or too seldom.
+ */
+function weightedSample(rows: number, weights: NumberArray, most: number, seed: number): Int32Array {
+  expectRange(weights.length === rows, 'BinnedMatrix', `${rows} weights`, weights.length)
+  let total = 0
+  let used = 0
+  let areWhole = true
+  for (let row = 0; row < rows; row++) {
+    const weight = weights[row]
+    if (!(weight >= 0 && weight < Number.POSITIVE_INFINITY)) {
+      expectRange(false, 'BinnedMatrix', `weights from 0 that are finite, row ${row}`, weight)
+    }
+    total += weight
+    if (weight > 0) used++
+    areWhole &&= Number.isInteger(weight)
+  }
+  expectRange(total > 0, 'BinnedMatrix', 'a weight above 0', 'none')
+  const isExact = areWhole && total <= most
+  const wanted = isExact ? total : Math.min(used, most)
+  const sample = new Int32Array(wanted)
+  // Steps of whole weights fall in the middle of a unit.
+  const start = isExact ? 0.5 : new Philox(seed, SAMPLE_STREAM).uint32() / 0x100000000
+  let sum = 0
+  let at = 0
+  for (let row = 0; row < rows; row++) {
+    sum += weights[row]
+    while (at < wanted && ((at + start) / wanted) * total < sum) sample[at++] = row
+  }
+  // Rounding may leave the last step beyond the sum.
+  return sample.subarray(0, at)
 }
 
 async function turn(signal: AbortSignal | undefined): Promise<void> {

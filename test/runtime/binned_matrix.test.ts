@@ -100,6 +100,47 @@ describe('BinnedMatrix', () => {
     expect(a.columns[0].bins).toBeGreaterThan(100)
   })
 
+  describe('with weights', () => {
+    const random = new TestRandom(17)
+    const column = Float32Array.from({ length: 4000 }, () => random.normal())
+    const device = openDevice()
+    const bins = (columns: Float32Array[], options = {}) =>
+      BinnedMatrix.from(device, { columns }, { maxBin: 40, ...options })
+
+    it('that are whole numbers has the bins of as many copies', async () => {
+      const weights = column.map((value, row) => (value > 1 ? 9 : row % 3))
+      const copies = [...column].flatMap((value, row) => new Array(weights[row]).fill(value))
+      const want = (await bins([Float32Array.from(copies)])).columns
+      expect((await bins([column], { weights })).columns).toEqual(want)
+      expect((await bins([column])).columns).not.toEqual(want)
+    })
+
+    it('that are real numbers, or many, cuts into bins of nearly equal weight', async () => {
+      for (const scale of [0.01, 1000]) {
+        const weights = Float64Array.from(column, value => scale * Math.exp(value))
+        const matrix = await bins([column], { weights, seed: 5 })
+        const sums = new Float64Array(matrix.columns[0].bins)
+        for (const [row, bin] of (await matrix.read()).entries()) sums[bin] += weights[row]
+        const mean = sums.reduce((a, b) => a + b) / 40
+        expect(sums.length).toBe(40)
+        // A hundred rows a bin by weight; the heaviest row alone is a quarter of one.
+        for (const sum of sums) expect(Math.abs(sum / mean - 1)).toBeLessThan(0.4)
+        expect((await bins([column], { weights, seed: 5 })).columns).toEqual(matrix.columns)
+      }
+    })
+
+    it('refuses those that cannot be', async () => {
+      const refuse = (weights: Float64Array, error: RegExp) =>
+        expect(bins([column], { weights })).rejects.toThrow(error)
+      const with5 = (weight: number) => new Float64Array(4000).fill(1).fill(weight, 5, 6)
+      await refuse(with5(-1), /weights from 0 that are finite, row 5 but received -1/)
+      await refuse(with5(Number.NaN), /row 5 but received NaN/)
+      await refuse(with5(Number.POSITIVE_INFINITY), /row 5/)
+      await refuse(new Float64Array(4000), /a weight above 0/)
+      await refuse(new Float64Array(3), /4000 weights but received 3/)
+    })
+  })
+
   it('does not depend on the number of threads, nor on the order of rows', async () => {
     const random = new TestRandom(9)
     const column = Float32Array.from({ length: 9000 }, () => random.normal())
