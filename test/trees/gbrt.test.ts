@@ -346,74 +346,15 @@ describe('boosted trees', () => {
     )
   })
 
-  describe('bad input', () => {
-    it('constant and empty columns, one row, one class give a constant', async () => {
-      const device = openDevice()
-      const useless = [new Float32Array(100).fill(3), new Float32Array(100).fill(Number.NaN)]
-      const half = Float32Array.from({ length: 100 }, (_, r) => r % 2)
-      expect([...(await train(device, useless, { targets: half })).scores]).toEqual(new Array(100).fill(0))
-      const one = await train(device, [Float32Array.of(1)], { targets: Float32Array.of(0.25) })
-      expect(one.scores[0]).toBeCloseTo(Math.log(1 / 3), 5)
-      const same = await train(device, columns, { targets: new Float32Array(6000).fill(1) })
-      expect(same.scores.every(score => Number.isFinite(score) && score > 10)).toBe(true)
-    })
-
-    it('infinities are values', async () => {
-      const device = openDevice()
-      const x = Float32Array.from({ length: 900 }, (_, r) => [-Infinity, 0.5, Infinity, Number.NaN][r % 4])
-      const targets = Float32Array.from({ length: 900 }, (_, r) => [0.1, 0.9, 0.3, 0.6][r % 4])
-      const options = { objective: 'squared', numIterations: 1, learningRate: 1 } as const
-      const { model, scores } = await train(device, [x], { targets }, options)
-      expectClose(scores, targets, { absolute: 1e-6 })
-      expect(await model.predict(device, { columns: [x] })).toEqual(scores)
-    })
-
-    it('is refused with a clear error', async () => {
-      const device = openDevice()
-      const matrix = await BinnedMatrix.from(device, { columns })
-      const trainer = new GbrtTrainer(matrix, { numIterations: 1 })
-      const refuse = (input: unknown, error: unknown) =>
-        expect(trainer.fit(input as FitInput)).rejects.toThrow(error as never)
-      const with0 = (value: number) => labels.map((label, r) => (r === 5 ? value : label))
-      await refuse({}, /expected targets but received null/)
-      await refuse({ targets: labels.subarray(1) }, /6000 targets but received 5999/)
-      await refuse({ targets: with0(1.5) }, /targets in \[0, 1\] but received 1.500000 at row 5/)
-      await refuse({ targets: with0(Number.NaN) }, /targets in \[0, 1\]/)
-      await refuse({ targets: labels, weights: with0(-1) }, /weights to be finite and at least 0/)
-      await refuse({ targets: labels, weights: with0(Number.NaN) }, RangeError)
-      await refuse({ targets: labels, weights: with0(Number.POSITIVE_INFINITY) }, RangeError)
-      await refuse({ targets: labels, weights: new Float32Array(6000) }, /at least one row that trains/)
-      await refuse({ targets: labels, mask: new Uint8Array(6000) }, /at least one row that trains/)
-      await refuse({ targets: labels, mask: new Uint8Array(5) }, RangeError)
-      await refuse({ targets: labels, mask: labels }, TypeError)
-      await refuse({ targets: labels, scores: new Float64Array(6000).fill(Number.NaN) }, RangeError)
-      await refuse({ targets: labels, custom: () => {} }, TypeError)
-      const multi = new GbrtTrainer(matrix, { objective: 'softmax', numClass: 3 })
-      await expect(multi.fit({ targets: with0(3) })).rejects.toThrow(/classes from 0 to 2 but received 3.0/)
-      await expect(multi.fit({ targets: with0(0.5) })).rejects.toThrow(RangeError)
-      const custom = new GbrtTrainer(matrix, { objective: 'custom', numIterations: 1 })
-      const nan = { custom: (_: Float64Array, g: Float32Array) => void g.fill(Number.NaN) }
-      await expect(custom.fit(nan)).rejects.toThrow(/finite gradients/)
-      expect(() => new GbrtTrainer(matrix, { numLeaves: 1 })).toThrow(/numLeaves in \[2, 131072\] but received 1/)
-      expect(() => new GbrtTrainer(matrix, { numLeafs: 1 } as never)).toThrow(/did you mean 'numLeaves'/)
-      expect(() => new GbrtTrainer(matrix, { objective: 'softmax' })).toThrow(/numClass of at least 2/)
-      expect(() => new GbrtTrainer(matrix, { objective: 'poisson' as never })).toThrow(/one of squared/)
-      // It works on after all of that.
-      expect((await trainer.fit({ targets: labels })).rounds).toBe(1)
-      trainer.dispose()
-      await refuse({ targets: labels }, /freed/)
-    })
-
-    it('large weights and real ones are near to what they should be', async () => {
-      const device = openDevice()
-      const small = Float32Array.from({ length: 6000 }, (_, r) => 0.25 * ((r % 4) + 1))
-      const large = small.map(weight => weight * 40_000)
-      const options = { minSumHessianInLeaf: 0, numIterations: 3 }
-      const a = await train(device, columns, { targets: labels, weights: small }, options)
-      const b = await train(device, columns, { targets: labels, weights: large }, options)
-      expectClose(b.scores, a.scores, { absolute: 1e-4 })
-      const whole = await train(device, columns, { targets: labels, weights: small.map(w => w * 4) }, options)
-      expectClose(whole.scores, a.scores, { absolute: 1e-4 })
-    })
+  it('large weights and real ones are near to what they should be', async () => {
+    const device = openDevice()
+    const small = Float32Array.from({ length: 6000 }, (_, r) => 0.25 * ((r % 4) + 1))
+    const large = small.map(weight => weight * 40_000)
+    const options = { minSumHessianInLeaf: 0, numIterations: 3 }
+    const a = await train(device, columns, { targets: labels, weights: small }, options)
+    const b = await train(device, columns, { targets: labels, weights: large }, options)
+    expectClose(b.scores, a.scores, { absolute: 1e-4 })
+    const whole = await train(device, columns, { targets: labels, weights: small.map(w => w * 4) }, options)
+    expectClose(whole.scores, a.scores, { absolute: 1e-4 })
   })
 })
