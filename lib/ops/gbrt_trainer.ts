@@ -31,6 +31,7 @@ export interface TrainerNumbers {
   readonly featureFractionByNode: number
   /** 1 averages trees on bootstraps instead of boosting. */
   readonly forest: number
+  readonly maxDeltaStep: number
 }
 
 const ORDER: readonly (keyof TrainerNumbers)[] = [
@@ -56,6 +57,7 @@ const ORDER: readonly (keyof TrainerNumbers)[] = [
   'boostFromAverage',
   'featureFractionByNode',
   'forest',
+  'maxDeltaStep',
 ]
 
 /** Memory and state of fits on one matrix. The matrix may be freed after this: the bins stay. */

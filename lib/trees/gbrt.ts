@@ -33,6 +33,11 @@ export interface GbrtOptions {
   readonly lambdaL1?: number
   /** Default 0. */
   readonly lambdaL2?: number
+  /**
+   * Most that a leaf's output may be, before the learning rate; 0 = no limit. Where nearly all rows are sure and a few are
+   * not, steps may be of any height: 1 to 10 keeps probabilities sound there. Default 0.
+   */
+  readonly maxDeltaStep?: number
   /** Share of the rows that a bag holds. Default 1. */
   readonly baggingFraction?: number
   /** Rounds between two bags; 0 = no bagging. Default 0. */
@@ -123,6 +128,7 @@ const DEFAULTS = {
   minGainToSplit: 0,
   lambdaL1: 0,
   lambdaL2: 0,
+  maxDeltaStep: 0,
   baggingFraction: 1,
   baggingFreq: 0,
   featureFraction: 1,

@@ -77,7 +77,7 @@ export class RandomForestTrainer {
     this.matrix = matrix
     this.options = all
     const boosting = { learningRate: 1, baggingFraction: 1, baggingFreq: 0, featureFraction: 1, boostFromAverage: 1 }
-    const bare = { minSumHessianInLeaf: 0, minGainToSplit: 0, lambdaL1: 0, lambdaL2: 0 }
+    const bare = { minSumHessianInLeaf: 0, minGainToSplit: 0, lambdaL1: 0, lambdaL2: 0, maxDeltaStep: 0 }
     const objective = OBJECTIVES.indexOf('squared')
     this.#native = new NativeTrainer(matrix, { ...all, ...boosting, ...bare, objective, forest: 1 }, null)
     this.#fits = new Fits(where, this.#native)

@@ -71,6 +71,7 @@ GbrtOptions gbrt_options_of(const Napi::Value& value) {
   o.boost_from_average = numbers.integer("boostFromAverage", 0, 1) != 0;
   o.feature_fraction_by_node = numbers.number("featureFractionByNode", 1e-9, 1);
   o.forest = numbers.integer("forest", 0, 1) != 0;
+  o.max_delta_step = numbers.number("maxDeltaStep", 0, kMost);
   if (o.forest && o.objective != GbrtObjective::squared) {
     throw Error::range(kWhere + "objective squared for a forest but received another one");
   }
@@ -78,6 +79,7 @@ GbrtOptions gbrt_options_of(const Napi::Value& value) {
     o.bagging_freq = 0;
     o.learning_rate = 1;
     o.boost_from_average = true;
+    o.max_delta_step = 0;
     return o;
   }
   if (o.objective == GbrtObjective::softmax ? o.classes < 2 : o.objective != GbrtObjective::custom && o.classes != 1) {

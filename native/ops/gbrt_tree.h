@@ -81,7 +81,7 @@ struct GbrtNode {
   int64_t g;
   int64_t h;
   double count;
-  double low, high;  // with monotone constraints: what its output must lie between
+  double low, high;  // with `bounded`: what its output must lie between
 };
 
 struct GbrtSplit {
@@ -101,6 +101,7 @@ struct GbrtSearch {
   double cat_l2, cat_smooth;
   int64_t max_cat_threshold, max_cat_to_onehot, min_data_per_group;
   double g_unit, h_unit;  // what an integer is worth
+  bool bounded;           // outputs are held within the nodes' bounds
 };
 
 // Reads and clears the workers' cells (one node's histogram), writes it to `fresh`, subtracts it from `sibling` (the

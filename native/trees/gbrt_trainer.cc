@@ -50,6 +50,7 @@ GbrtTrainer::GbrtTrainer(const GbrtBins& bins, std::vector<GbrtFeature> features
   search_.max_cat_threshold = options.max_cat_threshold;
   search_.max_cat_to_onehot = options.max_cat_to_onehot;
   search_.min_data_per_group = options.min_data_per_group;
+  search_.bounded = !options.monotone.empty() || options.max_delta_step > 0;
 }
 
 std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, bool scores_given, int64_t first_round,
@@ -143,14 +144,14 @@ double GbrtTrainer::leaf_value(const Leaf& leaf) const {
   const double g = static_cast<double>(leaf.node.g) * search_.g_unit;
   const double h = static_cast<double>(leaf.node.h) * search_.h_unit + leaf.l2;
   const double value = h > 0 ? -shrunk(g, options_.lambda_l1) / h + 0.0 : 0;  // no −0, which a file may not keep
-  return options_.monotone.empty() ? value : std::clamp(value, leaf.node.low, leaf.node.high);
+  return search_.bounded ? std::clamp(value, leaf.node.low, leaf.node.high) : value;
 }
 
 // What lies on the two sides of a constrained split stays apart from then on.
 void GbrtTrainer::bound_children(const Leaf& parent, Leaf& left, Leaf& right) const {
-  if (options_.monotone.empty()) return;
   left.node.low = right.node.low = parent.node.low;
   left.node.high = right.node.high = parent.node.high;
+  if (options_.monotone.empty()) return;
   const int sign = options_.monotone[static_cast<size_t>(parent.split.feature)];
   if (sign == 0) return;
   const double middle = (leaf_value(left) + leaf_value(right)) / 2;
@@ -200,8 +201,8 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
   root.l2 = options_.lambda_l2;
   root.parent = -1;
   root.split.gain = kNone;
-  root.node.low = kNone;
-  root.node.high = -kNone;
+  root.node.high = options_.max_delta_step > 0 ? options_.max_delta_step : -kNone;
+  root.node.low = -root.node.high;
   leaves_.push_back(root);
   GbrtFind find{};
   find.features = features_.data();
@@ -286,8 +287,8 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
   }
   Leaf left = parent;
   Leaf right = parent;
-  left.node = {split.left_g, split.left_h, 0, kNone, -kNone};
-  right.node = {parent.node.g - split.left_g, parent.node.h - split.left_h, 0, kNone, -kNone};
+  left.node = {split.left_g, split.left_h, 0, 0, 0};
+  right.node = {parent.node.g - split.left_g, parent.node.h - split.left_h, 0, 0, 0};
   left.depth = right.depth = parent.depth + 1;
   left.l2 = right.l2 =
       options_.lambda_l2 + (split.is_category && feature.bins > options_.max_cat_to_onehot ? options_.cat_l2 : 0);

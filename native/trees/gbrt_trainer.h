@@ -25,6 +25,7 @@ struct GbrtOptions {
   double min_gain = 0;
   double lambda_l1 = 0;
   double lambda_l2 = 0;
+  double max_delta_step = 0;  // of a leaf's output before the learning rate; 0: no limit
   double bagging_fraction = 1;
   int64_t bagging_freq = 0;
   double feature_fraction = 1;

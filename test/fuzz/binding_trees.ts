@@ -7,9 +7,9 @@ type Addon = Record<string, (...values: unknown[]) => unknown>
 const ROWS = 20
 const FEATURES = 3
 /** The order of lib/ops/gbrt_trainer.ts; a forest is told apart by the objective and the last number. */
-const TRAINER_OPTIONS = [1, 1, 4, -1, 0.1, 1, 1e-3, 0, 0, 0, 1, 0, 1, 0, 32, 4, 10, 10, 100, 1, 1, 0]
+const TRAINER_OPTIONS = [1, 1, 4, -1, 0.1, 1, 1e-3, 0, 0, 0, 1, 0, 1, 0, 32, 4, 10, 10, 100, 1, 1, 0, 0]
 
-const FOREST_OPTIONS = [0, ...TRAINER_OPTIONS.slice(1, -1), 1]
+const FOREST_OPTIONS = [0, ...TRAINER_OPTIONS.slice(1, -2), 1, 0]
 
 /** What the arguments are taken from; the rest are numbers. */
 interface Sources {

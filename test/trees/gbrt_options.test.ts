@@ -113,6 +113,30 @@ describe('monotone constraints', () => {
   })
 })
 
+describe('a largest step', () => {
+  it('bounds what each leaf adds, the same in every variant, also beside constraints', async () => {
+    const rare = labels.map((_, r) => Number(r % 200 === 0))
+    const most = (model: GbrtModel) =>
+      model.trees.leafValue
+        // The first tree holds the start.
+        .subarray(model.trees.numLeaves[0])
+        .reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+    const options = { minDataInLeaf: 2, learningRate: 0.5 }
+    expect(most(await fitted(options, rare))).toBeGreaterThan(0.75)
+    for (const monotone of [[], [1, 0, 0, -1, 0]]) {
+      const bounded = { ...options, monotone, maxDeltaStep: 1.5 }
+      const want = await fitted(bounded, rare)
+      expect(most(want)).toBe(0.75)
+      for (const [, own] of everyVariant()) {
+        const same = await BinnedMatrix.from(own, { columns })
+        const trainer = new GbrtTrainer(same, { numIterations: 10, numLeaves: 12, ...bounded })
+        expect(toLightgbm((await trainer.fit({ targets: rare })).model)).toBe(toLightgbm(want))
+      }
+    }
+    expect(() => new GbrtTrainer(matrix, { maxDeltaStep: -1 })).toThrow(/maxDeltaStep in \[0, ∞\] but received -1/)
+  })
+})
+
 describe('learning rates', () => {
   it('may change from round to round', async () => {
     const same = await fitted({ learningRate: () => 0.2 })

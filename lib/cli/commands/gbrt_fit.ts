@@ -22,6 +22,7 @@ const PARAMETERS = {
   'min-gain-to-split': 0,
   'lambda-l1': 0,
   'lambda-l2': 0,
+  'max-delta-step': 0,
   'bagging-fraction': 1,
   'bagging-freq': 0,
   'feature-fraction': 1,

@@ -20,7 +20,7 @@ HWY_INLINE double leaf_gain(double g, double h, double l1, double l2) {
   return s * s / (h + l2);
 }
 
-// With monotone constraints, outputs are held within a node's bounds; a gain is that of the output as held.
+// With monotone constraints or a largest step, outputs are held within a node's bounds; a gain is that of the output as held.
 struct Bounds {
   double low;
   double high;
@@ -50,13 +50,13 @@ HWY_INLINE double rounded_count(double h, double per_hessian) {
   return static_cast<double>(static_cast<int64_t>(h * per_hessian + 0.5));
 }
 
-Totals totals_of(const GbrtNode& node, const GbrtSearch& s, bool bounded) {
+Totals totals_of(const GbrtNode& node, const GbrtSearch& s) {
   Totals t;
   t.g = static_cast<double>(node.g) * s.g_unit;
   t.h = static_cast<double>(node.h) * s.h_unit;
   t.count = node.count;
   t.per_hessian = t.h > 0 ? node.count / t.h : 0;
-  t.bounds = {node.low, node.high, bounded};
+  t.bounds = {node.low, node.high, s.bounded};
   t.shift = t.bounds.gain(t.g, t.h, s.lambda_l1, s.lambda_l2) + s.min_gain;
   return t;
 }
@@ -298,7 +298,7 @@ void search(const GbrtFind& a, const uint8_t* usable, const int64_t* cells, cons
   split->feature = static_cast<int32_t>(f);
   const GbrtFeature& feature = a.features[f];
   if (usable && !usable[f]) return;
-  const Totals t = totals_of(node, a.search, a.monotone != nullptr);
+  const Totals t = totals_of(node, a.search);
   if (feature.kind == GbrtKind::numeric)
     search_numeric(cells, feature, t, a.search, a.monotone ? a.monotone[f] : 0, split);
   if (feature.kind == GbrtKind::categorical) search_categories(cells, feature, t, a.search, split);
