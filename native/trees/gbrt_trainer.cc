@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kNone = -std::numeric_limits<double>::infinity();
 constexpr double kLeastBound = 0x1p-126;  // of gradients that are all 0
+constexpr double kMostLogOdds = 30;       // of a step; beyond it Newton's parabola says nothing of the loss
 constexpr int64_t kRowsPerTask = 2048;    // below it the hand-over to a thread costs more than it brings
 
 double shrunk(double g, double l1) {
@@ -143,7 +144,10 @@ bool GbrtTrainer::may_split(const Leaf& leaf) const {
 double GbrtTrainer::leaf_value(const Leaf& leaf) const {
   const double g = static_cast<double>(leaf.node.g) * search_.g_unit;
   const double h = static_cast<double>(leaf.node.h) * search_.h_unit + leaf.l2;
-  const double value = h > 0 ? -shrunk(g, options_.lambda_l1) / h + 0.0 : 0;  // no −0, which a file may not keep
+  double value = h > 0 ? -shrunk(g, options_.lambda_l1) / h + 0.0 : 0;  // no −0, which a file may not keep
+  if (options_.objective == GbrtObjective::logistic || options_.objective == GbrtObjective::softmax) {
+    value = std::clamp(value, -kMostLogOdds, kMostLogOdds);
+  }
   return search_.bounded ? std::clamp(value, leaf.node.low, leaf.node.high) : value;
 }
 

@@ -234,6 +234,23 @@ describe('boosted trees', () => {
     for (const value of model.trees.leafValue) expect(value > -1.1 && value < -0.4).toBe(true)
   })
 
+  it('takes no step of more than 30 in log-odds', async () => {
+    // A row that is 1 among forty that are sure to be 0: Newton's step of their leaf is 360.
+    const rows = 20_000
+    const column = Float32Array.from({ length: rows }, (_, r) => Number(r < 40))
+    const targets = new Float32Array(rows).fill(1, 0, 1)
+    const options = { numIterations: 1, learningRate: 1, minDataInLeaf: 1 }
+    const matrix = await BinnedMatrix.from(openDevice(), { columns: [column] })
+    const fit = (more: GbrtOptions, scores: number, classes = 1) =>
+      new GbrtTrainer(matrix, { ...options, ...more }).fit({
+        targets,
+        scores: new Float64Array(rows * classes).map((_, i) => (i < rows ? scores : -scores)),
+      })
+    expect(Math.max(...(await fit({}, -9.6)).model.trees.leafValue)).toBe(30)
+    const two = (await fit({ objective: 'softmax', numClass: 2 }, 4.8, 2)).model.trees.leafValue
+    expect([Math.max(...two), Math.min(...two)]).toEqual([30, -30])
+  })
+
   it('stops early on validation rows, and says their loss', async () => {
     const device = openDevice()
     const validation = Uint8Array.from({ length: 6000 }, (_, r) => (r % 2 ? 1 : 0))
