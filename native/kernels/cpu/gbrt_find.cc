@@ -20,7 +20,8 @@ HWY_INLINE double leaf_gain(double g, double h, double l1, double l2) {
   return s * s / (h + l2);
 }
 
-// With monotone constraints or a largest step, outputs are held within a node's bounds; a gain is that of the output as held.
+// With monotone constraints or a largest step, outputs are held within a node's bounds; a gain is that of the output as
+// held.
 struct Bounds {
   double low;
   double high;
