@@ -47,8 +47,12 @@ struct Totals {
   Bounds bounds;
 };
 
+HWY_INLINE int64_t whole_count(double h, double per_hessian) {
+  return static_cast<int64_t>(h * per_hessian + 0.5);
+}
+
 HWY_INLINE double rounded_count(double h, double per_hessian) {
-  return static_cast<double>(static_cast<int64_t>(h * per_hessian + 0.5));
+  return static_cast<double>(whole_count(h, per_hessian));
 }
 
 Totals totals_of(const GbrtNode& node, const GbrtSearch& s) {
@@ -153,14 +157,14 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
   if (bins < 1) return;
   int64_t g = 0;
   int64_t h = 0;
-  double counted = 0;
+  int64_t counted = 0;
   for (int64_t b = 0; b < bins; ++b) {
     g += cells[b];
     h += cells[kGbrtCells + b];
-    counted += rounded_count(static_cast<double>(cells[kGbrtCells + b]) * s.h_unit, t.per_hessian);
+    counted += whole_count(static_cast<double>(cells[kGbrtCells + b]) * s.h_unit, t.per_hessian);
     gl[b] = static_cast<double>(g) * s.g_unit;
     hl[b] = static_cast<double>(h) * s.h_unit;
-    rows[b] = counted;
+    rows[b] = static_cast<double>(counted);
   }
   const int64_t nan_g = feature.has_nan ? cells[bins] : 0;
   const int64_t nan_h = feature.has_nan ? cells[kGbrtCells + bins] : 0;
@@ -185,7 +189,7 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
   };
   // Bin by bin, rounding loses rows, most of them where Hessians are small. They belong to the left side, as do missing
   // values in the second search: the right side holds no fewer rows than a leaf must (LightGBM counts like this).
-  const double uncounted = t.count - counted;
+  const double uncounted = t.count - static_cast<double>(counted);
   if (!any_nan) {
     for (int64_t b = 0; b < bins; ++b) rows[b] += uncounted;
   }
