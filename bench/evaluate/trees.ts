@@ -11,8 +11,8 @@ import { generate } from '../trees/generator.js'
 import { openTable, rolesOf, type TableTask, tableNames } from './tables.js'
 
 const THREADS = 2
-/** Fewer rows bring a second thread of the peers nothing but waiting. */
-const ROWS_FOR_THREADS = 100_000
+/** Of the peers, whose threads spin while they wait; it is quality that counts here. */
+const PEER_THREADS = 1
 const TREES = 100
 const LEAVES = 31
 /** What an AUC may lie below LightGBM's. */
@@ -61,8 +61,7 @@ export async function* evaluateTrees(names: readonly string[], seeds: number): A
         const roles = run.map(seed => rolesOf(own, seed))
         for (const role of roles) add('ours', qualityOf(await scored(device, own, role), own, role))
         for (const peer of peers) {
-          const threads = own.labels.length < ROWS_FOR_THREADS ? 1 : THREADS
-          const problem = { ...own, roles, threads, trees: TREES, leaves: LEAVES }
+          const problem = { ...own, roles, threads: PEER_THREADS, trees: TREES, leaves: LEAVES }
           const { version, scores } = gbdt(peer, problem)
           versions.set(peer, version)
           roles.forEach((role, i) => {
