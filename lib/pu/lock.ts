@@ -1,6 +1,6 @@
 // One process at a time in a folder: a file that names its holder. A holder that died leaves it behind; it is taken over.
 
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -36,23 +36,9 @@ export class FolderLock {
       throw writeFailed(path, cause)
     }
     try {
-      for (let attempt = 0; attempt < 10; attempt++) {
-        // A link appears whole or not at all, and never replaces.
-        const isOurs = await link(draft, path).then(
-          () => true,
-          (error: NodeJS.ErrnoException) => {
-            if (error.code === 'EEXIST') return false
-            throw writeFailed(path, error)
-          },
-        )
-        if (isOurs) return new FolderLock(path, text)
-        const found = await readFile(path, 'utf8').catch(() => null)
-        if (found === null) continue
-        const holder = parse(found)
-        if (holder && (await isAlive(holder))) throw busy(path, holder)
-        await removeStale(path, found)
-      }
-      throw busy(path, null)
+      const holder = await claim(path, draft)
+      if (holder !== 'ours') throw busy(path, holder)
+      return new FolderLock(path, text)
     } finally {
       await rm(draft, { force: true })
     }
@@ -63,19 +49,51 @@ export class FolderLock {
   }
 }
 
-/** Moves it aside first: of two that found it stale, one must not remove the lock that the other has taken since. */
-async function removeStale(path: string, stale: string): Promise<void> {
-  const aside = `${path}.${randomBytes(6).toString('hex')}.tmp`
-  if (
-    !(await rename(path, aside).then(
-      () => true,
-      () => false,
-    ))
-  )
-    return
-  const moved = await readFile(aside, 'utf8').catch(() => null)
-  if (moved !== null && moved !== stale) await link(aside, path).catch(() => {})
-  await rm(aside, { force: true })
+const ATTEMPTS = 400
+const PAUSE_MS = 5
+
+/**
+ * Makes `path` a file with the draft's content, unless a living process has one there: then says which. What a dead one
+ * left is replaced by whoever claims the marker of that very content, in the same way: no two replace one lock, and
+ * nobody replaces the lock of somebody who was faster.
+ */
+async function claim(path: string, draft: string): Promise<'ours' | Holder | null> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (await linkNew(draft, path)) return 'ours'
+    const found = await readFile(path, 'utf8').catch(() => null)
+    if (found === null) continue
+    const holder = parse(found)
+    if (holder && (await isAlive(holder))) return holder
+    const marker = `${path}.${createHash('sha256').update(found).digest('hex').slice(0, 12)}`
+    if ((await claim(marker, draft)) !== 'ours') {
+      // Somebody else replaces it right now.
+      await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
+      continue
+    }
+    try {
+      if ((await readFile(path, 'utf8').catch(() => null)) !== found) continue
+      const copy = `${draft}.copy`
+      await link(draft, copy)
+      await rename(copy, path)
+      return 'ours'
+    } catch (cause) {
+      throw writeFailed(path, cause)
+    } finally {
+      await rm(marker, { force: true })
+    }
+  }
+  return null
+}
+
+/** A link appears whole or not at all, and never replaces: false where there is a file. */
+async function linkNew(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw writeFailed(to, error)
+  }
 }
 
 function busy(path: string, holder: Holder | null): SeqriskError {

@@ -154,6 +154,7 @@ for (const shape of [[2 ** 38], [2 ** 20, 2 ** 20], [2 ** 40], [2 ** 41], [2 ** 
   }
 }
 // Where there is no card, none can be opened.
-const isAbsent = (name: string) => name === 'cuda_open' && addon.cuda_status().devices.length === 0
+const { devices } = addon.cuda_status() as { devices: unknown[] }
+const isAbsent = (name: string) => name === 'cuda_open' && devices.length === 0
 const never = names.filter(name => !succeeded.has(name) && !isAbsent(name))
 console.log(JSON.stringify({ ...counts, never, lateCodes: [...lateCodes] }))

@@ -225,11 +225,13 @@ describe('two processes', () => {
 
   it('of many that open a session at once one gets in', async () => {
     const folder = await begin()
-    await writeFile(join(folder, 'lock'), JSON.stringify({ pid: 2 ** 22 + 1, started: '', host: hostname() }))
-    const opened = await Promise.allSettled(Array.from({ length: 8 }, () => ActiveSession.open(folder)))
-    const inside = opened.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
-    expect(inside).toHaveLength(1)
-    await inside[0].close()
+    for (let round = 0; round < 5; round++) {
+      await writeFile(join(folder, 'lock'), JSON.stringify({ pid: 2 ** 22 + 1 + round, started: '', host: hostname() }))
+      const opened = await Promise.allSettled(Array.from({ length: 8 }, () => ActiveSession.open(folder)))
+      const inside = opened.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
+      expect(inside).toHaveLength(1)
+      await inside[0].close()
+    }
   })
 })
 
