@@ -1,7 +1,7 @@
 // block_attention on CUDA; see attention.h.
 #include "ops/block_attention.h"
 
-#include "kernels/cuda/attention.h"
+#include "kernels/cuda/self_attention.h"
 
 namespace seqrisk {
 namespace cuda {
@@ -9,14 +9,8 @@ namespace {
 
 template <class Arguments>
 AttentionProblem problem(const Arguments& a) {
+  AttentionProblem p = self_problem(a);
   const int64_t half = a.block / 2;
-  AttentionProblem p{};
-  p.q = {a.qkv, 3 * a.width};
-  p.k = {a.qkv + a.width, 3 * a.width};
-  p.v = {a.qkv + 2 * a.width, 3 * a.width};
-  p.packing = a.packing;
-  p.heads = a.heads;
-  p.head_dim = a.width / a.heads;
   p.missing = a.shift && half > 0 ? a.block - half : 0;
   // A block that holds every sequence needs no cutting.
   p.block = p.missing == 0 && a.block >= a.packing.max_length ? 0 : a.block;
@@ -26,23 +20,11 @@ AttentionProblem problem(const Arguments& a) {
 }  // namespace
 
 void block_attention_forward(const BlockAttentionForward& a, Launch& launch) {
-  AttentionProblem p = problem(a);
-  p.out = {a.out, a.width};
-  p.lse = a.lse;
-  self_attention(p, launch);
+  self_forward(a, problem(a), launch);
 }
 
 void block_attention_backward(const BlockAttentionBackward& a, Launch& launch) {
-  AttentionGradients g{};
-  g.out = {a.out, a.width};
-  g.dout = {a.dout, a.width};
-  g.lse = a.lse;
-  g.dq = {a.dqkv, 3 * a.width};
-  g.dk = {a.dqkv + a.width, 3 * a.width};
-  g.dv = {a.dqkv + 2 * a.width, 3 * a.width};
-  g.accumulate_dq = a.accumulate_dqkv;
-  g.accumulate_dkv = a.accumulate_dqkv;
-  self_attention_backward(problem(a), g, launch);
+  self_backward(a, problem(a), launch);
 }
 
 }  // namespace cuda

@@ -361,14 +361,10 @@ void launch_layout(const Gemm& g, Launch& launch) {
   launch_kernel<kTile, kWide, false, false>(g, launch);
 }
 
-bool is_wide_operand(const GemmOperand& operand, int64_t rows, int64_t k) {
-  return is_wide(operand.stride, operand.values) && is_wide(operand.k_adjacent ? k : rows);
-}
-
 }  // namespace
 
 void gemm_bfloat16(const Gemm& g, Launch& launch) {
-  const bool wide = is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k) && has_wide_results(g);
+  const bool wide = is_wide_problem(g);
   const int64_t large = ceil_div(g.m, 128) * ceil_div(g.n, 128) * g.chunks;
   const bool fits = Tiles<128, true, true, true>::kBytes <= launch.shared_limit;
   const bool small = large < launch.multiprocessors || g.n <= 64 || !fits;

@@ -48,9 +48,13 @@ __device__ inline void finish_row(const Gemm& g, int64_t row, int64_t column, in
   }
 }
 
-// Whether results can be written four at a time.
-inline bool has_wide_results(const Gemm& g) {
-  return is_wide(g.n, g.out, g.saved, g.residual) && is_wide(g.out_stride) && is_wide(g.chunk_out) &&
+// Whether operands can be read, and results written, four at a time.
+inline bool is_wide_operand(const GemmOperand& operand, int64_t rows, int64_t k) {
+  return is_wide(operand.stride, operand.values) && is_wide(operand.k_adjacent ? k : rows);
+}
+inline bool is_wide_problem(const Gemm& g) {
+  return is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k) &&
+         is_wide(g.n, g.out, g.saved, g.residual) && is_wide(g.out_stride) && is_wide(g.chunk_out) &&
          is_wide(g.saved_stride) && is_wide(g.residual_stride);
 }
 

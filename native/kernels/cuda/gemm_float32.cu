@@ -170,14 +170,10 @@ __global__ void __launch_bounds__(kThreads) gemm_kernel(Gemm g) {
   }
 }
 
-bool is_wide_operand(const GemmOperand& operand, int64_t rows, int64_t k) {
-  return is_wide(operand.stride, operand.values) && is_wide(operand.k_adjacent ? k : rows);
-}
-
 template <int kTile>
 void launch_tiles(const Gemm& g, Launch& launch) {
   const dim3 blocks(blocks_of(g.m, kTile) * blocks_of(g.n, kTile), static_cast<unsigned>(g.chunks));
-  if (is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k) && has_wide_results(g)) {
+  if (is_wide_problem(g)) {
     gemm_kernel<kTile, true><<<blocks, kThreads, 0, launch.stream>>>(g);
   } else {
     gemm_kernel<kTile, false><<<blocks, kThreads, 0, launch.stream>>>(g);
