@@ -21,6 +21,9 @@ export class EmLoop {
   readonly #weights: Float32Array
   readonly #mask: Uint8Array
   readonly #total: number
+  /** Whether a row of the next fit weighs other than 1; whether one is left out. */
+  #isWeighted = false
+  #isMasked = false
   #done = 0
 
   constructor(learner: PuLearner, problem: PuProblem, options: FullOptions, total: number) {
@@ -54,8 +57,9 @@ export class EmLoop {
       const before = this.scores
       const fit = await this.learner.fit({
         targets: this.#targets,
-        weights: this.#weights,
-        mask: this.#mask,
+        // Without them a fit is a fifth faster, and the same.
+        weights: this.#isWeighted ? this.#weights : undefined,
+        mask: this.#isMasked ? this.#mask : undefined,
         signal,
         onProgress: onProgress && (({ done, total }) => this.#report(this.#done + done / total)),
       })
@@ -90,6 +94,7 @@ export class EmLoop {
       })
     }
     const factor = positiveWeight === 'balanced' ? Math.max(1, Math.round(others / positives)) : positiveWeight
+    let [weighted, masked] = [0, 0]
     await inSlices(roles.length, signal, (from, to) => {
       for (let row = from; row < to; row++) {
         const role = roles[row]
@@ -98,8 +103,12 @@ export class EmLoop {
         targets[row] = isKnown ? Number(isPositive) : scores[row]
         weights[row] = isPositive ? Math.min(MOST_WEIGHT, factor * (own ? own[row] : 1)) : 1
         mask[row] = Number(role !== ROLE.out && (isKnown || !restOut))
+        weighted += Number(weights[row] !== 1)
+        masked += Number(mask[row] === 0)
       }
     })
+    this.#isWeighted = weighted > 0
+    this.#isMasked = masked > 0
   }
 
   /** How far the unlabelled rows moved, and where they are. */

@@ -11,8 +11,10 @@ import { Pace } from '../util/pace.js'
 export interface PuTargets extends FitControl {
   /** In [0, 1]. */
   readonly targets: Float32Array
-  readonly weights: Float32Array
-  readonly mask: Uint8Array
+  /** Default: every row weighs 1. */
+  readonly weights?: Float32Array
+  /** Default: every row trains. */
+  readonly mask?: Uint8Array
 }
 
 export interface PuFit {
