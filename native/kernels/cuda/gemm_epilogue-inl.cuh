@@ -53,9 +53,8 @@ inline bool is_wide_operand(const GemmOperand& operand, int64_t rows, int64_t k)
   return is_wide(operand.stride, operand.values) && is_wide(operand.k_adjacent ? k : rows);
 }
 inline bool is_wide_problem(const Gemm& g) {
-  return is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k) &&
-         is_wide(g.n, g.out, g.saved, g.residual) && is_wide(g.out_stride) && is_wide(g.chunk_out) &&
-         is_wide(g.saved_stride) && is_wide(g.residual_stride);
+  return is_wide_operand(g.a, g.m, g.k) && is_wide_operand(g.b, g.n, g.k) && is_wide(g.n, g.out, g.saved, g.residual) &&
+         is_wide(g.out_stride) && is_wide(g.chunk_out) && is_wide(g.saved_stride) && is_wide(g.residual_stride);
 }
 
 }  // namespace cuda
