@@ -105,6 +105,8 @@ void CudaStream::open(const CudaOptions& options) {
   for (cudaEvent_t& event : lead_) {
     expect_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync), "an event");
   }
+  // Before the worker starts: it and the owner's cancel both reach for the pool.
+  pool_ = std::make_unique<ThreadPool>(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   uploads_ = std::make_unique<UploadRing>(launch_.stream);
   landing_ = std::make_unique<Landing>(index_, launch_);
 }
@@ -258,17 +260,16 @@ void CudaStream::run(HostTask, Completion done) {
 }
 
 void CudaStream::run_on_host(HostTask task, Completion done) {
-  if (!pool_) pool_ = std::make_unique<ThreadPool>(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   enqueue(
       {[this, task = std::move(task)] { error_ = run_task(task, choose_cpu_variant(""), *pool_); }, std::move(done)});
 }
 
 void CudaStream::interrupt() {
-  if (pool_) pool_->cancel();
+  pool_->cancel();
 }
 
 void CudaStream::rearm() {
-  if (pool_) pool_->reset_cancel();
+  pool_->reset_cancel();
 }
 
 void CudaStream::complete(Completion done, uint64_t position) {

@@ -78,7 +78,7 @@ class CudaStream final : public QueuedStream {
   std::array<cudaEvent_t, kLeadMarks> lead_{};
   uint64_t launched_ = 0;
 
-  std::unique_ptr<ThreadPool> pool_;  // for work on the host: none before there is some
+  std::unique_ptr<ThreadPool> pool_;  // for work on the host
   std::unique_ptr<UploadRing> uploads_;
   std::unique_ptr<Landing> landing_;
 };

@@ -97,6 +97,7 @@ async function results(device: Device, { lengths, inputs, run }: Problem): Promi
   return Promise.all([out.read(), ...held.map(({ gradient }) => gradient.read())])
 }
 
+// Only a card has this precision.
 describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
   it.each(problems)('%s: near float32', async (_, problem) => {
     const want = await results(openDevice(), problem)

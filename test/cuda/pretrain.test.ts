@@ -40,6 +40,7 @@ async function train(options: PretrainOptions) {
   return { weights: Float32Array.from(values.flatMap(array => [...array])), vectors, loss: log.at(-1)!.loss }
 }
 
+// What trains there needs one; the name says why there is none.
 describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
   it('comes near the CPU, and to the same bits twice', async () => {
     const cpu = await train({ ...small, device: openDevice() })
@@ -123,6 +124,7 @@ describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
   })
 })
 
+// What is said where a card is missing can be seen there alone.
 describe.skipIf(devices.length > 0)('without a card', () => {
   it('says what is missing', () => {
     expect(missing).not.toBe('')

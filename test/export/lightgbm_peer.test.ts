@@ -54,6 +54,7 @@ function peer(task: 'train' | 'raw' | 'average'): Float64Array {
   return new Float64Array(new Uint8Array(readFileSync(join(folder, 'scores.f64'))).buffer)
 }
 
+// LightGBM is a peer that the project does not install; the name says how to.
 describe.skipIf(!isThere)(name, { timeout: 60_000 }, () => {
   const device = openDevice()
   const binned = () => BinnedMatrix.from(device, { columns: table }, { categorical: [FEATURES - 1] })
