@@ -91,7 +91,7 @@ function nativeBuild() {
   // The build would take a damaged file for a fresh one.
   if (!loads) rmSync(binary, { force: true })
   const begun = Date.now()
-  say('building the native kernels (about two minutes the first time)')
+  say('building the native kernels (two to four minutes the first time)')
   const parallel = String(availableParallelism())
   run(
     [
