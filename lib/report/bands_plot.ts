@@ -57,7 +57,7 @@ export function bandsPlot(frame: Frame, scorers: readonly NamedBands[]): object 
           x,
           xOffset,
           y: { field: 'precision', type: 'quantitative', title: 'precision', scale },
-          color: { ...colorOf(names), legend: { title: null, orient: 'top', labelLimit: 0 } },
+          color: { ...colorOf(names), field: 'name', legend: { title: null, orient: 'top', labelLimit: 0 } },
         },
       },
       {

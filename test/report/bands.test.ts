@@ -104,6 +104,12 @@ describe('bands', () => {
     )
     const svg = await toSvg(bandsPlot({ title: 'Bands' }, scorers))
     expect(svg).toContain('90–100')
+    // A bar for each band and scorer, in the scorer's colour.
+    for (const { name } of scorers) {
+      const bars = svg.match(new RegExp(`<path [^>]*name: ${name}[^>]*roledescription="bar"[^>]*>`, 'g')) ?? []
+      expect(bars).toHaveLength(2)
+      for (const bar of bars) expect(bar).toContain('fill="#')
+    }
     expect(() => bandsPlot({ title: '' }, [])).toThrow(/at least one band/)
   })
 })
