@@ -8,3 +8,5 @@ export interface DatabaseOptions {
   /** Folder for spilled data; a sub-folder is made in it and removed on close. Default: the system's. */
   readonly temporaryFolder?: string
 }
+
+export const DATABASE_OPTIONS = ['memoryLimit', 'threads', 'temporaryFolder'] as const

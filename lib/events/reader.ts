@@ -2,7 +2,7 @@
 
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
-import type { DatabaseOptions } from './database_options.js'
+import { DATABASE_OPTIONS, type DatabaseOptions } from './database_options.js'
 import { Database, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
 import { profileNumbers } from './quantiles.js'
 import type { Fields, Schema } from './schema.js'
@@ -36,7 +36,7 @@ export function readEvents<const F extends Fields>(
   schema: Schema<F>,
   options: DatabaseOptions = {},
 ): EventSource<F> {
-  expectOptions(WHERE, options, ['memoryLimit', 'threads', 'temporaryFolder'])
+  expectOptions(WHERE, options, DATABASE_OPTIONS)
   const { threads } = options
   expectRange(threads === undefined || (Number.isInteger(threads) && threads > 0), WHERE, 'threads ≥ 1', threads)
   // Here, since loading it holds the event loop: long calls must not.

@@ -1,12 +1,12 @@
 // Tables with one row per entity: labels, features and vectors, read from CSV, Parquet or JSON lines.
 
 import type { DuckDBConnection } from '@duckdb/node-api'
-import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { expectOptions, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
-import type { DatabaseOptions } from './database_options.js'
-import { Database, rows, stream, texts, view } from './duckdb.js'
-import { findFiles, type InputFile, verifyGzip } from './files.js'
-import { type Conversion, convert, describeFile, explain, type Relation } from './relation.js'
+import { DATABASE_OPTIONS, type DatabaseOptions } from './database_options.js'
+import { rows, stream, texts, view } from './duckdb.js'
+import { openFile } from './open_file.js'
+import { type Conversion, convert, explain, type Relation } from './relation.js'
 
 /** Named numbers per entity; NaN is missing. */
 export interface FeatureTable {
@@ -37,20 +37,14 @@ export interface ReadTableOptions extends DatabaseOptions {
   readonly signal?: AbortSignal
 }
 
-export interface ReadVectorsOptions extends DatabaseOptions {
-  readonly id: string
-  readonly signal?: AbortSignal
-}
-
-const DATABASE_OPTIONS = ['memoryLimit', 'threads', 'temporaryFolder']
-
 /** Reads a table in the order of its rows. @throws {SeqriskError} as `readEvents` does */
 export async function readTable(file: string, options: ReadTableOptions = {}): Promise<Table> {
   const where = 'readTable'
   expectOptions(where, options, ['id', 'columns', 'numeric', 'text', 'signal', ...DATABASE_OPTIONS])
   const { id, numeric = [], text = [], signal } = options
   const named = [...(options.columns ?? []), ...numeric, ...text, ...(id === undefined ? [] : [id])]
-  return withFile(file, named, where, options, async (connection, relation) => {
+  const { connection, relation, close } = await openFile(file, named, where, options)
+  try {
     const all = [...relation.columns.keys()].filter(column => column !== id && column !== '')
     const columns = options.columns ?? all
     const found = columns.find(column => relation.columns.get(column)!.isList)
@@ -94,7 +88,9 @@ export async function readTable(file: string, options: ReadTableOptions = {}): P
     const hole = table.ids.findIndex(one => one === null || one === '')
     if (hole < 0) return table
     throw new SeqriskError('CELL_INVALID', sentence(where, `a value in '${id}', row ${hole + 1} of '${file}'`, 'none'))
-  })
+  } finally {
+    close()
+  }
 }
 
 /** How many rows there are, and which columns are numbers: as asked for, by type, or because every cell of text is one. */
@@ -121,84 +117,5 @@ async function kindsOf(
     return { rows: count as number, isNumber: isNumber.map(one => one === true) }
   } catch (cause) {
     throw await explain(connection, relation, relation.from, [], cause, where, signal)
-  }
-}
-
-/** Reads vectors as `encode` writes them: a list column `v`, or number columns v0 … v<width − 1>. */
-export async function readVectors(file: string, options: ReadVectorsOptions): Promise<VectorTable> {
-  const where = 'readVectors'
-  expectOptions(where, options, ['id', 'signal', ...DATABASE_OPTIONS])
-  const { id, signal } = options
-  return withFile(file, [id], where, options, async (connection, relation) => {
-    const list = relation.columns.get('v')
-    let width = 0
-    if (list?.isList) {
-      const sql = `SELECT COALESCE(min(len(${list.sql})), 0), COALESCE(max(len(${list.sql})), 0), count(*) - count(${list.sql}) FROM ${relation.from}`
-      const [[least, most, none]] = (await rows(connection, sql, signal)) as [[number, number, number]]
-      const isEven = least === most && none === 0
-      expectRange(isEven, where, `vectors of one width in '${file}'`, `widths ${none > 0 ? 0 : least} to ${most}`)
-      width = most
-    } else {
-      while (relation.columns.has(`v${width}`)) width++
-    }
-    if (width === 0) {
-      const received = [...relation.columns.keys()].join(', ')
-      throw new SeqriskError(
-        'COLUMN_MISSING',
-        `[${where}] expected a list 'v' or columns v0, v1, … in '${file}' but received ${received}`,
-      )
-    }
-    const conversions = Array.from({ length: width }, (_, i): readonly [string, string, Conversion] => {
-      const column = list?.isList ? list : relation.columns.get(`v${i}`)!
-      const sql = list?.isList ? `${list.sql}[${i + 1}]` : column.sql
-      return [list?.isList ? 'v' : `v${i}`, sql, convert(sql, column.value, { to: 'number' })]
-    })
-    const cells = conversions.map(([, , one]) => `CAST(COALESCE(${one.sql}, CAST('NaN' AS DOUBLE)) AS FLOAT)`)
-    const sql = `SELECT CAST(${relation.columns.get(id)!.sql} AS VARCHAR), ${cells.join(', ')} FROM ${relation.from}`
-    const ids: string[] = []
-    const blocks: Float32Array[] = []
-    const pace = new Pace(signal)
-    try {
-      for await (const chunk of stream(connection, sql, signal)) {
-        const block = new Float32Array(chunk.rowCount * width)
-        for (const one of texts(chunk, 0)) ids.push(one as string)
-        for (let i = 0; i < width; i++) {
-          const column = view<Float32Array>(chunk, i + 1)
-          for (let row = 0; row < column.length; row++) block[row * width + i] = column[row]
-          await pace.turn()
-        }
-        blocks.push(block)
-      }
-    } catch (cause) {
-      throw await explain(connection, relation, relation.from, conversions, cause, where, signal)
-    }
-    const vectors = new Float32Array(ids.length * width)
-    for (let at = 0; blocks.length > 0; ) {
-      const block = blocks.shift()!
-      vectors.set(block, at)
-      at += block.length
-      await pace.turn()
-    }
-    return { ids, width, vectors }
-  })
-}
-
-async function withFile<T>(
-  file: string,
-  wanted: readonly string[],
-  where: string,
-  options: DatabaseOptions & { readonly signal?: AbortSignal },
-  work: (connection: DuckDBConnection, relation: Relation, found: InputFile) => Promise<T>,
-): Promise<T> {
-  const database = await Database.open(where, options)
-  try {
-    const connection = await database.connect()
-    const files = await findFiles(connection, file, where)
-    expectRange(files.length === 1, where, 'one file', `${files.length} files`)
-    if (files[0].isGzip) await verifyGzip(files[0], where, options.signal)
-    const relation = await describeFile(connection, files[0], wanted, where, options.signal)
-    return await work(connection, relation, files[0])
-  } finally {
-    database.close()
   }
 }

@@ -5,7 +5,14 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
-import { readTable, readVectors, VectorWriter, writeTable, writeVectors } from '../../lib/events/index.js'
+import {
+  readTable,
+  readVectorBlocks,
+  readVectors,
+  VectorWriter,
+  writeTable,
+  writeVectors,
+} from '../../lib/events/index.js'
 import { Philox } from '../../lib/util/philox.js'
 import { EventFiles } from '../support/event_files.js'
 
@@ -68,7 +75,29 @@ describe('vectors', () => {
   it.each(['.csv', '.csv.gz', '.parquet'])('survive %s bit for bit', async ending => {
     const file = files.path(ending)
     await writeVectors(file, 'id', ids, vectors)
-    expect(await readVectors(file, { id: 'id' })).toEqual({ ids, width: 5, vectors })
+    expect(await readVectors(file, { id: 'id' })).toEqual({ idColumn: 'id', ids, width: 5, vectors })
+    // Without a name: the one column that holds no vectors.
+    expect(await readVectors(file)).toEqual({ idColumn: 'id', ids, width: 5, vectors })
+  })
+
+  it.each(['.csv', '.parquet'])('are read block by block, and by id, from %s', async ending => {
+    const many = Array.from({ length: 5000 }, (_, i) => `it's ${i}`)
+    const values = Float32Array.from({ length: 10_000 }, (_, i) => i / 3)
+    const file = files.path(ending)
+    await writeVectors(file, 'user', many, values)
+    const read: string[] = []
+    let blocks = 0
+    for await (const { ids, width, vectors } of readVectorBlocks(file)) {
+      expect(vectors).toEqual(values.subarray(read.length * width, (read.length + ids.length) * width))
+      read.push(...ids)
+      blocks++
+    }
+    expect(read).toEqual(many)
+    expect(blocks).toBeGreaterThan(1)
+    const only = await readVectors(file, { only: ["it's 7", 'nobody'] })
+    expect(only).toEqual({ idColumn: 'user', ids: ["it's 7"], width: 2, vectors: values.slice(14, 16) })
+    // One left early gives its database back: the process would not end otherwise.
+    for await (const _ of readVectorBlocks(file)) break
   })
 
   it('have the columns that other programs expect', async () => {
@@ -98,7 +127,7 @@ describe('vectors', () => {
       }
       expect(existsSync(file)).toBe(false)
       await writer.close()
-      expect(await readVectors(file, { id: 'id' })).toEqual({ ids: names, width: 64, vectors: all })
+      expect(await readVectors(file, { id: 'id' })).toEqual({ idColumn: 'id', ids: names, width: 64, vectors: all })
     }
   })
 
@@ -122,6 +151,8 @@ describe('vectors', () => {
     const none = files.write('.csv', 'id,x\n1,2\n')
     await expect(readVectors(none, { id: 'id' })).rejects.toMatchObject({ code: 'COLUMN_MISSING' })
     await expect(readVectors(none, { id: 'user' })).rejects.toMatchObject({ code: 'COLUMN_MISSING' })
+    const two = files.write('.csv', 'id,name,v0\n1,a,2\n')
+    await expect(readVectors(two)).rejects.toThrow(/one column of '.*' beside the vectors but received 'id, name'/)
     const words = files.write('.csv', 'id,v0\n1,2\n3,x\n')
     await expect(readVectors(words, { id: 'id' })).rejects.toThrow(/a number in column 'v0', row 2 .* received 'x'/)
   })

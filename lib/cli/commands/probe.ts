@@ -1,4 +1,5 @@
-import { readTable, readVectors } from '../../events/table.js'
+import { readTable } from '../../events/table.js'
+import { readVectors } from '../../events/vectors.js'
 import { markdownTable } from '../../report/table.js'
 import { Device } from '../../runtime/device.js'
 import { probe } from '../../transfer/probe.js'
