@@ -71,8 +71,20 @@ export { AdamW } from './runtime/optimizer.js'
 export { Parameter, Tape } from './runtime/tape.js'
 export { keep, Offsets, scope, Tensor, unscoped } from './runtime/tensor.js'
 export { aggregate } from './transfer/aggregate.js'
+export {
+  type AnalogyOptions,
+  analogies,
+  analogy,
+  analogyVectors,
+  type Neighbour,
+  type Question,
+} from './transfer/analogy.js'
+export { type MapMethod, type MapOptions, mapVectors, type VectorMap } from './transfer/map.js'
+export { type NearestOptions, nearest, type Vectors } from './transfer/nearest.js'
+export type { Metric, Neighbours } from './transfer/neighbours.js'
 export { type ProbeOptions, type ProbeResult, probe } from './transfer/probe.js'
 export { type LabelTable, pickLabel } from './transfer/tables.js'
+export { VectorIndex, type VectorIndexOptions } from './transfer/vector_index.js'
 export {
   type CustomObjective,
   type FitInput,

@@ -164,3 +164,35 @@ function expectClass(where: string, value: number, classes: number, row: number)
   if (Number.isInteger(value) && value >= 0 && value < classes) return
   expectRange(false, where, `class of row ${row} in [0, ${classes})`, value)
 }
+
+/** Spearman's rank correlation; equal values share their rank. NaN where one side is constant. */
+export function rankCorrelation(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expectRange(a.length > 1 && a.length === b.length, 'rankCorrelation', 'two lists of one length ≥ 2', [
+    a.length,
+    b.length,
+  ])
+  const x = midRanks(a)
+  const y = midRanks(b)
+  let xy = 0
+  let xx = 0
+  let yy = 0
+  for (let i = 0; i < x.length; i++) {
+    xy += x[i] * y[i]
+    xx += x[i] * x[i]
+    yy += y[i] * y[i]
+  }
+  return xy / Math.sqrt(xx * yy)
+}
+
+/** Ranks around 0. */
+function midRanks(values: ArrayLike<number>): Float64Array {
+  const order = Array.from({ length: values.length }, (_, i) => i).sort((i, j) => values[i] - values[j])
+  const ranks = new Float64Array(values.length)
+  for (let begin = 0; begin < order.length; ) {
+    let end = begin
+    while (end < order.length && values[order[end]] === values[order[begin]]) end++
+    for (let i = begin; i < end; i++) ranks[order[i]] = (begin + end - order.length) / 2
+    begin = end
+  }
+  return ranks
+}

@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { accuracy, auc, averagePrecision, logLoss, macroAuc, spread } from '../../lib/report/metrics.js'
+import {
+  accuracy,
+  auc,
+  averagePrecision,
+  logLoss,
+  macroAuc,
+  rankCorrelation,
+  spread,
+} from '../../lib/report/metrics.js'
 
 /** Pairs of every positive with every negative, as the definition says. */
 function naiveAuc(scores: number[], targets: number[]): number {
@@ -111,4 +119,15 @@ test('NaN, empty, one class and unequal lengths are errors', () => {
   expect(() => macroAuc([1, 2], [0], 2)).toThrow('[macroAuc] expected at least two classes')
   expect(() => spread([])).toThrow(RangeError)
   expect(() => spread([1, Number.NaN])).toThrow('[spread] expected finite values')
+})
+
+test('rank correlation: by hand, for ties, for any rising function', () => {
+  expect(rankCorrelation([1, 2, 3], [10, 100, 1000])).toBeCloseTo(1, 12)
+  expect(rankCorrelation([1, 2, 3], [3, 2, 1])).toBeCloseTo(-1, 12)
+  // 1 − 6·Σd²/(n·(n² − 1)) with d = 0, 1, −1, 0.
+  expect(rankCorrelation([1, 2, 3, 4], [1, 3, 2, 4])).toBeCloseTo(0.8, 12)
+  // Ranks −1.5, 0, 0, 1.5 against −1.5, −0.5, 0.5, 1.5.
+  expect(rankCorrelation([1, 2, 2, 3], [1, 2, 3, 4])).toBeCloseTo(4.5 / Math.sqrt(4.5 * 5), 12)
+  expect(rankCorrelation([1, 1], [1, 2])).toBeNaN()
+  expect(() => rankCorrelation([1], [1])).toThrow(RangeError)
 })

@@ -3,6 +3,7 @@
 import type { Command } from '../command.js'
 import { activeCommands } from './active.js'
 import { aggregateCommand } from './aggregate.js'
+import { analogyCommand } from './analogy.js'
 import { bandsCommand } from './bands.js'
 import { benchCommand } from './bench.js'
 import { encodeCommand } from './encode.js'
@@ -10,6 +11,7 @@ import { gbrtFitCommand } from './gbrt_fit.js'
 import { gbrtImportanceCommand } from './gbrt_importance.js'
 import { gbrtPredictCommand } from './gbrt_predict.js'
 import { iforestCommand } from './iforest.js'
+import { mapCommand } from './map.js'
 import { pretrainCommand } from './pretrain.js'
 import { probeCommand } from './probe.js'
 import { puCommand } from './pu.js'
@@ -19,6 +21,8 @@ export const commands: readonly Command[] = [
   encodeCommand,
   probeCommand,
   aggregateCommand,
+  analogyCommand,
+  mapCommand,
   benchCommand,
   gbrtFitCommand,
   gbrtPredictCommand,
