@@ -466,6 +466,28 @@ export interface Binding {
   glu_forward(stream: StreamHandle, out: TensorHandle, x: TensorHandle): void
   glu_backward(stream: StreamHandle, dout: TensorHandle, x: TensorHandle, dx: TensorHandle, accumulateDx: boolean): void
 
+  gru_forward(
+    stream: StreamHandle,
+    out: TensorHandle,
+    x: TensorHandle,
+    weight: TensorHandle,
+    bias: TensorHandle,
+    offsets: OffsetsHandle,
+    gates: TensorHandle | null | undefined,
+  ): void
+  gru_backward(
+    stream: StreamHandle,
+    out: TensorHandle,
+    weight: TensorHandle,
+    offsets: OffsetsHandle,
+    gates: TensorHandle,
+    dout: TensorHandle,
+    dx: TensorHandle,
+    accumulateDx: boolean,
+    dhidden: TensorHandle,
+    previous: TensorHandle,
+  ): void
+
   unfold_forward(
     stream: StreamHandle,
     x: TensorHandle,

@@ -29,6 +29,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_l2_normalize(exports);
   seqrisk::register_layer_norm(exports);
   seqrisk::register_glu(exports);
+  seqrisk::register_gru(exports);
   seqrisk::register_unfold(exports);
   seqrisk::register_machine(exports);
   seqrisk::register_random_uniform(exports);

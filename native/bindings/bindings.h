@@ -26,6 +26,7 @@ void register_kmeans(Napi::Object& exports);
 void register_l2_normalize(Napi::Object& exports);
 void register_layer_norm(Napi::Object& exports);
 void register_glu(Napi::Object& exports);
+void register_gru(Napi::Object& exports);
 void register_unfold(Napi::Object& exports);
 void register_machine(Napi::Object& exports);
 void register_random_uniform(Napi::Object& exports);

@@ -148,12 +148,69 @@ void pool(CaseTable& table) {
   }
 }
 
+// r and z in (0, 1), n in (−1, 1), u_n any: what a forward could have left.
+std::vector<float> gates_of(Side& side, int64_t events, int64_t width) {
+  std::vector<float> gates = side.random(4 * events * width);
+  for (int64_t i = 0; i < events * 4 * width; ++i) {
+    const int64_t gate = i / width % 4;
+    float& value = gates[static_cast<size_t>(i)];
+    if (gate < 2) value = 1 / (1 + std::exp(-value));
+    if (gate == 2) value = std::tanh(value);
+  }
+  return gates;
+}
+
+void gru(CaseTable& table) {
+  // The longest: errors of steps fade, since a gate passes on less than it gets.
+  for (const Batch& batch : batches(200)) {
+    for (const int64_t width : {1, 7, 32, 100, 300}) {
+      const std::string name = std::string(batch.name) + ", " + label({"width"}, width);
+      const double scale = 1 / std::sqrt(static_cast<double>(width));
+      for (const bool kept : {false, true}) {
+        table.gru_forward.push_back(
+            {name + ", " + label({"kept"}, kept), [=](Side& side) {
+               GruForward a{};
+               a.packing = side.packing(batch.lengths);
+               a.width = width;
+               a.x = side.normals(a.packing.events * 3 * width);
+               a.weight = side.normals(3 * width * width, scale);
+               a.bias = side.normals(3 * width);
+               a.out = side.output("out", a.packing.events * width, kSums);
+               a.gates = kept ? side.output("gates", 4 * a.packing.events * width, kSums) : nullptr;
+               a.scratch = side.scratch(gru_forward_scratch(a.packing.sequences, width, side.workers()));
+               return a;
+             }});
+      }
+      for (const bool accumulate : {false, true}) {
+        table.gru_backward.push_back({name + ", " + label({"accumulate"}, accumulate), [=](Side& side) {
+                                        GruBackward a{};
+                                        a.packing = side.packing(batch.lengths);
+                                        a.width = width;
+                                        const int64_t elements = a.packing.events * width;
+                                        a.weight = side.normals(3 * width * width, scale);
+                                        a.out = side.normals(elements, 0.5);
+                                        a.gates = side.input(gates_of(side, a.packing.events, width));
+                                        a.dout = side.normals(elements);
+                                        a.dx = side.result("dx", 3 * elements, accumulate, kSums);
+                                        a.accumulate_dx = accumulate;
+                                        a.dhidden = side.output("dhidden", 3 * elements, kSums);
+                                        a.previous = side.output("previous", elements, kSame);
+                                        a.scratch = side.scratch(
+                                            gru_backward_scratch(a.packing.sequences, width, side.workers()));
+                                        return a;
+                                      }});
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void add_row_cases(CaseTable& table) {
   l2_normalize(table);
   layer_norm(table);
   pool(table);
+  gru(table);
 }
 
 }  // namespace seqrisk::parity
