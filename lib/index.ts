@@ -1,6 +1,6 @@
 // The public surface of the package.
 
-export { type EncoderConfig, transformerConfig } from './encoder/config.js'
+export { type EncoderConfig, gruConfig, transformerConfig } from './encoder/config.js'
 export { concatVectors, type EncodeOptions as EncoderCallOptions, Encoder } from './encoder/encoder.js'
 export { loadEncoder, saveEncoder } from './encoder/model_files.js'
 export * from './events/index.js'

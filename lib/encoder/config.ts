@@ -4,6 +4,7 @@ import { expectOptions, expectRange } from '../util/errors.js'
 
 export type AttentionKind = 'block' | 'fixed' | 'full' | 'none'
 export type ConvolutionKind = 'depthwise' | 'dense' | 'none'
+export type RecurrenceKind = 'none' | 'gru'
 export type GateKind = 'depthwise' | 'pointwise'
 export type PoolingKind = 'mean' | 'max' | 'last'
 
@@ -20,6 +21,8 @@ export interface EncoderConfig {
   readonly convolution: ConvolutionKind
   /** Where a depthwise convolution is gated: its own output, before the linear map, or that of a map to twice the width. */
   readonly gate: GateKind
+  /** A gated recurrent unit from the first event to the last, after the convolution; or `none`. */
+  readonly recurrence: RecurrenceKind
   readonly attention: AttentionKind
   /** Block length of block attention, memory slots of fixed attention. */
   readonly attentionSize: number
@@ -43,6 +46,7 @@ export const DEFAULT_ENCODER: EncoderConfig = {
   causal: false,
   convolution: 'depthwise',
   gate: 'depthwise',
+  recurrence: 'none',
   attention: 'block',
   attentionSize: 64,
   shift: true,
@@ -56,6 +60,11 @@ export const DEFAULT_ENCODER: EncoderConfig = {
 /** A Transformer encoder of that width from the same parts: full attention and feed-forward layers of 4D. */
 export function transformerConfig(width = DEFAULT_ENCODER.width): Partial<EncoderConfig> {
   return { width, convolution: 'none', attention: 'full', feedForward: 4 * width }
+}
+
+/** A recurrent encoder of that width from the same parts: gated recurrent units alone (Cho et al. 2014). */
+export function gruConfig(width = DEFAULT_ENCODER.width): Partial<EncoderConfig> {
+  return { width, convolution: 'none', recurrence: 'gru', attention: 'none' }
 }
 
 /** Fills in defaults. @throws {TypeError} for unknown options @throws {RangeError} for sizes that cannot be */
@@ -86,6 +95,7 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   whole('feedForward', 0, 65_536)
   oneOf('convolution', ['depthwise', 'dense', 'none'])
   oneOf('gate', ['depthwise', 'pointwise'])
+  oneOf('recurrence', ['none', 'gru'])
   oneOf('attention', ['block', 'fixed', 'full', 'none'])
   oneOf('merge', ['add', 'concat'])
   oneOf('pooling', ['mean', 'max', 'last'])

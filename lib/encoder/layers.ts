@@ -7,6 +7,7 @@ import { fixedAttentionRead, fixedAttentionWrite } from '../ops/fixed_attention.
 import { fullAttention } from '../ops/full_attention.js'
 import { dwconv, gatedDwconv } from '../ops/gated_dwconv.js'
 import { glu } from '../ops/glu.js'
+import { gru } from '../ops/gru.js'
 import { layerNorm } from '../ops/layer_norm.js'
 import { linear } from '../ops/linear.js'
 import { unfold } from '../ops/unfold.js'
@@ -146,6 +147,29 @@ export class DenseConvolution implements SubLayer {
   }
 }
 
+/** x + W·gru(norm(x)) + b: reads a sequence from its first event to its last. */
+export class GatedRecurrence implements SubLayer {
+  readonly #norm: LayerNorm
+  readonly #input: Linear
+  readonly #hidden: Linear
+  readonly #out: Linear
+
+  constructor(store: ParameterStore, name: string, config: EncoderConfig) {
+    const { width } = config
+    this.#norm = new LayerNorm(store, `${name}.norm`, width)
+    // Two sums meet in a gate: each has half of its variance.
+    this.#input = new Linear(store, `${name}.input`, width, 3 * width, Math.SQRT1_2)
+    this.#hidden = new Linear(store, `${name}.hidden`, width, 3 * width, Math.SQRT1_2)
+    this.#out = new Linear(store, `${name}.out`, width, width, residualGain(config))
+  }
+
+  apply(x: Float, offsets: Offsets, pass: Pass): Float {
+    const { weight, bias } = this.#hidden
+    const h = gru(this.#input.apply(this.#norm.apply(x)), weight.value, bias.value, offsets)
+    return this.#out.applyResidual(h, x, pass)
+  }
+}
+
 /** Self-attention inside blocks, or over the whole sequence. */
 export class SelfAttention implements SubLayer {
   readonly #config: EncoderConfig
@@ -235,6 +259,7 @@ export function blockLayers(store: ParameterStore, index: number, config: Encode
     layers.push(new Convolution(store, `${name}.convolution`, config))
   }
   if (config.convolution === 'dense') layers.push(new DenseConvolution(store, `${name}.convolution`, config))
+  if (config.recurrence === 'gru') layers.push(new GatedRecurrence(store, `${name}.recurrence`, config))
   if (config.attention === 'fixed') layers.push(new FixedAttention(store, `${name}.attention`, config))
   else if (config.attention !== 'none') {
     layers.push(new SelfAttention(store, `${name}.attention`, config, index))

@@ -10,6 +10,7 @@ import { declareInput, embedEvents } from './onnx_embedding.js'
 import { OnnxGraph, type Value } from './onnx_graph.js'
 import * as layers from './onnx_layers.js'
 import { pool } from './onnx_pool.js'
+import { gatedRecurrence } from './onnx_recurrence.js'
 import { type Size, Sizes } from './onnx_sizes.js'
 
 export interface OnnxOptions {
@@ -102,10 +103,11 @@ function realEvents(graph: OnnxGraph, sizes: Sizes, lengths: Value | null, given
 }
 
 function encoderBlock(c: layers.LayerContext, index: number, x: Value): Value {
-  const { convolution, attention, feedForward } = c.config
+  const { convolution, recurrence, attention, feedForward } = c.config
   const name = `blocks.${index}`
   let y = x
   if (convolution !== 'none') y = layers.convolution(c, `${name}.convolution`, y)
+  if (recurrence === 'gru') y = gatedRecurrence(c, `${name}.recurrence`, y)
   if (attention === 'fixed') y = layers.fixedAttention(c, `${name}.attention`, y)
   else if (attention !== 'none') y = layers.selfAttention(c, `${name}.attention`, y, index)
   if (feedForward > 0) y = layers.feedForward(c, `${name}.feed_forward`, y)

@@ -5,6 +5,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { gruConfig } from '../../lib/encoder/config.js'
 import {
   BinnedMatrix,
   cudaStatus,
@@ -58,6 +59,17 @@ describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
     const { log, encoder } = await pretrain(source, { ...small, attention, epochs: 8, device })
     expect(log.at(-1)!.loss).toBeLessThan(0.9 * log[0].loss)
     encoder.dispose()
+  })
+
+  it('trains a recurrent encoder near the CPU, to the same bits twice', async () => {
+    const options = { ...small, ...gruConfig(16), dropout: 0 }
+    const cpu = await train({ ...options, device: openDevice() })
+    const [first, second] = [
+      await train({ ...options, device: openDevice({ kind: 'cuda' }) }),
+      await train({ ...options, device: openDevice({ kind: 'cuda' }) }),
+    ]
+    expectSameBits(second.weights, first.weights, 'weights')
+    expect(Math.abs(first.loss - cpu.loss)).toBeLessThan(1e-3 * cpu.loss)
   })
 
   it('resumes to the same bits as an uninterrupted run', async () => {

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type EncoderConfig, transformerConfig } from '../../lib/encoder/config.js'
+import { type EncoderConfig, gruConfig, transformerConfig } from '../../lib/encoder/config.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { loadEncoder, saveEncoder } from '../../lib/encoder/model_files.js'
 import { fitEncoding } from '../../lib/events/encoding.js'
@@ -19,6 +19,8 @@ const kinds: [string, Partial<EncoderConfig>][] = [
   ['fixed', { attention: 'fixed', attentionSize: 8 }],
   ['full', { attention: 'full' }],
   ['transformer', transformerConfig(16)],
+  ['gru', { ...gruConfig(16), pooling: 'last' }],
+  ['gru among others', { recurrence: 'gru' }],
   ['dense', { convolution: 'dense' }],
   ['pointwise', { gate: 'pointwise' }],
   ['concat', { merge: 'concat', pooling: 'max', attention: 'none' }],
@@ -64,6 +66,7 @@ describe('Encoder', () => {
     expect(() => new Encoder(encoding, { kernel: 4 })).toThrow(/kernel to be odd/)
     expect(() => new Encoder(encoding, { width: 10, heads: 4 })).toThrow(/heads to divide/)
     expect(() => new Encoder(encoding, { attention: 'blocks' as never })).toThrow(RangeError)
+    expect(() => new Encoder(encoding, { recurrence: 'lstm' as never })).toThrow(/one of none, gru/)
   })
 
   it('stops when asked to', async () => {

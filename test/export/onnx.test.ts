@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { INSTALL, loadOnnxruntime } from '../../bench/peers/onnxruntime.js'
-import type { EncoderConfig } from '../../lib/encoder/config.js'
+import { type EncoderConfig, gruConfig, transformerConfig } from '../../lib/encoder/config.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import type { EncodedEvents, InputColumn } from '../../lib/events/encode.js'
 import { type EventEncoding, FIRST_VALUE, type InputSpec } from '../../lib/events/encoding.js'
@@ -20,6 +20,16 @@ const SPECS: InputSpec[] = [
   { name: 'type', field: 'type', part, kind: 'categorical', size: 9, values: [], hash: 6 },
   { name: 'amount', field: 'amount', part, kind: 'numeric', size: 6, edges: [0, 1, 2, 5, 9] },
   { name: 'note', field: 'note', part, kind: 'text', size: 12, hash: 10, ngrams: null, aggregate: 'mean' },
+  { name: 'memo', field: 'memo', part, kind: 'text', size: 9, hash: 7, ngrams: null, aggregate: 'conv' },
+  {
+    name: 'amount|type',
+    field: 'amount',
+    by: 'type',
+    part,
+    kind: 'cells',
+    size: 4,
+    groups: [{ value: 'a', starts: [0, 1] }],
+  },
 ]
 const LENGTHS = [13, 1, 0, 8, 5, 2, 7]
 const SMALL: Partial<EncoderConfig> = { width: 16, blocks: 2, kernel: 3, heads: 2, attentionSize: 4 }
@@ -103,18 +113,48 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
     'a dense convolution': { convolution: 'dense' },
     'fixed attention': { attention: 'fixed' },
     'full attention': { attention: 'full' },
-    'a Transformer': { attention: 'full', convolution: 'none', feedForward: 64 },
+    'a Transformer': transformerConfig(16),
     'convolution alone': { attention: 'none' },
     'concatenated fields': { merge: 'concat' },
     maximum: { pooling: 'max' },
     'last event': { pooling: 'last' },
     'no blocks': { blocks: 0 },
+    'a GRU': gruConfig(16),
+    'a GRU among the other layers': { recurrence: 'gru', attention: 'full' },
   }
   for (const [name, config] of Object.entries(configs)) {
     test.each(['standard', 'onnxruntime'] as const)(`${name}: equals ours (%s operators)`, operators =>
       compare(config, { operators }),
     )
   }
+
+  // Every choice of layers with every other one: 4 convolutions, 4 attentions, 2 merges, 3 poolings, with and without a
+  // feed-forward layer and a recurrent one.
+  const convolutions = [
+    { convolution: 'depthwise', gate: 'depthwise' },
+    { convolution: 'depthwise', gate: 'pointwise' },
+    { convolution: 'dense' },
+    { convolution: 'none' },
+  ] as const
+  const attentions = ['block', 'fixed', 'full', 'none'] as const
+  const layers = convolutions.flatMap(convolution => attentions.map(attention => ({ ...convolution, attention })))
+  test.each(layers)('every variant with %o: equals ours', async layer => {
+    let compared = 0
+    for (const merge of ['add', 'concat'] as const) {
+      for (const pooling of ['mean', 'max', 'last'] as const) {
+        for (const feedForward of [0, 24]) {
+          for (const recurrence of ['none', 'gru'] as const) {
+            // Half of the variants by either set of operators, whatever else they have.
+            const isStandard = (compared ^ (compared >> 1)) % 2 === 0
+            const operators = isStandard ? 'standard' : 'onnxruntime'
+            compared++
+            await compare({ ...layer, merge, pooling, feedForward, recurrence }, { operators })
+          }
+        }
+      }
+    }
+    expect(compared).toBe(24)
+  })
 
   test.each(['mean', 'max', 'last'] as const)('fixed sizes, without padding: equals ours (%s)', async pooling => {
     const options = { users: 3, length: 10, padded: false }

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { gruConfig } from '../../lib/encoder/config.js'
 import { type PretrainOptions, pretrain } from '../../lib/index.js'
 import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
@@ -48,6 +49,18 @@ describe('pretrain', () => {
     const { log, encoder } = await pretrain(source, { ...small, tasks, quick: { pieces: 'slices' } })
     expect(log.at(-1)!.loss).toBeLessThan(log[0].loss)
     encoder.dispose()
+  })
+
+  it('trains a recurrent encoder, to the same bits for 1 and 2 threads', async () => {
+    const options = { ...small, ...gruConfig(16), epochs: 12, heldOut: 0.2 }
+    const { log, encoder } = await pretrain(source, options)
+    expect(log.at(-1)!.loss).toBeLessThan(0.8 * log[0].loss)
+    expect(log.at(-1)!.heldOutLoss!).toBeLessThan(log[0].heldOutLoss!)
+    encoder.dispose()
+    const [one, two] = await Promise.all(
+      [1, 2].map(threads => weights({ ...small, ...gruConfig(16), device: openDevice({ threads }) })),
+    )
+    expectSameBits(one, two)
   })
 
   it('ends in the same bits for 1 and 2 threads', async () => {
