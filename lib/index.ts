@@ -79,6 +79,11 @@ export {
   type Neighbour,
   type Question,
 } from './transfer/analogy.js'
+export { finetuneEncoded } from './transfer/finetune.js'
+export type { Goal, ScoreQuality } from './transfer/finetune_goal.js'
+export type { Best, FinetuneRow } from './transfer/finetune_log.js'
+export type { FinetuneOptions, FinetuneProgress, FinetuneTask, ScratchInit } from './transfer/finetune_options.js'
+export { FineTuned, loadFinetuned, type ScoreOptions, type ScoreTable } from './transfer/finetuned.js'
 export { type MapMethod, type MapOptions, mapVectors, type VectorMap } from './transfer/map.js'
 export { type NearestOptions, nearest, type Vectors } from './transfer/nearest.js'
 export type { Metric, Neighbours } from './transfer/neighbours.js'

@@ -22,11 +22,25 @@ export interface ModelConfig {
   readonly encoder: EncoderConfig
   readonly schema: Schema
   readonly encoding: EventEncoding
+  /** Of a fine-tuned model: what its head predicts. */
+  readonly head?: unknown
+}
+
+/** What stands on an encoder: plain data for config.json, and tensors whose names begin with `head.`. */
+export interface StoredHead {
+  readonly config: unknown
+  readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
 /** Saves an encoder: each file whole or not at all, weights first, so that a config never stands without them. */
-export async function saveEncoder(folder: string, encoder: Encoder, schema: Schema): Promise<void> {
+export async function saveEncoder(
+  folder: string,
+  encoder: Encoder,
+  schema: Schema,
+  head: StoredHead | null = null,
+): Promise<void> {
   const tensors = await readParameters(encoder.parameters)
+  for (const [name, tensor] of head?.tensors ?? []) tensors.set(name, tensor)
   await writeSafetensors(join(folder, 'weights.safetensors'), { tensors, metadata: { format: 'seqrisk-encoder' } })
   const config: ModelConfig = {
     format: 'seqrisk-encoder',
@@ -34,6 +48,7 @@ export async function saveEncoder(folder: string, encoder: Encoder, schema: Sche
     encoder: encoder.config,
     schema,
     encoding: encoder.encoding,
+    ...(head && { head: head.config }),
   }
   await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
 }
@@ -41,10 +56,12 @@ export async function saveEncoder(folder: string, encoder: Encoder, schema: Sche
 export interface LoadedEncoder {
   readonly encoder: Encoder
   readonly schema: Schema
+  /** Of a fine-tuned model. */
+  readonly head: StoredHead | null
 }
 
 /**
- * Loads what `saveEncoder` wrote.
+ * Loads what `saveEncoder` wrote; of a fine-tuned model the encoder serves alone.
  * @throws {SeqriskError} code `FILE_NOT_FOUND`, or `MODEL_INVALID` for a damaged, hostile or newer model
  */
 export async function loadEncoder(folder: string, options: { readonly device?: Device } = {}): Promise<LoadedEncoder> {
@@ -52,12 +69,14 @@ export async function loadEncoder(folder: string, options: { readonly device?: D
   const { tensors } = await readSafetensors(join(folder, 'weights.safetensors'))
   const encoder = new Encoder(config.encoding, config.encoder, { device: options.device, weights: tensors })
   const names = new Set(encoder.parameters.map(parameter => parameter.name))
-  const extra = [...tensors.keys()].find(name => !names.has(name))
+  const others = [...tensors].filter(([name]) => !names.has(name))
+  const extra = others.find(([name]) => config.head === undefined || !name.startsWith('head.'))
   if (extra !== undefined) {
     encoder.dispose()
-    throw invalid('weights of this encoder alone', `another tensor '${extra}'`)
+    throw invalid('weights of this encoder alone', `another tensor '${extra[0]}'`)
   }
-  return { encoder, schema: config.schema }
+  const head = config.head === undefined ? null : { config: config.head, tensors: new Map(others) }
+  return { encoder, schema: config.schema, head }
 }
 
 async function readConfig(path: string): Promise<ModelConfig> {

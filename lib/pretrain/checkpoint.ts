@@ -19,21 +19,29 @@ export interface RunState {
   readonly epochsWithoutBetter: number
 }
 
-export interface Checkpoint {
-  readonly state: RunState
+export interface Checkpoint<S = RunState> {
+  readonly state: S
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
 const NAME = 'checkpoint.safetensors'
 
 /** `fingerprint` stands for everything that must be the same for a resumed run to end in the same bits. */
-export async function writeCheckpoint(folder: string, fingerprint: string, checkpoint: Checkpoint): Promise<void> {
+export async function writeCheckpoint<S>(
+  folder: string,
+  fingerprint: string,
+  checkpoint: Checkpoint<S>,
+): Promise<void> {
   const metadata = { fingerprint, state: JSON.stringify(checkpoint.state) }
   await writeSafetensors(join(folder, NAME), { tensors: checkpoint.tensors, metadata })
 }
 
 /** @throws {SeqriskError} code `CHECKPOINT_MISMATCH` if it belongs to a run with other options or data */
-export async function readCheckpoint(folder: string, fingerprint: string): Promise<Checkpoint | null> {
+export async function readCheckpoint<S>(
+  where: string,
+  folder: string,
+  fingerprint: string,
+): Promise<Checkpoint<S> | null> {
   const path = join(folder, NAME)
   const exists = await stat(path).then(
     () => true,
@@ -43,10 +51,10 @@ export async function readCheckpoint(folder: string, fingerprint: string): Promi
   const { tensors, metadata } = await readSafetensors(path)
   if (metadata.fingerprint !== fingerprint) {
     const advice = 'resume with the options and events of the first run, or start in another folder'
-    const text = `[pretrain] expected a checkpoint of this run in ${path} but received one of another run; ${advice}`
+    const text = `[${where}] expected a checkpoint of this run in ${path} but received one of another run; ${advice}`
     throw new SeqriskError('CHECKPOINT_MISMATCH', text)
   }
-  return { state: JSON.parse(metadata.state) as RunState, tensors }
+  return { state: JSON.parse(metadata.state) as S, tensors }
 }
 
 export async function removeCheckpoint(folder: string): Promise<void> {

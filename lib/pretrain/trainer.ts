@@ -11,7 +11,7 @@ import { scope, Tensor } from '../runtime/tensor.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { type Checkpoint, type RunState, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { type RunState, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { addStep, type EpochRow, emptySums, type Sums, summary, writeLog } from './log.js'
 import { type PreparedBatch, PretrainModel } from './model.js'
 import { learningRateAt, type PretrainOptions, type Resolved } from './options.js'
@@ -292,7 +292,7 @@ export class Trainer {
   }
 
   async #resume(): Promise<void> {
-    const checkpoint: Checkpoint | null = await readCheckpoint(this.#call.out!, this.#fingerprint)
+    const checkpoint = await readCheckpoint<RunState>('pretrain', this.#call.out!, this.#fingerprint)
     if (!checkpoint) return
     const { state, tensors } = checkpoint
     for (const { name, value } of this.#model.parameters) {

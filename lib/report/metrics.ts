@@ -1,6 +1,7 @@
 // Quality of scores and predictions. Every function refuses NaN and empty input: a silent score is worse than none.
 
 import { expectRange } from '../util/errors.js'
+import { atOnce, type Steps } from '../util/pace.js'
 
 /** Mean and deviation of a quality over folds. */
 export interface Spread {
@@ -96,6 +97,11 @@ export function logLoss(probabilities: ArrayLike<number>, truth: ArrayLike<numbe
  * @param truth   n class numbers in [0, classes), at least two different ones
  */
 export function macroAuc(scores: ArrayLike<number>, truth: ArrayLike<number>, classes: number): number {
+  return atOnce(macroAucSteps(scores, truth, classes))
+}
+
+/** The same, class by class. */
+export function* macroAucSteps(scores: ArrayLike<number>, truth: ArrayLike<number>, classes: number): Steps<number> {
   const n = truth.length
   expectRange(n > 0, 'macroAuc', 'at least one row', n)
   expectRange(scores.length === n * classes, 'macroAuc', `${n * classes} scores`, scores.length)
@@ -112,6 +118,7 @@ export function macroAuc(scores: ArrayLike<number>, truth: ArrayLike<number>, cl
   let scored = 0
   for (let c = 0; c < classes; c++) {
     if (counts[c] === 0) continue
+    yield
     for (let i = 0; i < n; i++) {
       column[i] = scores[i * classes + c]
       isClass[i] = truth[i] === c ? 1 : 0

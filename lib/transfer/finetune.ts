@@ -1,0 +1,173 @@
+// Fine-tuning: an encoder and a head on its vectors learn a label together.
+
+import { createHash } from 'node:crypto'
+import { Encoder } from '../encoder/encoder.js'
+import { readParameters } from '../encoder/model_files.js'
+import type { NamedArrays } from '../encoder/parameters.js'
+import type { EncodedEvents } from '../events/encode.js'
+import type { Fields, Schema } from '../events/schema.js'
+import { removeCheckpoint } from '../pretrain/checkpoint.js'
+import { Device } from '../runtime/device.js'
+import { expectRange, expectType } from '../util/errors.js'
+import { Pace } from '../util/pace.js'
+import { Philox } from '../util/philox.js'
+import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf } from './finetune_goal.js'
+import { Head } from './finetune_head.js'
+import {
+  checkOptions,
+  defaultValidation,
+  type FinetuneOptions,
+  initConfig,
+  type Resolved,
+  resolveOptions,
+  streams,
+} from './finetune_options.js'
+import { type FinetuneJob, FinetuneTrainer } from './finetune_trainer.js'
+import { FineTuned } from './finetuned.js'
+import { stratifiedSample } from './folds.js'
+
+const where = 'finetune'
+/** Bytes of a digest between two turns of the event loop. */
+const DIGEST_BYTES = 1 << 20
+
+/**
+ * Fine-tunes on events that are encoded already: for folds and label budgets, without reading files again.
+ *
+ * First the head alone learns on the vectors of the encoder as it is, then everything, deeper layers slower. Runs off
+ * the JavaScript thread; `signal` stops it within a step. Same options, same data, same bits, for any number of threads.
+ * @param encoded  as the encoding of `init` makes them
+ * @param targets  one label per entity; NaN = not used
+ * @throws {RangeError} for labels or sizes that cannot be
+ * @throws {SeqriskError} codes `ONE_CLASS`, `TOO_FEW_LABELS`; `TRAINING_DIVERGED`, which names the step and the last good
+ * checkpoint
+ */
+export async function finetuneEncoded<F extends Fields = Fields>(
+  encoded: EncodedEvents,
+  targets: Float64Array,
+  options: FinetuneOptions,
+): Promise<FineTuned<F>> {
+  checkOptions(options)
+  const { init, signal, out } = options
+  signal?.throwIfAborted()
+  const entities = encoded.offsets.length - 1
+  expectRange(targets.length === entities, where, `${entities} labels, one for each entity`, targets.length)
+  const { inputs } = init instanceof Encoder ? init.encoding : init.encoding
+  const isOwn =
+    encoded.inputs.length === inputs.length && inputs.every(({ name }, i) => encoded.inputs[i].name === name)
+  expectType(isOwn, where, 'events of the encoding of init', 'others')
+  const rows = rowsWithLabel(targets)
+  const goal = goalOf(targets, rows, options)
+  const learnt = deviceTargets(goal, targets)
+  const { training, validation } = split(goal, learnt, rows, options)
+  const job: FinetuneJob = {
+    encoded,
+    goal,
+    targets,
+    learnt,
+    training,
+    validation,
+    classWeights: classWeightsOf(goal, learnt, training, options),
+  }
+  const resolved = resolveOptions(options, training.length)
+  const start = await startingEncoder<F>(options, resolved)
+  const { encoder } = start
+  let head: Head | null = null
+  let trainer: FinetuneTrainer | null = null
+  try {
+    head = new Head(encoder, outputsOf(goal))
+    const fingerprint = out === undefined ? '' : await fingerprintOf(job, resolved, start, signal)
+    trainer = new FinetuneTrainer(encoder, head, job, resolved, fingerprint, options)
+    const outcome = await trainer.run()
+    const schema = options.schema as Schema<F> | undefined
+    const model = new FineTuned<F>(encoder, head, goal, { schema, ...outcome })
+    if (out !== undefined) {
+      await model.save(out)
+      await removeCheckpoint(out)
+    }
+    return model
+  } catch (error) {
+    head?.dispose()
+    encoder.dispose()
+    throw error
+  } finally {
+    trainer?.dispose()
+  }
+}
+
+function rowsWithLabel(targets: Float64Array): Int32Array {
+  const rows = new Int32Array(targets.length)
+  let count = 0
+  for (let row = 0; row < targets.length; row++) if (!Number.isNaN(targets[row])) rows[count++] = row
+  return rows.slice(0, count)
+}
+
+/** Rows to learn from and rows to stop on, a function of the seed; classes have their share of both. */
+function split(goal: Goal, learnt: Float64Array, rows: Int32Array, options: FinetuneOptions) {
+  const { validation = defaultValidation(rows.length), seed = 0 } = options
+  let held: Int32Array
+  if (validation instanceof Int32Array) {
+    const known = new Set(rows)
+    const other = validation.find(row => !known.has(row))
+    expectRange(other === undefined, where, 'validation rows with a label', other)
+    held = Int32Array.from(new Set(validation)).sort()
+  } else {
+    const size = Math.round(rows.length * validation)
+    const random = new Philox(seed, streams.split)
+    if (size === 0) held = new Int32Array(0)
+    else if (goal.task === 'regression') held = random.shuffle(rows.slice()).slice(0, size).sort()
+    else held = stratifiedSample(rows, Int32Array.from(learnt), Math.max(size, goal.classes.length), random)
+  }
+  const isHeld = new Uint8Array(learnt.length)
+  for (const row of held) isHeld[row] = 1
+  const training = rows.filter(row => !isHeld[row])
+  const parts: Record<string, Int32Array> = held.length > 0 ? { training, validation: held } : { training }
+  for (const [part, own] of Object.entries(parts)) {
+    const values = new Set(Array.from(own, row => learnt[row]))
+    const least = goal.task === 'regression' || part === 'validation' ? 2 : goal.classes.length
+    expectRange(values.size >= least, where, `labels of ${least} values in the ${part} rows`, values.size)
+  }
+  return { training, validation: held }
+}
+
+/** A copy of the encoder, or a new one; and the weights that it starts with. */
+async function startingEncoder<F extends Fields>(options: FinetuneOptions, { seed }: Resolved) {
+  const { init } = options
+  if (init instanceof Encoder) {
+    const weights = await readParameters(init.parameters)
+    const encoder = new Encoder<F>(init.encoding, init.config, { device: options.device ?? init.device, weights })
+    return { encoder, weights, initSeed: null }
+  }
+  const device = options.device ?? new Device()
+  const ownsDevice = options.device === undefined
+  const initSeed = init.seed ?? seed
+  const encoder = new Encoder<F>(init.encoding, initConfig(init), { device, seed: initSeed, ownsDevice })
+  return { encoder, weights: null, initSeed }
+}
+
+/** Stands for everything that must be the same for a resumed run to end in the same bits. */
+async function fingerprintOf(
+  job: FinetuneJob,
+  resolved: Resolved,
+  { encoder, weights, initSeed }: { encoder: Encoder; weights: NamedArrays | null; initSeed: number | null },
+  signal?: AbortSignal,
+): Promise<string> {
+  const { encoded, goal, training, validation, learnt, classWeights } = job
+  const { config, encoding, device } = encoder
+  const hash = createHash('sha256')
+  const pace = new Pace(signal)
+  const add = async (values: ArrayBufferView) => {
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    for (let at = 0; at < bytes.length; at += DIGEST_BYTES) {
+      hash.update(bytes.subarray(at, at + DIGEST_BYTES))
+      await pace.turn()
+    }
+  }
+  hash.update(JSON.stringify({ resolved, goal, config, encoding, initSeed, variant: device.variant }))
+  const labels = [training, validation, learnt, classWeights ?? new Float64Array(0)]
+  for (const values of [...labels, encoded.offsets]) await add(values)
+  for (const { codes, fraction, offsets } of encoded.inputs) {
+    for (const values of [codes, fraction, offsets]) if (values) await add(values)
+  }
+  for (const { values } of weights?.values() ?? []) await add(values)
+  return hash.digest('hex')
+}

@@ -1,0 +1,226 @@
+// What fine-tuning can be told, with defaults.
+
+import type { EncoderConfig } from '../encoder/config.js'
+import { DEFAULT_ENCODER } from '../encoder/config.js'
+import { Encoder } from '../encoder/encoder.js'
+import type { EventEncoding } from '../events/encoding.js'
+import type { Schema } from '../events/schema.js'
+import type { Progress } from '../events/source.js'
+import type { Device } from '../runtime/device.js'
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { Philox } from '../util/philox.js'
+
+export type FinetuneTask = 'classification' | 'regression'
+
+/** An encoder with random weights: with labels alone it is the supervised baseline. */
+export interface ScratchInit {
+  readonly encoding: EventEncoding
+  readonly config?: Partial<EncoderConfig>
+  /** Seed of the initial weights. Default: the seed of the call. */
+  readonly seed?: number
+}
+
+export interface FinetuneProgress extends Progress {
+  /** `head`: the head alone, on vectors; `train`: everything. */
+  readonly phase: 'head' | 'train'
+  readonly epoch: number
+  readonly epochs: number
+  /** Loss of the last step that is known. */
+  readonly loss: number
+  readonly eventsPerSecond?: number
+  readonly secondsLeft?: number
+}
+
+export interface FinetuneOptions {
+  /** A pre-trained encoder, whose weights are copied and never changed, or what to start from at random. */
+  readonly init: Encoder | ScratchInit
+  /** Default `auto`: classes where all labels are whole numbers and at most 20 different ones, else regression. */
+  readonly task?: FinetuneTask | 'auto'
+  /** Epochs of the head alone, before the encoder learns. Default 30 of a pre-trained encoder, 0 from scratch. */
+  readonly headEpochs?: number
+  /** Epochs in which everything learns. Default: by the number of labels. 0: the head alone. */
+  readonly epochs?: number
+  /** Labelled sequences of a step. Default: by the number of labels. */
+  readonly batchSize?: number
+  /** Most events of a step; a longer sequence is a step of its own. Default 16 384. */
+  readonly batchEvents?: number
+  /** Newest events of a sequence that training sees. Default 4096. Scores see all. */
+  readonly window?: number
+  /** Peak learning rate of the encoder's last block. Default 0.0005; 0.002 from scratch. */
+  readonly learningRate?: number
+  /** Peak learning rate of the head. Default 0.002. */
+  readonly headLearningRate?: number
+  /** Each block below the last one learns so many times as fast as the one above it, embeddings slowest. Default 0.8; 1 from scratch. */
+  readonly layerDecay?: number
+  /** Share of the steps in which the learning rate rises. Default 0.1. */
+  readonly warmup?: number
+  readonly weightDecay?: number
+  /** Largest norm of the gradient of a group of weights that share a learning rate. Default 1. */
+  readonly clip?: number
+  /** Share of the vectors' elements that the head does not see while it learns. Default 0.1. */
+  readonly dropout?: number
+  /** The same inside the encoder. Default 0.1. */
+  readonly encoderDropout?: number
+  /** `balanced`: classes count alike, however rare; or one weight per class, in ascending order of labels. Default `none`. */
+  readonly classWeights?: 'balanced' | 'none' | readonly number[]
+  /** Share of the labelled rows that is kept out to stop on, or the rows themselves. Default: by the number of labels. */
+  readonly validation?: number | Int32Array
+  /** Epochs without a better validation score before training stops; the best weights are restored. Default 5. */
+  readonly patience?: number
+  /** What is better: the score (AUC, macro AUC, R²) or the loss. Default `score`. */
+  readonly stopOn?: 'score' | 'loss'
+  readonly seed?: number
+  /** Default: the device of a pre-trained encoder, which must outlive the result; else a device of its own. */
+  readonly device?: Device
+  /** Folder for the model, its log and its checkpoints. Without it nothing is written. Needs `schema`. */
+  readonly out?: string
+  /** Schema of the events, which a saved model needs. */
+  readonly schema?: Schema
+  /** Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. */
+  readonly resume?: boolean
+  /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
+  readonly checkpointSeconds?: number
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: Progress | FinetuneProgress) => void
+}
+
+/** Options with every default filled in: what decides the result, as plain data. */
+export interface Resolved {
+  readonly headEpochs: number
+  readonly epochs: number
+  readonly batchSize: number
+  readonly batchEvents: number
+  readonly window: number
+  readonly learningRate: number
+  readonly headLearningRate: number
+  readonly layerDecay: number
+  readonly warmup: number
+  readonly weightDecay: number
+  readonly clip: number
+  readonly dropout: number
+  readonly encoderDropout: number
+  readonly patience: number
+  readonly stopOn: 'score' | 'loss'
+  readonly seed: number
+}
+
+const OPTIONS = [
+  'init',
+  'task',
+  'headEpochs',
+  'epochs',
+  'batchSize',
+  'batchEvents',
+  'window',
+  'learningRate',
+  'headLearningRate',
+  'layerDecay',
+  'warmup',
+  'weightDecay',
+  'clip',
+  'dropout',
+  'encoderDropout',
+  'classWeights',
+  'validation',
+  'patience',
+  'stopOn',
+  'seed',
+  'device',
+  'out',
+  'schema',
+  'resume',
+  'checkpointSeconds',
+  'signal',
+  'onProgress',
+] as const
+
+const where = 'finetune'
+
+/** Philox streams of one seed: rows kept out; the order of each epoch; what each step drops. `head`: while it learns alone. */
+export const streams = { order: 0, headOrder: 1 << 20, step: 1 << 21, headStep: 1 << 30, split: 0xfffffffe }
+
+/** The seed of the dropped elements of one step. */
+export function dropSeed(seed: number, stream: number): number {
+  return new Philox(seed, stream).uint32()
+}
+
+/** Refuses options that do not exist or cannot be, before any data is read. `more`: options of the caller. */
+export function checkOptions(options: FinetuneOptions, more: readonly string[] = []): void {
+  expectOptions(where, options, [...OPTIONS, ...more])
+  const { init, task = 'auto', stopOn = 'score', validation } = options
+  const isInit = init instanceof Encoder || (init !== null && typeof init === 'object' && 'encoding' in init)
+  expectType(isInit, where, 'init to be an encoder, or { encoding, config, seed }', init)
+  if (!(init instanceof Encoder)) expectOptions(`${where}: init`, init, ['encoding', 'config', 'seed'])
+  const isTask = ['auto', 'classification', 'regression'].includes(task)
+  expectRange(isTask, where, "task 'auto', 'classification' or 'regression'", task)
+  expectRange(['score', 'loss'].includes(stopOn), where, "stopOn 'score' or 'loss'", stopOn)
+  const within = (name: keyof FinetuneOptions, low: number, high: number, isWhole: boolean) => {
+    const value = options[name]
+    if (value === undefined) return
+    const isNumber = typeof value === 'number' && value >= low && value <= high && (!isWhole || Number.isInteger(value))
+    expectRange(isNumber, where, `${name} to be ${isWhole ? 'a whole number ' : ''}in [${low}, ${high}]`, value)
+  }
+  within('headEpochs', 0, 1e6, true)
+  within('epochs', 0, 1e6, true)
+  within('batchSize', 1, 1 << 24, true)
+  within('batchEvents', 1, 1 << 24, true)
+  within('window', 1, 1 << 24, true)
+  within('learningRate', 0, 10, false)
+  within('headLearningRate', 0, 10, false)
+  within('layerDecay', 0, 1, false)
+  within('warmup', 0, 1, false)
+  within('weightDecay', 0, 10, false)
+  within('clip', 1e-6, 1e9, false)
+  within('dropout', 0, 0.95, false)
+  within('encoderDropout', 0, 0.95, false)
+  within('patience', 0, 1e6, true)
+  within('seed', 0, Number.MAX_SAFE_INTEGER, true)
+  within('checkpointSeconds', 0, 1e9, false)
+  if (!(validation instanceof Int32Array)) within('validation', 0, 0.5, false)
+  expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
+  const hasSchema = options.out === undefined || options.schema !== undefined
+  expectType(hasSchema, where, 'schema with out', 'none', 'a saved model holds the schema of its events')
+}
+
+/** Fills in defaults, for so many labelled sequences. */
+export function resolveOptions(options: FinetuneOptions, labels: number): Resolved {
+  const isPretrained = options.init instanceof Encoder
+  return {
+    headEpochs: options.headEpochs ?? (isPretrained ? 30 : 0),
+    epochs: options.epochs ?? Math.round(clamp(60 * Math.sqrt(100 / Math.max(1, labels)), 8, 40)),
+    batchSize: options.batchSize ?? (labels < 2000 ? 16 : labels < 10_000 ? 32 : 64),
+    batchEvents: options.batchEvents ?? 16_384,
+    window: options.window ?? 4096,
+    learningRate: options.learningRate ?? (isPretrained ? 0.0005 : 0.002),
+    headLearningRate: options.headLearningRate ?? 0.002,
+    layerDecay: options.layerDecay ?? (isPretrained ? 0.8 : 1),
+    warmup: options.warmup ?? 0.1,
+    weightDecay: options.weightDecay ?? 0.01,
+    clip: options.clip ?? 1,
+    dropout: options.dropout ?? 0.1,
+    encoderDropout: options.encoderDropout ?? 0.1,
+    patience: options.patience ?? 5,
+    stopOn: options.stopOn ?? 'score',
+    seed: options.seed ?? 0,
+  }
+}
+
+/** Share of the labelled rows that is kept out where nothing is said. */
+export function defaultValidation(labels: number): number {
+  return labels < 600 ? 0 : 0.15
+}
+
+/** Sizes of the encoder that training starts from. */
+export function initConfig(init: Encoder | ScratchInit): Partial<EncoderConfig> {
+  return init instanceof Encoder ? init.config : { ...DEFAULT_ENCODER, ...init.config }
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(high, Math.max(low, value))
+}
+
+/** Linear warm-up, then a half cosine down to zero; `done` is the share of the steps. */
+export function scheduleAt(done: number, warmup: number): number {
+  if (done < warmup) return done / warmup
+  return 0.5 * (1 + Math.cos((Math.PI * (done - warmup)) / Math.max(1e-9, 1 - warmup)))
+}
