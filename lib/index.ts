@@ -6,7 +6,7 @@ export { loadEncoder, saveEncoder } from './encoder/model_files.js'
 export * from './events/index.js'
 export { type BinsOptions, loadBins, saveBins } from './export/bins.js'
 export { fromLightgbm, loadLightgbm, saveLightgbm, toLightgbm } from './export/lightgbm.js'
-export { exportEncoder } from './export/onnx.js'
+export { exportEncoder, exportFinetuned } from './export/onnx.js'
 export { exportTrees } from './export/onnx_trees.js'
 export type { EpochRow, TermSummary } from './pretrain/log.js'
 export type { PretrainOptions, ProxyTask, TrainProgress } from './pretrain/options.js'
@@ -80,9 +80,17 @@ export {
   type Question,
 } from './transfer/analogy.js'
 export { finetuneEncoded } from './transfer/finetune.js'
+export { type FoldQuality, type FoldsResult, finetuneFolds } from './transfer/finetune_folds.js'
 export type { Goal, ScoreQuality } from './transfer/finetune_goal.js'
 export type { Best, FinetuneRow } from './transfer/finetune_log.js'
 export type { FinetuneOptions, FinetuneProgress, FinetuneTask, ScratchInit } from './transfer/finetune_options.js'
+export {
+  type FinetuneResult,
+  type FinetuneSourceOptions,
+  finetune,
+  type LabelledEvents,
+  readLabelled,
+} from './transfer/finetune_source.js'
 export { FineTuned, loadFinetuned, type ScoreOptions, type ScoreTable } from './transfer/finetuned.js'
 export { type MapMethod, type MapOptions, mapVectors, type VectorMap } from './transfer/map.js'
 export { type NearestOptions, nearest, type Vectors } from './transfer/nearest.js'

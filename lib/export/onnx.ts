@@ -5,9 +5,12 @@ import type { Encoder } from '../encoder/encoder.js'
 import { readParameters } from '../encoder/model_files.js'
 import type { NamedArrays } from '../encoder/parameters.js'
 import type { EventEncoding } from '../events/encoding.js'
+import type { Goal } from '../transfer/finetune_goal.js'
+import type { FineTuned } from '../transfer/finetuned.js'
 import { expectOptions, expectRange, SeqriskError } from '../util/errors.js'
 import { declareInput, embedEvents } from './onnx_embedding.js'
 import { OnnxGraph, type Value } from './onnx_graph.js'
+import { headScores } from './onnx_head.js'
 import * as layers from './onnx_layers.js'
 import { pool } from './onnx_pool.js'
 import { gatedRecurrence } from './onnx_recurrence.js'
@@ -31,6 +34,8 @@ export interface OnnxSource {
   readonly config: EncoderConfig
   readonly encoding: EventEncoding
   readonly weights: NamedArrays
+  /** Of a fine-tuned model: what its head predicts. The head's tensors are among the weights. */
+  readonly goal?: Goal
 }
 
 /**
@@ -45,6 +50,17 @@ export interface OnnxSource {
 export async function exportEncoder(encoder: Encoder, options: OnnxOptions = {}): Promise<Uint8Array> {
   const weights = await readParameters(encoder.parameters)
   return encoderModel({ config: encoder.config, encoding: encoder.encoding, weights }, options)
+}
+
+/**
+ * The same of a fine-tuned model, with another output: `scores` float32 (users, scores), as `FineTuned.scoreEncoded` gives them,
+ * but for its float64.
+ */
+export async function exportFinetuned(model: FineTuned, options: OnnxOptions = {}): Promise<Uint8Array> {
+  const { encoder, goal } = model
+  const weights = await readParameters(encoder.parameters)
+  for (const [name, tensor] of await model.readHead()) weights.set(name, tensor)
+  return encoderModel({ config: encoder.config, encoding: encoder.encoding, weights, goal }, options)
 }
 
 /** The same, from stored weights. */
@@ -63,7 +79,7 @@ export function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uin
     const fits = size === undefined || (Number.isInteger(size) && size > 0)
     expectRange(fits, where, `${name} to be a whole number ≥ 1`, size)
   }
-  const { config, encoding } = source
+  const { config, encoding, goal } = source
   const graph = new OnnxGraph()
   const sizes = new Sizes(graph)
   const weights: layers.Weights = name => {
@@ -90,7 +106,13 @@ export function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uin
   for (let i = 0; i < config.blocks; i++) x = encoderBlock(context, i, x)
   const vectors = pool(context, layers.layerNorm(context, 'norm', x), lengths, given)
   graph.output('vectors', vectors, 'float32', [options.users ?? 'users', config.width])
-  return graph.finish('seqrisk-encoder', { format: 'seqrisk-encoder', encoding: JSON.stringify(encoding) })
+  const metadata: Record<string, string> = { format: 'seqrisk-encoder', encoding: JSON.stringify(encoding) }
+  if (goal) {
+    const { scores, width } = headScores(context, vectors, goal)
+    graph.output('scores', scores, 'float32', [options.users ?? 'users', width])
+    metadata.head = JSON.stringify(goal)
+  }
+  return graph.finish('seqrisk-encoder', metadata)
 }
 
 /** (users or 1, length) bool. */

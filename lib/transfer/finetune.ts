@@ -1,16 +1,14 @@
 // Fine-tuning: an encoder and a head on its vectors learn a label together.
 
-import { createHash } from 'node:crypto'
 import { Encoder } from '../encoder/encoder.js'
 import { readParameters } from '../encoder/model_files.js'
-import type { NamedArrays } from '../encoder/parameters.js'
 import type { EncodedEvents } from '../events/encode.js'
 import type { Fields, Schema } from '../events/schema.js'
 import { removeCheckpoint } from '../pretrain/checkpoint.js'
 import { Device } from '../runtime/device.js'
 import { expectRange, expectType } from '../util/errors.js'
-import { Pace } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
+import { digestOf } from './finetune_digest.js'
 import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf } from './finetune_goal.js'
 import { Head } from './finetune_head.js'
 import {
@@ -27,8 +25,6 @@ import { FineTuned } from './finetuned.js'
 import { stratifiedSample } from './folds.js'
 
 const where = 'finetune'
-/** Bytes of a digest between two turns of the event loop. */
-const DIGEST_BYTES = 1 << 20
 
 /**
  * Fine-tunes on events that are encoded already: for folds and label budgets, without reading files again.
@@ -56,7 +52,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     encoded.inputs.length === inputs.length && inputs.every(({ name }, i) => encoded.inputs[i].name === name)
   expectType(isOwn, where, 'events of the encoding of init', 'others')
   const rows = rowsWithLabel(targets)
-  const goal = goalOf(targets, rows, options)
+  const goal = goalOf(targets, rows, options, encoded.ids)
   const learnt = deviceTargets(goal, targets)
   const { training, validation } = split(goal, learnt, rows, options)
   const job: FinetuneJob = {
@@ -75,7 +71,11 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   let trainer: FinetuneTrainer | null = null
   try {
     head = new Head(encoder, outputsOf(goal))
-    const fingerprint = out === undefined ? '' : await fingerprintOf(job, resolved, start, signal)
+    const plain = { resolved, goal, config: encoder.config, encoding: encoder.encoding, start: start.seed }
+    const arrays = [training, validation, learnt, job.classWeights ?? new Float64Array(0), ...start.arrays]
+    const variant = encoder.device.variant
+    // Stands for all that must be the same for a resumed run to end in the same bits.
+    const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
     trainer = new FinetuneTrainer(encoder, head, job, resolved, fingerprint, options)
     const outcome = await trainer.run()
     const schema = options.schema as Schema<F> | undefined
@@ -129,45 +129,17 @@ function split(goal: Goal, learnt: Float64Array, rows: Int32Array, options: Fine
   return { training, validation: held }
 }
 
-/** A copy of the encoder, or a new one; and the weights that it starts with. */
+/** A copy of the encoder, or a new one; and what tells which: the weights that it starts with, or their seed. */
 async function startingEncoder<F extends Fields>(options: FinetuneOptions, { seed }: Resolved) {
   const { init } = options
   if (init instanceof Encoder) {
     const weights = await readParameters(init.parameters)
     const encoder = new Encoder<F>(init.encoding, init.config, { device: options.device ?? init.device, weights })
-    return { encoder, weights, initSeed: null }
+    return { encoder, arrays: Array.from(weights.values(), ({ values }) => values), seed: null }
   }
   const device = options.device ?? new Device()
   const ownsDevice = options.device === undefined
-  const initSeed = init.seed ?? seed
-  const encoder = new Encoder<F>(init.encoding, initConfig(init), { device, seed: initSeed, ownsDevice })
-  return { encoder, weights: null, initSeed }
-}
-
-/** Stands for everything that must be the same for a resumed run to end in the same bits. */
-async function fingerprintOf(
-  job: FinetuneJob,
-  resolved: Resolved,
-  { encoder, weights, initSeed }: { encoder: Encoder; weights: NamedArrays | null; initSeed: number | null },
-  signal?: AbortSignal,
-): Promise<string> {
-  const { encoded, goal, training, validation, learnt, classWeights } = job
-  const { config, encoding, device } = encoder
-  const hash = createHash('sha256')
-  const pace = new Pace(signal)
-  const add = async (values: ArrayBufferView) => {
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    for (let at = 0; at < bytes.length; at += DIGEST_BYTES) {
-      hash.update(bytes.subarray(at, at + DIGEST_BYTES))
-      await pace.turn()
-    }
-  }
-  hash.update(JSON.stringify({ resolved, goal, config, encoding, initSeed, variant: device.variant }))
-  const labels = [training, validation, learnt, classWeights ?? new Float64Array(0)]
-  for (const values of [...labels, encoded.offsets]) await add(values)
-  for (const { codes, fraction, offsets } of encoded.inputs) {
-    for (const values of [codes, fraction, offsets]) if (values) await add(values)
-  }
-  for (const { values } of weights?.values() ?? []) await add(values)
-  return hash.digest('hex')
+  const start = init.seed ?? seed
+  const encoder = new Encoder<F>(init.encoding, initConfig(init), { device, seed: start, ownsDevice })
+  return { encoder, arrays: [], seed: start }
 }

@@ -50,9 +50,14 @@ export function scoresOf({ task, classes }: Goal): number {
  * @throws {RangeError} for labels that are not finite or too many classes
  * @throws {SeqriskError} codes `ONE_CLASS`, `TOO_FEW_LABELS`
  */
-export function goalOf(targets: Float64Array, rows: Int32Array, options: FinetuneOptions): Goal {
+export function goalOf(
+  targets: Float64Array,
+  rows: Int32Array,
+  options: FinetuneOptions,
+  ids: readonly string[],
+): Goal {
   for (const row of rows) {
-    if (!Number.isFinite(targets[row])) expectRange(false, where, `a finite label in row ${row}`, targets[row])
+    if (!Number.isFinite(targets[row])) expectRange(false, where, `a finite label of '${ids[row]}'`, targets[row])
   }
   if (rows.length < 2) throw tooFew('labels of two entities or more', rows.length)
   const values = Float64Array.from(rows, row => targets[row])

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import type { Encoder } from '../encoder/encoder.js'
-import { loadEncoder, saveEncoder } from '../encoder/model_files.js'
+import { type LoadedEncoder, loadEncoder, saveEncoder } from '../encoder/model_files.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { encodedChunks } from '../events/encode_source.js'
 import type { EventEncoding } from '../events/encoding.js'
@@ -164,21 +164,26 @@ export class FineTuned<F extends Fields = Fields> {
  * @throws {SeqriskError} code `FILE_NOT_FOUND`, or `MODEL_INVALID` for a damaged model or one without a head
  */
 export async function loadFinetuned(folder: string, options: { readonly device?: Device } = {}): Promise<FineTuned> {
-  const { encoder, schema, head: stored } = await loadEncoder(folder, options)
+  const loaded = await loadEncoder(folder, options)
   try {
-    if (!stored) {
-      const advice = 'give a folder that finetune wrote'
-      throw new SeqriskError(
-        'MODEL_INVALID',
-        sentence('model', `a fine-tuned model in ${folder}`, 'an encoder', advice),
-      )
-    }
-    const goal = checkGoal(stored.config)
-    return new FineTuned(encoder, new Head(encoder, outputsOf(goal), stored.tensors), goal, { schema })
+    return finetunedOf(loaded)
   } catch (error) {
-    encoder.dispose()
+    loaded.encoder.dispose()
     throw error
   }
+}
+
+/** A loaded encoder with its head. @throws {SeqriskError} code `MODEL_INVALID` when there is none, or a damaged one */
+export function finetunedOf({ encoder, schema, head }: LoadedEncoder): FineTuned {
+  if (!head) {
+    const advice = 'give a folder that finetune wrote'
+    throw new SeqriskError(
+      'MODEL_INVALID',
+      sentence('model', 'a fine-tuned model', 'an encoder without a head', advice),
+    )
+  }
+  const goal = checkGoal(head.config)
+  return new FineTuned(encoder, new Head(encoder, outputsOf(goal), head.tensors), goal, { schema })
 }
 
 function checkGoal(value: unknown): Goal {

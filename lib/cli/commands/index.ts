@@ -7,6 +7,8 @@ import { analogyCommand } from './analogy.js'
 import { bandsCommand } from './bands.js'
 import { benchCommand } from './bench.js'
 import { encodeCommand } from './encode.js'
+import { exportCommand } from './export.js'
+import { finetuneCommand } from './finetune.js'
 import { gbrtFitCommand } from './gbrt_fit.js'
 import { gbrtImportanceCommand } from './gbrt_importance.js'
 import { gbrtPredictCommand } from './gbrt_predict.js'
@@ -15,11 +17,15 @@ import { mapCommand } from './map.js'
 import { pretrainCommand } from './pretrain.js'
 import { probeCommand } from './probe.js'
 import { puCommand } from './pu.js'
+import { scoreCommand } from './score.js'
 
 export const commands: readonly Command[] = [
   pretrainCommand,
   encodeCommand,
   probeCommand,
+  finetuneCommand,
+  scoreCommand,
+  exportCommand,
   aggregateCommand,
   analogyCommand,
   mapCommand,

@@ -1,0 +1,160 @@
+import { resolve } from 'node:path'
+import { workOf } from '../../encoder/config.js'
+import { loadEncoder } from '../../encoder/model_files.js'
+import { readEvents } from '../../events/reader.js'
+import { readTable } from '../../events/table.js'
+import { progressLine } from '../../report/progress.js'
+import { Device } from '../../runtime/device.js'
+import type { ScoreQuality } from '../../transfer/finetune_goal.js'
+import type { FinetuneOptions, FinetuneTask } from '../../transfer/finetune_options.js'
+import { finetune } from '../../transfer/finetune_source.js'
+import { pickLabel } from '../../transfer/tables.js'
+import { defineCommand, UsageError } from '../command.js'
+import { PRECISION, precisionOf } from '../precision.js'
+
+/** Events of a step, about: they decide whether a card pays. */
+const USUAL_BATCH = 2048
+
+const NAMES = { auc: 'AUC', macroAuc: 'macro AUC', r2: 'R²' } as const
+
+export const finetuneCommand = defineCommand({
+  name: 'finetune',
+  about: 'train an encoder and a head on labels',
+  options: {
+    model: { kind: 'text', value: 'DIR', required: true, about: 'folder that pretrain wrote; stays as it is' },
+    events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
+    labels: { kind: 'text', value: 'FILE', required: true, about: 'labels: CSV or Parquet, one row per entity' },
+    id: { kind: 'text', value: 'COL', required: true, about: 'column of the entity in the labels' },
+    label: { kind: 'text', value: 'COL', required: true, about: 'column of the label; an empty cell is unknown' },
+    out: { kind: 'text', value: 'DIR', required: true, about: 'folder for the fine-tuned model' },
+    'fold-column': {
+      kind: 'text',
+      value: 'COL',
+      about: 'fold of an entity: cross-validate first, then learn from all',
+    },
+    task: {
+      kind: 'text',
+      oneOf: ['auto', 'classification', 'regression'],
+      about: 'what the label is',
+      fallback: 'auto',
+    },
+    'from-scratch': { kind: 'flag', about: 'sizes and encoding of the model, but random weights' },
+    epochs: { kind: 'number', value: 'N', about: 'epochs of everything (default: by the number of labels)' },
+    'head-epochs': { kind: 'number', value: 'N', about: 'epochs of the head alone, before them' },
+    'batch-size': { kind: 'number', value: 'N', about: 'labelled sequences per step' },
+    window: { kind: 'number', value: 'N', about: 'newest events of a sequence that training sees (default 4096)' },
+    lr: { kind: 'number', value: 'X', about: 'peak learning rate of the last block' },
+    'head-lr': { kind: 'number', value: 'X', about: 'peak learning rate of the head' },
+    'layer-decay': { kind: 'number', value: 'X', about: 'learning rate of a block over that of the one above' },
+    'weight-decay': { kind: 'number', value: 'X', about: 'weight decay' },
+    dropout: { kind: 'number', value: 'X', about: 'share of the vector that the head does not see' },
+    'encoder-dropout': { kind: 'number', value: 'X', about: 'share of activations dropped in the encoder' },
+    'class-weights': {
+      kind: 'text',
+      value: 'balanced|none|W,W,…',
+      about: 'weights of the classes, by ascending label',
+    },
+    validation: { kind: 'number', value: 'X', about: 'share of the labels to stop on (default: by their number)' },
+    patience: { kind: 'number', value: 'N', about: 'epochs without a better validation before stopping' },
+    'stop-on': { kind: 'text', oneOf: ['score', 'loss'], about: 'what a better validation is' },
+    precision: PRECISION,
+    resume: { kind: 'flag', about: 'continue from the checkpoint in --out' },
+  },
+  async run(values, { signal, seed, threads, device: kind, json }) {
+    if (resolve(values.out) === resolve(values.model)) {
+      throw new UsageError('expected --out to be another folder than --model but received the same')
+    }
+    const classWeights = classWeightsOf(values['class-weights'])
+    const { label, id, 'fold-column': foldColumn } = values
+    const columns = foldColumn === undefined ? [label] : [label, foldColumn]
+    const device = new Device({
+      kind,
+      threads,
+      precision: precisionOf(values.precision),
+      work: 3 * workOf(USUAL_BATCH),
+    })
+    const line = progressLine({ quiet: json })
+    const begun = performance.now()
+    try {
+      const { encoder, schema } = await loadEncoder(values.model, { device })
+      const table = await readTable(values.labels, { id, columns, numeric: columns, signal })
+      const labels = pickLabel(table, label, foldColumn)
+      const source = readEvents(values.events, schema)
+      try {
+        const { encoding, config } = encoder
+        const { model, rows, absent, folds } = await finetune(source, labels, {
+          init: values['from-scratch'] ? { encoding, config } : encoder,
+          task: values.task as FinetuneTask | 'auto',
+          epochs: values.epochs,
+          headEpochs: values['head-epochs'],
+          batchSize: values['batch-size'],
+          window: values.window,
+          learningRate: values.lr,
+          headLearningRate: values['head-lr'],
+          layerDecay: values['layer-decay'],
+          weightDecay: values['weight-decay'],
+          dropout: values.dropout,
+          encoderDropout: values['encoder-dropout'],
+          classWeights,
+          validation: values.validation,
+          patience: values.patience,
+          stopOn: values['stop-on'] as 'score' | undefined,
+          resume: values.resume,
+          out: values.out,
+          device,
+          seed,
+          signal,
+          onProgress: line.update,
+        })
+        const { task, classes, best, log } = model
+        const epochs = log.filter(({ phase }) => phase === 'train').length
+        return {
+          label,
+          task,
+          ...(task === 'classification' && { classes }),
+          rows,
+          absent,
+          epochs,
+          loss: log.at(-1)?.loss ?? null,
+          validation: best?.quality ?? null,
+          bestEpochs: best?.epochs ?? epochs,
+          folds,
+          out: values.out,
+          seconds: (performance.now() - begun) / 1000,
+        }
+      } finally {
+        await source.close()
+      }
+    } finally {
+      line.done()
+      device.close()
+    }
+  },
+  show({ label, task, rows, absent, epochs, bestEpochs, validation, folds, out, seconds }) {
+    const lines = [`${label}: ${task} on ${rows} entities, ${epochs} epochs in ${seconds.toFixed(0)} s`]
+    if (absent > 0) lines.push(`  ${absent} labels without events`)
+    if (folds) {
+      const { metric, score, accuracy, rmse } = folds
+      const also = accuracy ?? rmse
+      const other = also ? `, ${accuracy ? 'accuracy' : 'RMSE'} ${plain(also)}` : ''
+      lines.push(`  ${NAMES[metric]} over ${folds.folds.length} folds: ${plain(score)}${other}`)
+    }
+    if (validation) lines.push(`  kept out: ${quality(validation)}, the best after ${bestEpochs} epochs`)
+    return [...lines, `model in ${out}`, ''].join('\n')
+  },
+})
+
+function plain({ mean, sd }: { mean: number; sd: number }): string {
+  return `${mean.toFixed(4)} ± ${sd.toFixed(4)}`
+}
+
+function quality({ metric, score, loss }: ScoreQuality): string {
+  return `${NAMES[metric]} ${score.toFixed(4)}, loss ${loss.toFixed(4)}`
+}
+
+function classWeightsOf(text: string | undefined): FinetuneOptions['classWeights'] {
+  if (text === undefined || text === 'balanced' || text === 'none') return text
+  const weights = text.split(',').map(Number)
+  if (weights.every(weight => weight > 0 && Number.isFinite(weight))) return weights
+  throw new UsageError(`expected --class-weights to be balanced, none or numbers above 0 but received '${text}'`)
+}

@@ -1,0 +1,51 @@
+import { workOf } from '../../encoder/config.js'
+import { ENCODE_BATCH_EVENTS } from '../../encoder/encoder.js'
+import { readEvents } from '../../events/reader.js'
+import { writeTable } from '../../events/write.js'
+import { progressLine } from '../../report/progress.js'
+import { Device } from '../../runtime/device.js'
+import { loadFinetuned } from '../../transfer/finetuned.js'
+import { defineCommand } from '../command.js'
+import { PRECISION, precisionOf } from '../precision.js'
+
+export const scoreCommand = defineCommand({
+  name: 'score',
+  about: 'scores of entities by a fine-tuned model',
+  options: {
+    model: { kind: 'text', value: 'DIR', required: true, about: 'folder that finetune wrote' },
+    events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
+    out: { kind: 'text', value: 'FILE', required: true, about: 'scores, .csv or .parquet' },
+    precision: PRECISION,
+  },
+  async run(values, { signal, threads, device: kind, json }) {
+    const device = new Device({
+      kind,
+      threads,
+      precision: precisionOf(values.precision),
+      work: workOf(ENCODE_BATCH_EVENTS.cuda),
+    })
+    const line = progressLine({ quiet: json })
+    const begun = performance.now()
+    try {
+      const model = await loadFinetuned(values.model, { device })
+      const schema = model.schema!
+      const source = readEvents(values.events, schema)
+      try {
+        const { ids, width, scores } = await model.score(source, { signal, onProgress: line.update })
+        const column = (c: number) => Float64Array.from(ids, (_, row) => scores[row * width + c])
+        const columns = Object.fromEntries(model.scoreNames.map((name, c) => [name, column(c)]))
+        await writeTable(values.out, schema.entity, { ids, columns }, { signal })
+        const seconds = (performance.now() - begun) / 1000
+        return { out: values.out, entities: ids.length, columns: model.scoreNames, seconds }
+      } finally {
+        await source.close()
+      }
+    } finally {
+      line.done()
+      device.close()
+    }
+  },
+  show({ out, entities, seconds }) {
+    return `scores of ${entities} entities in ${seconds.toFixed(1)} s: ${out}\n`
+  },
+})
