@@ -77,6 +77,25 @@ export class DesignMatrix {
   }
 
   /**
+   * The same linear map on the columns as they were before they were standardised: (outputs, columns given) and what is added.
+   * For one block, built with `plain`, without missing values and emphasis.
+   */
+  onGivenColumns(weights: Float64Array, outputs: number): { weight: Float64Array; bias: Float64Array } {
+    const padded = this.x.shape[1]
+    const given = this.#blocks[0].columns.length
+    const weight = new Float64Array(outputs * given)
+    const bias = Float64Array.from({ length: outputs }, (_, k) => weights[k * padded + this.columns])
+    for (const [c, { source, mean, inverseSd }] of this.#scalers[0].standardised!.entries()) {
+      for (let k = 0; k < outputs; k++) {
+        const own = weights[k * padded + c] * inverseSd
+        weight[k * given + source] = own
+        bias[k] -= own * mean
+      }
+    }
+    return { weight, bias }
+  }
+
+  /**
    * z of every row for some weights of (outputs, padded width) each.
    * @returns per weights (outputs, rows)
    */

@@ -8,6 +8,7 @@ import { removeCheckpoint } from '../pretrain/checkpoint.js'
 import { Device } from '../runtime/device.js'
 import { expectRange, expectType } from '../util/errors.js'
 import { Philox } from '../util/philox.js'
+import { crossValidate } from './finetune_cross.js'
 import { digestOf } from './finetune_digest.js'
 import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf } from './finetune_goal.js'
 import { Head } from './finetune_head.js'
@@ -54,7 +55,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   const rows = rowsWithLabel(targets)
   const goal = goalOf(targets, rows, options, encoded.ids)
   const learnt = deviceTargets(goal, targets)
-  const { training, validation } = split(goal, learnt, rows, options)
+  const { training, validation, isCross } = split(goal, learnt, rows, options)
   const job: FinetuneJob = {
     encoded,
     goal,
@@ -71,13 +72,15 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   let trainer: FinetuneTrainer | null = null
   try {
     head = new Head(encoder, outputsOf(goal))
-    const plain = { resolved, goal, config: encoder.config, encoding: encoder.encoding, start: start.seed }
+    const plain = { resolved, isCross, goal, config: encoder.config, encoding: encoder.encoding, start: start.seed }
     const arrays = [training, validation, learnt, job.classWeights ?? new Float64Array(0), ...start.arrays]
     const variant = encoder.device.variant
     // Stands for all that must be the same for a resumed run to end in the same bits.
     const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
     trainer = new FinetuneTrainer(encoder, head, job, resolved, fingerprint, options)
-    const outcome = await trainer.run()
+    const outcome = await trainer.run(async () =>
+      isCross && resolved.epochs > 0 ? crossValidate(encoder, job, resolved, options) : null,
+    )
     const schema = options.schema as Schema<F> | undefined
     const model = new FineTuned<F>(encoder, head, goal, { schema, ...outcome })
     if (out !== undefined) {
@@ -111,7 +114,7 @@ function split(goal: Goal, learnt: Float64Array, rows: Int32Array, options: Fine
     expectRange(other === undefined, where, 'validation rows with a label', other)
     held = Int32Array.from(new Set(validation)).sort()
   } else {
-    const size = Math.round(rows.length * validation)
+    const size = validation === 'cross' ? 0 : Math.round(rows.length * validation)
     const random = new Philox(seed, streams.split)
     if (size === 0) held = new Int32Array(0)
     else if (goal.task === 'regression') held = random.shuffle(rows.slice()).slice(0, size).sort()
@@ -126,7 +129,7 @@ function split(goal: Goal, learnt: Float64Array, rows: Int32Array, options: Fine
     const least = goal.task === 'regression' || part === 'validation' ? 2 : goal.classes.length
     expectRange(values.size >= least, where, `labels of ${least} values in the ${part} rows`, values.size)
   }
-  return { training, validation: held }
+  return { training, validation: held, isCross: validation === 'cross' }
 }
 
 /** A copy of the encoder, or a new one; and what tells which: the weights that it starts with, or their seed. */

@@ -54,6 +54,10 @@ export class Head {
     }
   }
 
+  get width(): number {
+    return this.#shift.size
+  }
+
   get outputs(): number {
     return this.#linear.bias.value.size
   }
@@ -64,7 +68,7 @@ export class Head {
 
   /** Takes mean and deviation of each column from vectors (rows, width), and what the outputs are at first. */
   *standardiseSteps(vectors: Float32Array, bias: Float32Array): Steps<void> {
-    const width = this.#shift.size
+    const { width } = this
     const rows = vectors.length / width
     const mean = new Float64Array(width)
     const square = new Float64Array(width)
@@ -92,6 +96,20 @@ export class Head {
     if (!pass.dropout) return this.#linear.apply(x)
     const { rate, seed, nextElement } = pass.dropout
     return this.#linear.apply(dropout(x, { rate, seed, offset: nextElement }))
+  }
+
+  /** Takes a linear map of the vectors as they come: (outputs, width) and (outputs). */
+  async fit(weight: Float64Array, bias: Float64Array): Promise<void> {
+    const [scale, shift] = await Promise.all([this.#scale.read(), this.#shift.read()])
+    const { width } = this
+    const own = Float32Array.from(weight, (value, i) => value / scale[i % width])
+    this.#linear.weight.value.write(own)
+    const added = bias.map((value, k) => {
+      let sum = value
+      for (let i = 0; i < width; i++) sum -= own[k * width + i] * shift[i]
+      return sum
+    })
+    this.#linear.bias.value.write(Float32Array.from(added))
   }
 
   get #tensors(): [string, Float][] {

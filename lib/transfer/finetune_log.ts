@@ -4,16 +4,15 @@ import type { ScoreQuality } from './finetune_goal.js'
 
 /** A row of training.json. */
 export interface FinetuneRow {
-  /** `head`: the head alone, on vectors; `train`: everything. */
-  readonly phase: 'head' | 'train'
+  /** Epochs behind it; 0: the head alone was fitted. */
   readonly epoch: number
   readonly steps: number
   readonly events: number
-  /** Mean over the labelled sequences, dropout on. */
-  readonly loss: number
-  /** On the rows kept out; null without any, and while the head learns alone but for its last epoch. */
+  /** Mean over the labelled sequences, dropout on; null for the head alone. */
+  readonly loss: number | null
+  /** On the rows kept out; null without any. */
   readonly validation: ScoreQuality | null
-  /** Of the encoder's last block in the last step; of the head while it learns alone. */
+  /** Of the encoder's last block in the last step. */
   readonly learningRate: number
   readonly gradientNorm: number
   readonly seconds: number
@@ -43,6 +42,8 @@ export interface FinetuneState {
   readonly rows: readonly FinetuneRow[]
   readonly best: Best | null
   readonly epochsWithoutBetter: number
+  /** What a cross-validation chose. */
+  readonly chosen: Best | null
 }
 
 export interface Best {

@@ -21,14 +21,13 @@ export interface ScratchInit {
 }
 
 export interface FinetuneProgress extends Progress {
-  /** `head`: the head alone, on vectors; `train`: everything. */
-  readonly phase: 'head' | 'train'
+  readonly phase: 'train'
   readonly epoch: number
   readonly epochs: number
   /** Loss of the last step that is known. */
   readonly loss: number
-  readonly eventsPerSecond?: number
-  readonly secondsLeft?: number
+  readonly eventsPerSecond: number
+  readonly secondsLeft: number
 }
 
 export interface FinetuneOptions {
@@ -36,8 +35,11 @@ export interface FinetuneOptions {
   readonly init: Encoder | ScratchInit
   /** Default `auto`: classes where all labels are whole numbers and at most 20 different ones, else regression. */
   readonly task?: FinetuneTask | 'auto'
-  /** Epochs of the head alone, before the encoder learns. Default 30 of a pre-trained encoder, 0 from scratch. */
-  readonly headEpochs?: number
+  /**
+   * Whether the head is fitted to the vectors before the encoder learns, its strength cross-validated. Default: of a
+   * pre-trained encoder.
+   */
+  readonly warmHead?: boolean
   /** Epochs in which everything learns. Default: by the number of labels. 0: the head alone. */
   readonly epochs?: number
   /** Labelled sequences of a step. Default: by the number of labels. */
@@ -63,11 +65,15 @@ export interface FinetuneOptions {
   readonly encoderDropout?: number
   /** `balanced`: classes count alike, however rare; or one weight per class, in ascending order of labels. Default `none`. */
   readonly classWeights?: 'balanced' | 'none' | readonly number[]
-  /** Share of the labelled rows that is kept out to stop on, or the rows themselves. Default: by the number of labels. */
-  readonly validation?: number | Int32Array
-  /** Epochs without a better validation score before training stops; the best weights are restored. Default 5. */
+  /**
+   * When to stop. A share of the labelled rows, or the rows themselves, are kept out, and the weights that serve them best
+   * are the result. `cross`: five parts are kept out in turn, and the number of epochs that serves them best is trained on all
+   * rows. 0: after `epochs`. Default: `cross` below 1500 labels, else a share of 0.15, of 10 000 rows at most.
+   */
+  readonly validation?: number | 'cross' | Int32Array
+  /** Epochs without a better validation before training stops. Default 4; 8 from scratch. 0: never. */
   readonly patience?: number
-  /** What is better: the score (AUC, macro AUC, R²) or the loss. Default `score`. */
+  /** What is better: a lower loss, or a higher score (AUC, macro AUC, R²). Default `loss`. */
   readonly stopOn?: 'score' | 'loss'
   readonly seed?: number
   /** Default: the device of a pre-trained encoder, which must outlive the result; else a device of its own. */
@@ -86,7 +92,7 @@ export interface FinetuneOptions {
 
 /** Options with every default filled in: what decides the result, as plain data. */
 export interface Resolved {
-  readonly headEpochs: number
+  readonly warmHead: boolean
   readonly epochs: number
   readonly batchSize: number
   readonly batchEvents: number
@@ -107,7 +113,7 @@ export interface Resolved {
 const OPTIONS = [
   'init',
   'task',
-  'headEpochs',
+  'warmHead',
   'epochs',
   'batchSize',
   'batchEvents',
@@ -136,8 +142,11 @@ const OPTIONS = [
 
 const where = 'finetune'
 
-/** Philox streams of one seed: rows kept out; the order of each epoch; what each step drops. `head`: while it learns alone. */
-export const streams = { order: 0, headOrder: 1 << 20, step: 1 << 21, headStep: 1 << 30, split: 0xfffffffe }
+const CROSS_BELOW = 1500
+const MOST_VALIDATION = 10_000
+
+/** Philox streams of one seed: the order of each epoch; what each step drops; inner parts of the head and of epochs; rows kept out. */
+export const streams = { order: 0, step: 1 << 21, inner: 0xfffffffd, parts: 0xfffffffc, split: 0xfffffffe }
 
 /** The seed of the dropped elements of one step. */
 export function dropSeed(seed: number, stream: number): number {
@@ -147,7 +156,7 @@ export function dropSeed(seed: number, stream: number): number {
 /** Refuses options that do not exist or cannot be, before any data is read. `more`: options of the caller. */
 export function checkOptions(options: FinetuneOptions, more: readonly string[] = []): void {
   expectOptions(where, options, [...OPTIONS, ...more])
-  const { init, task = 'auto', stopOn = 'score', validation } = options
+  const { init, task = 'auto', stopOn = 'loss', validation } = options
   const isInit = init instanceof Encoder || (init !== null && typeof init === 'object' && 'encoding' in init)
   expectType(isInit, where, 'init to be an encoder, or { encoding, config, seed }', init)
   if (!(init instanceof Encoder)) expectOptions(`${where}: init`, init, ['encoding', 'config', 'seed'])
@@ -160,7 +169,12 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
     const isNumber = typeof value === 'number' && value >= low && value <= high && (!isWhole || Number.isInteger(value))
     expectRange(isNumber, where, `${name} to be ${isWhole ? 'a whole number ' : ''}in [${low}, ${high}]`, value)
   }
-  within('headEpochs', 0, 1e6, true)
+  expectType(
+    ['boolean', 'undefined'].includes(typeof options.warmHead),
+    where,
+    'warmHead true or false',
+    options.warmHead,
+  )
   within('epochs', 0, 1e6, true)
   within('batchSize', 1, 1 << 24, true)
   within('batchEvents', 1, 1 << 24, true)
@@ -176,7 +190,7 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
   within('patience', 0, 1e6, true)
   within('seed', 0, Number.MAX_SAFE_INTEGER, true)
   within('checkpointSeconds', 0, 1e9, false)
-  if (!(validation instanceof Int32Array)) within('validation', 0, 0.5, false)
+  if (!(validation instanceof Int32Array) && validation !== 'cross') within('validation', 0, 0.5, false)
   expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
   const hasSchema = options.out === undefined || options.schema !== undefined
   expectType(hasSchema, where, 'schema with out', 'none', 'a saved model holds the schema of its events')
@@ -186,8 +200,8 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
 export function resolveOptions(options: FinetuneOptions, labels: number): Resolved {
   const isPretrained = options.init instanceof Encoder
   return {
-    headEpochs: options.headEpochs ?? (isPretrained ? 30 : 0),
-    epochs: options.epochs ?? Math.round(clamp(60 * Math.sqrt(100 / Math.max(1, labels)), 8, 40)),
+    warmHead: options.warmHead ?? isPretrained,
+    epochs: options.epochs ?? (isPretrained ? 20 : 40),
     batchSize: options.batchSize ?? (labels < 2000 ? 16 : labels < 10_000 ? 32 : 64),
     batchEvents: options.batchEvents ?? 16_384,
     window: options.window ?? 4096,
@@ -199,24 +213,20 @@ export function resolveOptions(options: FinetuneOptions, labels: number): Resolv
     clip: options.clip ?? 1,
     dropout: options.dropout ?? 0.1,
     encoderDropout: options.encoderDropout ?? 0.1,
-    patience: options.patience ?? 5,
-    stopOn: options.stopOn ?? 'score',
+    patience: options.patience ?? (isPretrained ? 4 : 8),
+    stopOn: options.stopOn ?? 'loss',
     seed: options.seed ?? 0,
   }
 }
 
-/** Share of the labelled rows that is kept out where nothing is said. */
-export function defaultValidation(labels: number): number {
-  return labels < 600 ? 0 : 0.15
+/** How to stop where nothing is said. */
+export function defaultValidation(labels: number): number | 'cross' {
+  return labels < CROSS_BELOW ? 'cross' : Math.min(0.15, MOST_VALIDATION / labels)
 }
 
 /** Sizes of the encoder that training starts from. */
 export function initConfig(init: Encoder | ScratchInit): Partial<EncoderConfig> {
   return init instanceof Encoder ? init.config : { ...DEFAULT_ENCODER, ...init.config }
-}
-
-function clamp(value: number, low: number, high: number): number {
-  return Math.min(high, Math.max(low, value))
 }
 
 /** Linear warm-up, then a half cosine down to zero; `done` is the share of the steps. */

@@ -21,8 +21,8 @@ const where = 'finetune'
 /** `init` from scratch may leave the encoding to be fitted on the source. */
 export interface FinetuneSourceOptions extends Omit<FinetuneOptions, 'init' | 'schema' | 'validation'> {
   readonly init: Encoder | (Omit<ScratchInit, 'encoding'> & { readonly encoding?: EventEncoding })
-  /** Share of the labelled entities that is kept out to stop on. Default: by the number of labels. */
-  readonly validation?: number
+  /** When to stop, as of `finetuneEncoded`, but without rows. */
+  readonly validation?: number | 'cross'
 }
 
 /** Encoded events of entities with a known label. */

@@ -19,7 +19,7 @@ import { dropSeed, type FinetuneOptions, type Resolved, scheduleAt, streams } fr
 import { GroupedAdamW, rateGroups } from './finetune_rates.js'
 import { encodeRows } from './finetune_rows.js'
 import { enqueueStep, finishStep, type Learnt, type Step } from './finetune_step.js'
-import { learnHead } from './finetune_warmup.js'
+import { warmUpHead } from './finetune_warmup.js'
 
 export interface FinetuneJob extends Learnt {
   readonly encoded: EncodedEvents
@@ -33,7 +33,7 @@ export interface FinetuneJob extends Learnt {
 /** What a run ends with. */
 export interface FinetuneOutcome {
   readonly log: readonly FinetuneRow[]
-  /** The best validation and after how many epochs it was; null without validation. */
+  /** The best validation, or cross-validation, and after how many epochs it was; null without any. */
   readonly best: Best | null
 }
 
@@ -57,6 +57,8 @@ export class FinetuneTrainer {
   #checkpointDue = 0
   #eventsSeen = 0
   #secondsSpent = 0
+  /** Epochs after which training ends, where a cross-validation chose them. */
+  #chosen: Best | null = null
 
   constructor(
     encoder: Encoder,
@@ -74,17 +76,24 @@ export class FinetuneTrainer {
     this.#call = call
   }
 
-  /** Trains to the end, or to an early stop, and leaves the best weights. */
-  async run(): Promise<FinetuneOutcome> {
-    const { epochs, patience } = this.#options
+  /**
+   * Trains to the end, or to an early stop, and leaves the best weights.
+   * @param choose  how many epochs to train; asked unless a checkpoint knows
+   */
+  async run(choose: () => Promise<Best | null> = async () => null): Promise<FinetuneOutcome> {
+    const { patience } = this.#options
     const { signal, out, resume } = this.#call
     const onAbort = () => this.#encoder.device.cancel()
     signal?.addEventListener('abort', onAbort, { once: true })
     const groups = rateGroups(this.#encoder, this.#head.parameters, this.#options)
-    const optimizer = epochs > 0 && groups.length > 0 ? new GroupedAdamW(groups, this.#options) : null
+    const optimizer = this.#options.epochs > 0 && groups.length > 0 ? new GroupedAdamW(groups, this.#options) : null
     try {
       const isResumed = resume === true && optimizer !== null && (await this.#resume(optimizer, out!))
-      if (!isResumed) await this.#begin(optimizer)
+      if (!isResumed) {
+        this.#chosen = await choose()
+        await this.#begin(optimizer)
+      }
+      const epochs = this.#chosen?.epochs ?? this.#options.epochs
       while (optimizer && this.#epoch < epochs) {
         if (patience > 0 && this.#epochsWithoutBetter >= patience) break
         await this.#runEpoch(optimizer)
@@ -92,7 +101,7 @@ export class FinetuneTrainer {
       this.#kept.forEach((copy, i) => {
         this.#parameters[i].value.copyFrom(copy)
       })
-      return { log: this.#rows, best: this.#best }
+      return { log: this.#rows, best: this.#best ?? this.#chosen }
     } catch (error) {
       signal?.throwIfAborted()
       throw error
@@ -113,11 +122,14 @@ export class FinetuneTrainer {
 
   async #begin(optimizer: GroupedAdamW | null): Promise<void> {
     const { encoded, training } = this.#job
-    const rows = await learnHead(this.#encoder, this.#head, encoded, training, this.#job, this.#options, this.#call)
-    const last = rows.at(-1)
-    if (last) rows[rows.length - 1] = { ...last, validation: await this.#validate() }
-    this.#rows = rows
-    this.#epochsWithoutBetter = 0
+    const begun = performance.now()
+    await warmUpHead(this.#encoder, this.#head, encoded, training, this.#job, this.#options, this.#call)
+    if (this.#options.warmHead) {
+      const validation = await this.#validate()
+      const seconds = (performance.now() - begun) / 1000
+      const nothing = { epoch: 0, steps: 0, events: 0, loss: null, learningRate: 0, gradientNorm: 0 }
+      this.#rows = [{ ...nothing, validation, seconds }]
+    }
     if (optimizer && this.#call.out !== undefined) await this.#checkpoint(optimizer, this.#call.out)
   }
 
@@ -184,8 +196,7 @@ export class FinetuneTrainer {
     this.#epoch++
     this.#epochsWithoutBetter++
     this.#rows.push({
-      phase: 'train',
-      epoch: this.#epoch - 1,
+      epoch: this.#epoch,
       steps: sums.steps,
       events: sums.events,
       loss: sums.loss / sums.rows,
@@ -259,7 +270,7 @@ export class FinetuneTrainer {
   #progress(loss: number): void {
     const { onProgress } = this.#call
     if (!onProgress) return
-    const { epochs } = this.#options
+    const epochs = this.#chosen?.epochs ?? this.#options.epochs
     const perEpoch = this.#job.training.length
     const total = perEpoch * epochs
     const done = this.#epoch * perEpoch + this.#sums.rows
@@ -278,6 +289,7 @@ export class FinetuneTrainer {
       rows: this.#rows,
       best: this.#best,
       epochsWithoutBetter: this.#epochsWithoutBetter,
+      chosen: this.#chosen,
     }
     const tensors = await readParameters(this.#encoder.parameters)
     for (const [name, tensor] of await this.#head.read()) tensors.set(name, tensor)
@@ -317,6 +329,7 @@ export class FinetuneTrainer {
     this.#rows = [...state.rows]
     this.#best = state.best
     this.#epochsWithoutBetter = state.epochsWithoutBetter
+    this.#chosen = state.chosen
     this.#lastCheckpoint = `epoch ${state.epoch}, step ${state.step} in ${out}`
     return true
   }

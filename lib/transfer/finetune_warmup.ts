@@ -1,86 +1,88 @@
-// The head alone: sequences are encoded once, the head learns on their vectors, the encoder stays as it is.
+// The head alone, before anything else learns: sequences are encoded once, and a linear model is fitted to their vectors, its
+// strength validated inside the training rows. The encoder stays as it is. From such a head fine-tuning distorts the encoder
+// less than from a random one (Kumar et al. 2022).
 
 import type { Encoder } from '../encoder/encoder.js'
 import type { EncodedEvents } from '../events/encode.js'
-import { gatherRows } from '../ops/gather_rows.js'
-import { Tensor, unscoped } from '../runtime/tensor.js'
-import { inTurns, Pace } from '../util/pace.js'
+import { inTurns } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
+import { DesignMatrix } from './design.js'
 import type { Head } from './finetune_head.js'
-import { emptySums, type FinetuneRow } from './finetune_log.js'
-import type { FinetuneOptions, Resolved } from './finetune_options.js'
-import { dropSeed, scheduleAt, streams } from './finetune_options.js'
-import { GroupedAdamW } from './finetune_rates.js'
+import { type FinetuneOptions, type Resolved, streams } from './finetune_options.js'
 import { encodeRows } from './finetune_rows.js'
-import { enqueueStep, finishStep, type Learnt, type Step } from './finetune_step.js'
+import type { Learnt } from './finetune_step.js'
+import { innerParts } from './folds.js'
+import { fitLogistic } from './logistic.js'
+import { fitRidge } from './ridge.js'
+import type { TableColumn } from './scaling.js'
 
-/** Steps that wait to be read. */
-const IN_FLIGHT = 3
+type Call = Pick<FinetuneOptions, 'signal' | 'onProgress'>
 
-/** Standardises the head on the training sequences and, with `headEpochs`, trains it; one row per epoch. */
-export async function learnHead(
+/** Standardises the head on the training sequences and, with `warmHead`, fits it. */
+export async function warmUpHead(
   encoder: Encoder,
   head: Head,
   encoded: EncodedEvents,
   training: Int32Array,
   learnt: Learnt,
   options: Resolved,
-  { signal, onProgress }: Pick<FinetuneOptions, 'signal' | 'onProgress'>,
-): Promise<FinetuneRow[]> {
-  const { headEpochs: epochs, headLearningRate, window, batchSize, seed } = options
+  call: Call,
+): Promise<void> {
+  const { signal, onProgress } = call
   const vectors = await encodeRows(encoder, null, encoded, {
     rows: training,
-    window,
+    window: options.window,
     signal,
     onProgress: (done, total) => onProgress?.({ phase: 'encode', done, total }),
   })
   await inTurns(head.standardiseSteps(vectors, firstOutputs(learnt, training)), signal)
-  const log: FinetuneRow[] = []
-  if (epochs === 0 || headLearningRate === 0) return log
-  const { device, width } = encoder
-  const all = unscoped(() => Tensor.from(device, vectors, [training.length, width]))
-  const group = { name: 'head', rate: headLearningRate, parameters: head.parameters }
-  const optimizer = new GroupedAdamW([group], options)
-  const pace = new Pace(signal)
-  try {
-    for (let epoch = 0, count = 0; epoch < epochs; epoch++) {
-      const begun = performance.now()
-      const order = Int32Array.from(training, (_, i) => i)
-      await inTurns(new Philox(seed, streams.headOrder + epoch).shuffleSteps(order), signal)
-      const sums = emptySums()
-      const where = () => `step ${sums.steps + 1} of epoch ${epoch} of the head; last good checkpoint: none`
-      const waiting: Step[] = []
-      let share = 0
-      let loss = 0
-      for (let begin = 0; begin < order.length; begin += batchSize) {
-        await pace.turn()
-        const index = order.slice(begin, begin + batchSize)
-        share = scheduleAt((epoch + (begin + index.length / 2) / order.length) / epochs, 0)
-        const dropout = { rate: options.dropout, seed: dropSeed(seed, streams.headStep + count++), nextElement: 0 }
-        const outputs = () => head.apply(gatherRows(all, Tensor.from(device, index)), { dropout })
-        const sequences = index.map(i => training[i])
-        waiting.push(enqueueStep(learnt, optimizer, outputs, sequences, share))
-        if (waiting.length >= IN_FLIGHT) loss = await finishStep(waiting.shift()!, learnt.goal, sums, where)
-      }
-      for (const step of waiting) loss = await finishStep(step, learnt.goal, sums, where)
-      log.push({
-        phase: 'head',
-        epoch,
-        steps: sums.steps,
-        events: 0,
-        loss: sums.loss / sums.rows,
-        validation: null,
-        learningRate: headLearningRate * share,
-        gradientNorm: sums.gradientNorm / sums.steps,
-        seconds: (performance.now() - begun) / 1000,
-      })
-      onProgress?.({ phase: 'head', done: epoch + 1, total: epochs, epoch, epochs, loss })
-    }
-  } finally {
-    optimizer.dispose()
-    all.dispose()
+  if (!options.warmHead) return
+  const { device } = encoder
+  const targets = Float64Array.from(training, row => learnt.learnt[row])
+  const random = new Philox(options.seed, streams.inner)
+  if (learnt.goal.task === 'regression') {
+    const all = Int32Array.from(targets.keys())
+    const parts = innerParts(all, new Int32Array(all.length), random)
+    const { weight, bias } = await fitRidge(device, vectors, targets, parts, signal)
+    await head.fit(weight, Float64Array.of(bias))
+    return
   }
-  return log
+  const { weight, bias } = await fitClasses(encoder, vectors, Int32Array.from(targets), learnt, random, call)
+  await head.fit(weight, bias)
+}
+
+async function fitClasses(
+  { device, width }: Encoder,
+  vectors: Float32Array,
+  classes: Int32Array,
+  { goal, classWeights }: Learnt,
+  random: Philox,
+  { signal, onProgress }: Call,
+): Promise<{ weight: Float64Array; bias: Float64Array }> {
+  const train = classes.map((_, row) => row)
+  const columns = Array.from(
+    { length: width },
+    (_, c): TableColumn => ({ name: `v${c}`, values: vectors, start: c, stride: width }),
+  )
+  const count = goal.classes.length
+  const matrix = await DesignMatrix.build(device, [{ columns, rows: train }], { bend: 'plain', signal })
+  try {
+    const task = { train, innerFolds: innerParts(train, classes, random) }
+    const report = (done: number) => onProgress?.({ phase: 'head', done, total: 1 })
+    const [{ weights }] = await fitLogistic(matrix, classes, count, [task], { signal, onProgress: report })
+    const fitted = matrix.onGivenColumns(weights, count === 2 ? 1 : count)
+    // One logit of two classes is the difference of two outputs.
+    const weight = count === 2 ? halves(fitted.weight) : fitted.weight
+    const bias = count === 2 ? halves(fitted.bias) : fitted.bias
+    if (classWeights) for (let c = 0; c < count; c++) bias[c] += Math.log(classWeights[c])
+    return { weight, bias }
+  } finally {
+    matrix.dispose()
+  }
+}
+
+function halves(values: Float64Array): Float64Array {
+  return Float64Array.from([...values.map(value => -value / 2), ...values.map(value => value / 2)])
 }
 
 /** Outputs that know nothing but how frequent the classes are. */

@@ -91,6 +91,11 @@ export class Scaler {
     return new Scaler(columns)
   }
 
+  /** What each column that `write` makes is made from; null unless all are only standardised. */
+  get standardised(): readonly { readonly source: number; readonly mean: number; readonly inverseSd: number }[] | null {
+    return this.#columns.every(({ bend }) => bend === 'plain') ? this.#columns : null
+  }
+
   /** Writes rows [begin, end): row r, column c to out[(r − begin)·rowStride + c·columnStride]. */
   write(
     { columns, rows, emphasis = 1 }: Block,

@@ -40,7 +40,6 @@ export const finetuneCommand = defineCommand({
     },
     'from-scratch': { kind: 'flag', about: 'sizes and encoding of the model, but random weights' },
     epochs: { kind: 'number', value: 'N', about: 'epochs of everything (default: by the number of labels)' },
-    'head-epochs': { kind: 'number', value: 'N', about: 'epochs of the head alone, before them' },
     'batch-size': { kind: 'number', value: 'N', about: 'labelled sequences per step' },
     window: { kind: 'number', value: 'N', about: 'newest events of a sequence that training sees (default 4096)' },
     lr: { kind: 'number', value: 'X', about: 'peak learning rate of the last block' },
@@ -54,7 +53,11 @@ export const finetuneCommand = defineCommand({
       value: 'balanced|none|W,W,…',
       about: 'weights of the classes, by ascending label',
     },
-    validation: { kind: 'number', value: 'X', about: 'share of the labels to stop on (default: by their number)' },
+    validation: {
+      kind: 'text',
+      value: 'cross|X',
+      about: 'what to stop on: cross-validation, or a share of the labels (default: by their number)',
+    },
     patience: { kind: 'number', value: 'N', about: 'epochs without a better validation before stopping' },
     'stop-on': { kind: 'text', oneOf: ['score', 'loss'], about: 'what a better validation is' },
     precision: PRECISION,
@@ -86,7 +89,6 @@ export const finetuneCommand = defineCommand({
           init: values['from-scratch'] ? { encoding, config } : encoder,
           task: values.task as FinetuneTask | 'auto',
           epochs: values.epochs,
-          headEpochs: values['head-epochs'],
           batchSize: values['batch-size'],
           window: values.window,
           learningRate: values.lr,
@@ -96,7 +98,7 @@ export const finetuneCommand = defineCommand({
           dropout: values.dropout,
           encoderDropout: values['encoder-dropout'],
           classWeights,
-          validation: values.validation,
+          validation: validationOf(values.validation),
           patience: values.patience,
           stopOn: values['stop-on'] as 'score' | undefined,
           resume: values.resume,
@@ -107,7 +109,7 @@ export const finetuneCommand = defineCommand({
           onProgress: line.update,
         })
         const { task, classes, best, log } = model
-        const epochs = log.filter(({ phase }) => phase === 'train').length
+        const epochs = log.at(-1)?.epoch ?? 0
         return {
           label,
           task,
@@ -150,6 +152,12 @@ function plain({ mean, sd }: { mean: number; sd: number }): string {
 
 function quality({ metric, score, loss }: ScoreQuality): string {
   return `${NAMES[metric]} ${score.toFixed(4)}, loss ${loss.toFixed(4)}`
+}
+
+function validationOf(text: string | undefined): number | 'cross' | undefined {
+  if (text === undefined || text === 'cross') return text
+  if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
+  throw new UsageError(`expected --validation to be cross or a number but received '${text}'`)
 }
 
 function classWeightsOf(text: string | undefined): FinetuneOptions['classWeights'] {
