@@ -106,7 +106,7 @@ function rowsWithLabel(targets: Float64Array): Int32Array {
 
 /** Rows to learn from and rows to stop on, a function of the seed; classes have their share of both. */
 function split(goal: Goal, learnt: Float64Array, rows: Int32Array, options: FinetuneOptions) {
-  const { validation = defaultValidation(rows.length), seed = 0 } = options
+  const { validation = defaultValidation(options, rows.length), seed = 0 } = options
   let held: Int32Array
   if (validation instanceof Int32Array) {
     const known = new Set(rows)

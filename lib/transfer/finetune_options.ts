@@ -40,17 +40,17 @@ export interface FinetuneOptions {
    * pre-trained encoder.
    */
   readonly warmHead?: boolean
-  /** Epochs in which everything learns. Default: by the number of labels. 0: the head alone. */
+  /** Epochs in which everything learns. Default 6, and 12 from 1500 labels on; from scratch 12 and 20. 0: the head alone. */
   readonly epochs?: number
-  /** Labelled sequences of a step. Default: by the number of labels. */
+  /** Labelled sequences of a step. Default 16; 32 from 2000 labels on, 64 from 10 000 on. */
   readonly batchSize?: number
   /** Most events of a step; a longer sequence is a step of its own. Default 16 384. */
   readonly batchEvents?: number
   /** Newest events of a sequence that training sees. Default 4096. Scores see all. */
   readonly window?: number
-  /** Peak learning rate of the encoder's last block. Default 0.0005; 0.002 from scratch. */
+  /** Peak learning rate of the encoder's last block. Default 0.0005; 0.001 from scratch. */
   readonly learningRate?: number
-  /** Peak learning rate of the head. Default 0.002. */
+  /** Peak learning rate of the head. Default 0.0002, of a head that was fitted; else as the encoder's last block. */
   readonly headLearningRate?: number
   /** Each block below the last one learns so many times as fast as the one above it, embeddings slowest. Default 0.8; 1 from scratch. */
   readonly layerDecay?: number
@@ -59,21 +59,24 @@ export interface FinetuneOptions {
   readonly weightDecay?: number
   /** Largest norm of the gradient of a group of weights that share a learning rate. Default 1. */
   readonly clip?: number
-  /** Share of the vectors' elements that the head does not see while it learns. Default 0.1. */
+  /** Share of the vectors' elements that the head does not see while it learns. Default 0.5. */
   readonly dropout?: number
-  /** The same inside the encoder. Default 0.1. */
+  /** The same inside the encoder. Default 0.3. */
   readonly encoderDropout?: number
+  /** Share of events that are hidden while everything learns, as in pre-training. Default 0.2. */
+  readonly mask?: number
   /** `balanced`: classes count alike, however rare; or one weight per class, in ascending order of labels. Default `none`. */
   readonly classWeights?: 'balanced' | 'none' | readonly number[]
   /**
    * When to stop. A share of the labelled rows, or the rows themselves, are kept out, and the weights that serve them best
    * are the result. `cross`: five parts are kept out in turn, and the number of epochs that serves them best is trained on all
-   * rows. 0: after `epochs`. Default: `cross` below 1500 labels, else a share of 0.15, of 10 000 rows at most.
+   * rows. 0: after `epochs`. Default: from 1500 labels on a share of 0.15, of 10 000 rows at most; below, 0, and `cross` from
+   * scratch.
    */
   readonly validation?: number | 'cross' | Int32Array
-  /** Epochs without a better validation before training stops. Default 4; 8 from scratch. 0: never. */
+  /** Epochs without a better validation before training stops. Default 5. 0: never. */
   readonly patience?: number
-  /** What is better: a lower loss, or a higher score (AUC, macro AUC, R²). Default `loss`. */
+  /** What is better: a higher score (AUC, macro AUC, R²), or a lower loss. Default `score`. */
   readonly stopOn?: 'score' | 'loss'
   readonly seed?: number
   /** Default: the device of a pre-trained encoder, which must outlive the result; else a device of its own. */
@@ -105,6 +108,7 @@ export interface Resolved {
   readonly clip: number
   readonly dropout: number
   readonly encoderDropout: number
+  readonly mask: number
   readonly patience: number
   readonly stopOn: 'score' | 'loss'
   readonly seed: number
@@ -126,6 +130,7 @@ const OPTIONS = [
   'clip',
   'dropout',
   'encoderDropout',
+  'mask',
   'classWeights',
   'validation',
   'patience',
@@ -142,11 +147,22 @@ const OPTIONS = [
 
 const where = 'finetune'
 
-const CROSS_BELOW = 1500
+/** Fewer labels are all learnt from. */
+const FEW_LABELS = 1500
 const MOST_VALIDATION = 10_000
 
-/** Philox streams of one seed: the order of each epoch; what each step drops; inner parts of the head and of epochs; rows kept out. */
-export const streams = { order: 0, step: 1 << 21, inner: 0xfffffffd, parts: 0xfffffffc, split: 0xfffffffe }
+/**
+ * Philox streams of one seed: the order of each epoch; what each step drops; events that each step hides;
+ * inner parts of the head and of epochs; rows kept out.
+ */
+export const streams = {
+  order: 0,
+  step: 1 << 21,
+  mask: 1 << 30,
+  inner: 0xfffffffd,
+  parts: 0xfffffffc,
+  split: 0xfffffffe,
+}
 
 /** The seed of the dropped elements of one step. */
 export function dropSeed(seed: number, stream: number): number {
@@ -156,7 +172,7 @@ export function dropSeed(seed: number, stream: number): number {
 /** Refuses options that do not exist or cannot be, before any data is read. `more`: options of the caller. */
 export function checkOptions(options: FinetuneOptions, more: readonly string[] = []): void {
   expectOptions(where, options, [...OPTIONS, ...more])
-  const { init, task = 'auto', stopOn = 'loss', validation } = options
+  const { init, task = 'auto', stopOn = 'score', validation } = options
   const isInit = init instanceof Encoder || (init !== null && typeof init === 'object' && 'encoding' in init)
   expectType(isInit, where, 'init to be an encoder, or { encoding, config, seed }', init)
   if (!(init instanceof Encoder)) expectOptions(`${where}: init`, init, ['encoding', 'config', 'seed'])
@@ -187,6 +203,7 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
   within('clip', 1e-6, 1e9, false)
   within('dropout', 0, 0.95, false)
   within('encoderDropout', 0, 0.95, false)
+  within('mask', 0, 0.95, false)
   within('patience', 0, 1e6, true)
   within('seed', 0, Number.MAX_SAFE_INTEGER, true)
   within('checkpointSeconds', 0, 1e9, false)
@@ -199,29 +216,34 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
 /** Fills in defaults, for so many labelled sequences. */
 export function resolveOptions(options: FinetuneOptions, labels: number): Resolved {
   const isPretrained = options.init instanceof Encoder
+  const warmHead = options.warmHead ?? isPretrained
+  const learningRate = options.learningRate ?? (isPretrained ? 0.0005 : 0.001)
+  const epochs = labels < FEW_LABELS ? { pretrained: 6, scratch: 12 } : { pretrained: 12, scratch: 20 }
   return {
-    warmHead: options.warmHead ?? isPretrained,
-    epochs: options.epochs ?? (isPretrained ? 20 : 40),
+    warmHead,
+    epochs: options.epochs ?? (isPretrained ? epochs.pretrained : epochs.scratch),
     batchSize: options.batchSize ?? (labels < 2000 ? 16 : labels < 10_000 ? 32 : 64),
     batchEvents: options.batchEvents ?? 16_384,
     window: options.window ?? 4096,
-    learningRate: options.learningRate ?? (isPretrained ? 0.0005 : 0.002),
-    headLearningRate: options.headLearningRate ?? 0.002,
+    learningRate,
+    headLearningRate: options.headLearningRate ?? (warmHead ? 0.0002 : learningRate),
     layerDecay: options.layerDecay ?? (isPretrained ? 0.8 : 1),
     warmup: options.warmup ?? 0.1,
     weightDecay: options.weightDecay ?? 0.01,
     clip: options.clip ?? 1,
-    dropout: options.dropout ?? 0.1,
-    encoderDropout: options.encoderDropout ?? 0.1,
-    patience: options.patience ?? (isPretrained ? 4 : 8),
-    stopOn: options.stopOn ?? 'loss',
+    dropout: options.dropout ?? 0.5,
+    encoderDropout: options.encoderDropout ?? 0.3,
+    mask: options.mask ?? 0.2,
+    patience: options.patience ?? 5,
+    stopOn: options.stopOn ?? 'score',
     seed: options.seed ?? 0,
   }
 }
 
 /** How to stop where nothing is said. */
-export function defaultValidation(labels: number): number | 'cross' {
-  return labels < CROSS_BELOW ? 'cross' : Math.min(0.15, MOST_VALIDATION / labels)
+export function defaultValidation({ init }: FinetuneOptions, labels: number): number | 'cross' {
+  if (labels < FEW_LABELS) return init instanceof Encoder ? 0 : 'cross'
+  return Math.min(0.15, MOST_VALIDATION / labels)
 }
 
 /** Sizes of the encoder that training starts from. */

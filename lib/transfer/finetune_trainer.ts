@@ -7,6 +7,7 @@ import { expectFinite } from '../encoder/parameters.js'
 import { type Piece, sliceSteps } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { readCheckpoint, writeCheckpoint } from '../pretrain/checkpoint.js'
+import { maskSteps } from '../pretrain/masked_events.js'
 import type { Parameter } from '../runtime/tape.js'
 import { Tensor, unscoped } from '../runtime/tensor.js'
 import { SeqriskError } from '../util/errors.js'
@@ -171,12 +172,17 @@ export class FinetuneTrainer {
   /** Cuts the newest events of the sequences, and enqueues a step on them. */
   async #enqueue(optimizer: GroupedAdamW, sequences: Int32Array, share: number): Promise<Step> {
     const { encoded } = this.#job
-    const { window, dropout, encoderDropout, seed } = this.#options
+    const { window, dropout, encoderDropout, mask, seed } = this.#options
     const pieces = Array.from(sequences, (sequence): Piece => {
       const length = encoded.offsets[sequence + 1] - encoded.offsets[sequence]
       return { sequence, begin: Math.max(0, length - window), end: length }
     })
-    const packed = await inTurns(sliceSteps(encoded, pieces), this.#call.signal)
+    const { signal } = this.#call
+    let packed = await inTurns(sliceSteps(encoded, pieces), signal)
+    if (mask > 0) {
+      const random = new Philox(seed, streams.mask + this.#step)
+      packed = (await inTurns(maskSteps(packed, random, { rate: mask }), signal)).batch
+    }
     const random = dropSeed(seed, streams.step + this.#step)
     const inside = { dropout: { rate: encoderDropout, seed: random, nextElement: 0 } }
     // Another key: elements of vectors fall by numbers of their own.

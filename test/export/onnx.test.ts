@@ -6,9 +6,10 @@ import { type EncoderConfig, gruConfig, transformerConfig } from '../../lib/enco
 import { Encoder } from '../../lib/encoder/encoder.js'
 import type { EncodedEvents, InputColumn } from '../../lib/events/encode.js'
 import { type EventEncoding, FIRST_VALUE, type InputSpec } from '../../lib/events/encoding.js'
-import { exportEncoder, type OnnxOptions } from '../../lib/export/onnx.js'
+import { exportEncoder, exportFinetuned, type OnnxOptions } from '../../lib/export/onnx.js'
 import { padInputs } from '../../lib/export/onnx_inputs.js'
 import { Device } from '../../lib/runtime/device.js'
+import { finetuneEncoded } from '../../lib/transfer/finetune.js'
 import { Philox } from '../../lib/util/philox.js'
 import { expectClose } from '../support/close.js'
 import { field, messages, parseProto, texts } from '../support/proto.js'
@@ -164,6 +165,30 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
   })
 
   test('any sizes, without padding: equals ours', () => compare({}, { padded: false }, { lengths: [10, 10, 10] }))
+
+  test.each([
+    ['two classes', [0, 1, 0, 1, 0, 1, 1]],
+    ['three classes', [0, 1, 2, 0, 1, 2, 2]],
+    ['a number', [10, 11.5, -3, 8, 7, 20, 1]],
+  ])('the head of a fine-tuned model: equals ours (%s)', async (_, labels) => {
+    const device = new Device({ threads: 1 })
+    const encoding = encodingOf()
+    const init = { encoding, config: SMALL }
+    const options = { init, device, epochs: 3, validation: 0, learningRate: 0.01, headLearningRate: 0.1 }
+    const batch = events(encoding, LENGTHS)
+    const model = await finetuneEncoded(batch, Float64Array.from(labels), options)
+    const want = await model.scoreEncoded(batch)
+    const session = await ort!.session(await exportFinetuned(model), 1)
+    const { scores, vectors } = await session.run(ort!.feeds(session, padInputs(encoding, batch)))
+    await session.release()
+    expect([scores.dims, vectors.dims]).toEqual([
+      [LENGTHS.length, model.width],
+      [LENGTHS.length, model.encoder.width],
+    ])
+    expectClose(scores.data, want, { absolute: 1e-5, relative: 1e-5 })
+    model.dispose()
+    device.close()
+  })
 
   test('more padding changes nothing', () => compare({}, {}, { length: 40 }))
 })

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeDemo } from '../../lib/demo/write.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { encodeSource, loadSchema, readEvents, readTable } from '../../lib/events/index.js'
-import { aggregate, pretrain, probe } from '../../lib/index.js'
+import { aggregate, finetuneEncoded, pretrain, probe } from '../../lib/index.js'
 import type { EpochRow } from '../../lib/pretrain/log.js'
+import { auc as areaUnderRoc } from '../../lib/report/metrics.js'
 import { pickLabel } from '../../lib/transfer/tables.js'
 import { openDevice } from '../support/devices.js'
 
@@ -20,6 +21,8 @@ describe('pre-training on the embedded data, with defaults', () => {
   /** Share of the most frequent code of each input: what a model of single events can reach. */
   const unigram = new Map<string, number>()
   const auc = { trained: 0, untrained: 0, aggregates: 0 }
+  /** Of `order` learnt from few labels: fine-tuned, and from scratch. */
+  const few = { labels: 24, tuned: 0, scratch: 0 }
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'seqrisk-learning-'))
@@ -43,6 +46,19 @@ describe('pre-training on the embedded data, with defaults', () => {
     auc.trained = results.vectors.mean
     auc.aggregates = results.features!.mean
     auc.untrained = (await probe({ vectors: untrained, labels, label: 'order', device })).results.vectors.mean
+    const targets = Float64Array.from(encoded.ids, id => labels.values[labels.ids.indexOf(id)])
+    const known = Int32Array.from(targets.keys()).filter(row => !Number.isNaN(targets[row]))
+    const test = known.subarray(few.labels)
+    const truth = Array.from(test, row => targets[row])
+    for (const row of test) targets[row] = Number.NaN
+    for (const [name, init] of Object.entries({
+      tuned: encoder,
+      scratch: { encoding: encoder.encoding, config: encoder.config },
+    })) {
+      const model = await finetuneEncoded(encoded, targets, { init, device, seed: 1 })
+      few[name as 'tuned'] = areaUnderRoc(await model.scoreEncoded(encoded, test), truth)
+      model.dispose()
+    }
     await source.close()
   }, 8 * MINUTES)
   afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -65,5 +81,10 @@ describe('pre-training on the embedded data, with defaults', () => {
     // 1 400 users: the standard error of an AUC of 0.5 is 0.015.
     expect(auc.aggregates).toBeLessThan(0.57)
     expect(auc.untrained).toBeLessThan(0.57)
+  })
+
+  it('learns that order from two dozen labels, far better than the same encoder from scratch', () => {
+    expect(few.tuned).toBeGreaterThan(0.9)
+    expect(few.tuned).toBeGreaterThan(few.scratch + 0.1)
   })
 })
