@@ -95,6 +95,12 @@ export { FineTuned, loadFinetuned, type ScoreOptions, type ScoreTable } from './
 export { type MapMethod, type MapOptions, mapVectors, type VectorMap } from './transfer/map.js'
 export { type NearestOptions, nearest, type Vectors } from './transfer/nearest.js'
 export type { Metric, Neighbours } from './transfer/neighbours.js'
+export {
+  type ContributionOptions,
+  type Contributions,
+  contributions,
+  type VectorScorer,
+} from './transfer/occlusion.js'
 export { type ProbeOptions, type ProbeResult, probe } from './transfer/probe.js'
 export { type LabelTable, pickLabel } from './transfer/tables.js'
 export { VectorIndex, type VectorIndexOptions } from './transfer/vector_index.js'
