@@ -40,7 +40,7 @@ export interface FinetuneOptions {
    * pre-trained encoder.
    */
   readonly warmHead?: boolean
-  /** Epochs in which everything learns. Default 6, and 12 from 1500 labels on; from scratch 12 and 20. 0: the head alone. */
+  /** Epochs in which everything learns. Default 6, and 12 from 1500 labels on; from scratch 30 and 20. 0: the head alone. */
   readonly epochs?: number
   /** Labelled sequences of a step. Default 16; 32 from 2000 labels on, 64 from 10 000 on. */
   readonly batchSize?: number
@@ -218,7 +218,7 @@ export function resolveOptions(options: FinetuneOptions, labels: number): Resolv
   const isPretrained = options.init instanceof Encoder
   const warmHead = options.warmHead ?? isPretrained
   const learningRate = options.learningRate ?? (isPretrained ? 0.0005 : 0.001)
-  const epochs = labels < FEW_LABELS ? { pretrained: 6, scratch: 12 } : { pretrained: 12, scratch: 20 }
+  const epochs = labels < FEW_LABELS ? { pretrained: 6, scratch: 30 } : { pretrained: 12, scratch: 20 }
   return {
     warmHead,
     epochs: options.epochs ?? (isPretrained ? epochs.pretrained : epochs.scratch),
