@@ -18,6 +18,8 @@ export interface Problem {
 export interface Quality {
   readonly score: number
   readonly macroAuc?: number
+  /** Two classes: scores of the rows judged, in their order. */
+  readonly held?: Float32Array
 }
 
 /** `loss`: validation loss inside the training part, by which choices are made; null where nothing was validated. */
@@ -50,7 +52,7 @@ export function judge(scores: Float32Array | Float64Array, problem: Problem, tes
   const truth = test.map(row => classes[row])
   if (count === 2) {
     const own = Float32Array.from(test, row => scores[row])
-    return { score: auc(own, truth) }
+    return { score: auc(own, truth), held: own }
   }
   const rows = classes.length
   const own = new Float32Array(test.length * count)

@@ -2,12 +2,11 @@
 
 import { type Spread, spread } from '../report/metrics.js'
 import { Device } from '../runtime/device.js'
-import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
-import { Philox } from '../util/philox.js'
+import { expectOptions, expectRange } from '../util/errors.js'
 import { BoostedLearner } from './boosted_learner.js'
-import { stratifiedParts, stratifiedSample } from './folds.js'
-import { type Judged, type Problem, type Quality, streams } from './learner.js'
+import type { Judged, Problem } from './learner.js'
 import { LinearLearner } from './linear_learner.js'
+import { drawBudget, poseProblem } from './problem.js'
 import type { Block } from './scaling.js'
 import { columnsOf, join, type LabelTable, type Table } from './tables.js'
 
@@ -41,6 +40,8 @@ export interface ProbeOptions {
    * trees, their number chosen likewise.
    */
   readonly learner?: Learner
+  /** Also return the score of each entity by the model of the fold that tested it. Two classes only. Default false. */
+  readonly scores?: boolean
   /** Default 0. */
   readonly seed?: number
   /** Where to compute. Default: a device of its own for the call. */
@@ -70,18 +71,27 @@ export interface ProbeResult {
   /** More than two classes: one-against-rest AUC, mean over classes. */
   readonly macroAuc?: SetResults
   readonly budgets?: readonly BudgetResult[]
+  /** With `scores`: entities and their out-of-fold scores. Those of different folds come from different models. */
+  readonly scores?: HeldScores
   /** Entities with a known label that a table lacks; left out only when there are some. */
   readonly absent?: number
 }
 
+export interface HeldScores {
+  readonly ids: readonly string[]
+  /** 0 or 1, by the order of the label's values. */
+  readonly truth: Int32Array
+  readonly sets: { readonly [set in FeatureSet]?: Float64Array }
+}
+
 const where = 'probe'
-const mostClasses = 100
 const learners = { linear: LinearLearner, gbrt: BoostedLearner }
 /**
  * Vectors beside features: on the same scale, and with weights that cost sixteen times as much, for what few labels can
  * learn from vectors is less than from features that somebody thought of. The validation loss inside the training part decides.
  */
 const emphases = [1, 1 / 4]
+
 /**
  * Probes vectors for a label. Entities are joined by id; those with an unknown label are skipped. The columns' scales are
  * learnt from all joined entities, as they see no label; strength and weights from the training part of each fold.
@@ -93,7 +103,9 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const columns = [await columnsOf(where, 'vectors', vectors, false, signal)]
   if (features) columns.push(await columnsOf(where, 'features', features, true, signal))
   const joined = join(where, labels, features ? [vectors, features] : [vectors])
-  const problem = pose(joined.labelRows, options)
+  const problem = poseProblem(joined.labelRows, options)
+  const fits = !options.scores || problem.count === 2
+  expectRange(fits, where, 'two classes with scores', problem.count, 'leave scores out')
   const [own, made] = columns.map((columns, t): Block => ({ columns, rows: joined.rows[t] }))
   const sets: { set: FeatureSet; choices: Block[][] }[] = [{ set: 'vectors', choices: [[own]] }]
   if (features) {
@@ -127,7 +139,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   } finally {
     if (!options.device) device.close()
   }
-  const results = (b: number, key: keyof Quality) =>
+  const results = (b: number, key: 'score' | 'macroAuc') =>
     Object.fromEntries(
       sets.map(({ set }) => [set, spread(qualities[set][b].map(quality => quality[key]!))]),
     ) as SetResults
@@ -144,12 +156,39 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
     folds: problem.folds.length,
     ...all(0),
     ...(budgets.length > 0 && { budgets: budgets.map((size, b) => ({ labels: size, ...all(b + 1) })) }),
+    ...(options.scores && { scores: heldScores(joined.ids, problem, qualities) }),
     ...(joined.absent > 0 && { absent: joined.absent }),
   }
 }
 
+/** Scores of test parts, put back in the order of the entities. */
+function heldScores(ids: readonly string[], { folds, classes }: Problem, found: Record<string, Judged[][]>) {
+  const whole = ([set, [judged]]: [string, Judged[][]]) => {
+    const scores = new Float64Array(ids.length)
+    folds.forEach(({ test }, f) => {
+      test.forEach((row, i) => {
+        scores[row] = judged[f].held![i]
+      })
+    })
+    return [set, scores]
+  }
+  return { ids, truth: classes, sets: Object.fromEntries(Object.entries(found).map(whole)) }
+}
+
 function checked(options: ProbeOptions): ProbeOptions {
-  const known = ['vectors', 'features', 'labels', 'label', 'folds', 'budgets', 'draws', 'learner', 'seed', 'device']
+  const known = [
+    'vectors',
+    'features',
+    'labels',
+    'label',
+    'folds',
+    'budgets',
+    'draws',
+    'learner',
+    'scores',
+    'seed',
+    'device',
+  ]
   expectOptions(where, options, [...known, 'signal', 'onProgress'])
   const { learner = 'linear', labels, folds, draws = 5, signal } = options
   signal?.throwIfAborted()
@@ -158,63 +197,6 @@ function checked(options: ProbeOptions): ProbeOptions {
   expectRange(!isDouble, where, 'no number of folds beside a fold column', folds, 'leave one of them out')
   expectRange(Number.isInteger(draws) && draws >= 1, where, 'draws to be a whole number ≥ 1', draws)
   return options
-}
-
-/** Classes and folds of the joined rows. */
-function pose(labelRows: Int32Array, { labels, folds: foldCount = 5, seed = 0 }: ProbeOptions): Problem {
-  const values = Float64Array.from(labelRows, row => labels.values[row])
-  const distinct = [...new Set(values)].sort((a, b) => a - b)
-  expectRange(distinct.every(Number.isFinite), where, 'finite labels', distinct.at(-1))
-  const advice = 'cut a continuous label into classes first'
-  expectRange(distinct.length <= mostClasses, where, `at most ${mostClasses} classes`, distinct.length, advice)
-  if (distinct.length < 2) throw oneClass('labels of two classes or more', distinct[0], 'a constant tells nothing')
-  const classOf = new Map(distinct.map((value, c) => [value, c]))
-  const classes = Int32Array.from(values, value => classOf.get(value)!)
-  const all = Int32Array.from(values, (_, row) => row)
-  const fold = labels.fold ? labelRows.map(row => labels.fold![row]) : drawFolds(all, classes, foldCount, seed)
-  const names = [...new Set(fold)].sort((a, b) => a - b)
-  expectRange(names[0] >= 0, where, 'folds of 0 or more', names[0])
-  expectRange(names.length >= 2, where, 'at least two folds', names.length)
-  const folds = names.map(name => ({
-    name,
-    train: all.filter(row => fold[row] !== name),
-    test: all.filter(row => fold[row] === name),
-  }))
-  for (const { name, train, test } of folds) {
-    for (const [part, rows] of Object.entries({ train, test })) {
-      const first = classes[rows[0]]
-      // With many classes a test part of one class still has an accuracy, but no AUC.
-      if (rows.some(row => classes[row] !== first)) continue
-      const what = `two classes or more in the ${part} part of fold ${name}`
-      throw oneClass(what, distinct[first], 'use fewer folds, or folds stratified by class')
-    }
-  }
-  return { seed, classes, count: distinct.length, folds }
-}
-
-function oneClass(expected: string, value: number, advice: string): SeqriskError {
-  return new SeqriskError('ONE_CLASS', sentence(where, expected, [value], advice))
-}
-
-function drawFolds(rows: Int32Array, classes: Int32Array, count: number, seed: number): Int32Array {
-  const holds = Number.isInteger(count) && count >= 2 && count <= rows.length
-  expectRange(holds, where, `a number of folds in [2, ${rows.length}]`, count)
-  const fold = new Int32Array(rows.length)
-  stratifiedParts(rows, classes, count, new Philox(seed, streams.folds)).forEach((part, f) => {
-    for (const row of part) fold[row] = f
-  })
-  return fold
-}
-
-/** Training rows of every draw of a budget: the same for each feature set. */
-function drawBudget(problem: Problem, size: number, draws: number, seed: number, budget: number): Int32Array[][] {
-  expectRange(Number.isInteger(size) && size >= 2, where, 'budgets to be whole numbers ≥ 2', size)
-  return problem.folds.map(({ train }, f) =>
-    Array.from({ length: draws }, (_, draw) => {
-      const stream = streams.draws + (budget * problem.folds.length + f) * draws + draw
-      return stratifiedSample(train, problem.classes, size, new Philox(seed, stream))
-    }),
-  )
 }
 
 /** The first unless the second was seen to be better. */

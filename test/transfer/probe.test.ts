@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { generateDemo } from '../../lib/demo/generator.js'
 import type { FeatureTable, VectorTable } from '../../lib/events/table.js'
+import { auc, spread } from '../../lib/report/metrics.js'
 import { type ProbeOptions, probe } from '../../lib/transfer/probe.js'
 import { type LabelTable, pickLabel } from '../../lib/transfer/tables.js'
 import { openDevice } from '../support/devices.js'
@@ -39,6 +40,29 @@ test('two classes: AUC of vectors, features and both', async () => {
   expect(features!.mean).toBeGreaterThan(0.7)
   expect(both!.mean).toBeGreaterThan(Math.max(vectors.mean, features!.mean) + 0.05)
   for (const { sd } of [vectors, features!, both!]) expect(sd > 0 && sd < 0.2).toBe(true)
+})
+
+test('out-of-fold scores give the AUC of each fold', async () => {
+  for (const learner of ['linear', 'gbrt'] as const) {
+    const { labels, ...rest } = problem()
+    const fold = Int32Array.from({ length: n }, (_, i) => i % 3)
+    const { results, scores } = await run({ ...rest, labels: { ...labels, fold }, learner, scores: true })
+    expect(scores!.ids).toEqual(ids)
+    for (const set of ['vectors', 'features', 'both'] as const) {
+      const own = [0, 1, 2].map(f => {
+        const rows = Int32Array.from(fold.keys()).filter(row => fold[row] === f)
+        const held = Float64Array.from(rows, row => scores!.sets[set]![row])
+        return auc(
+          held,
+          rows.map(row => scores!.truth[row]),
+        )
+      })
+      expect(spread(own)).toEqual(results[set])
+    }
+  }
+  await expect(probe({ ...problem(3), device, scores: true })).rejects.toThrow(
+    '[probe] expected two classes with scores',
+  )
 })
 
 test('more classes: accuracy and one-against-rest AUC', async () => {
