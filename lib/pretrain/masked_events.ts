@@ -17,6 +17,8 @@ import type { Term } from './terms.js'
 export interface MaskedEventsOptions {
   /** Share of events to predict. Default 0.15. */
   readonly rate?: number
+  /** Which inputs are predicted: `all`, or the schema's fields and the gap before the event alone. Default `all`. */
+  readonly predict?: 'all' | 'fields'
 }
 
 /** Of the chosen events so many become mask and so many a random event; the rest stay as they are (Devlin et al. 2019). */
@@ -65,7 +67,8 @@ export function* maskSteps(batch: PackedBatch, random: Philox, options: MaskedEv
 
 function targetsOf(input: InputColumn, rows: Int32Array, random: Philox): Int32Array {
   const { codes, offsets } = input
-  if (!offsets) return rows.map(row => codes[row])
+  // What is hidden for another reason cannot be predicted.
+  if (!offsets) return rows.map(row => (codes[row] === MASK ? -1 : codes[row]))
   // One word stands for the text.
   return rows.map(row => {
     const words = offsets[row + 1] - offsets[row]
@@ -106,13 +109,22 @@ function hideTexts(input: InputColumn, rows: Int32Array, source: Int32Array): In
 export class MaskedEventsHead {
   readonly #heads: readonly {
     readonly spec: InputSpec
+    /** Its place among the inputs. */
+    readonly input: number
     readonly layer: Linear
     readonly sampler: CandidateSampler | null
   }[]
 
-  constructor(store: ParameterStore, encoder: Encoder) {
-    this.#heads = encoder.encoding.inputs.map(spec => ({
+  constructor(store: ParameterStore, encoder: Encoder, { predict = 'all' }: MaskedEventsOptions = {}) {
+    const { inputs } = encoder.encoding
+    const chosen = inputs
+      .map((spec, input) => ({ spec, input }))
+      .filter(({ spec: { part } }) => {
+        return predict === 'all' || part === 'field' || part === 'gap'
+      })
+    this.#heads = chosen.map(({ spec, input }) => ({
       spec,
+      input,
       layer: new Linear(store, `masked.${spec.name}`, encoder.width, spec.size),
       sampler: spec.size > SAMPLED_FROM ? new CandidateSampler(spec.size) : null,
     }))
@@ -127,7 +139,7 @@ export class MaskedEventsHead {
   terms(events: Tensor<'float32'>, { rows, targets }: MaskedBatch, weight: number, random: Philox): Term[] {
     const { device } = events
     const x = gatherRows(events, Tensor.from(device, rows))
-    return this.#heads.map(({ spec, layer, sampler }, i) => {
+    return this.#heads.map(({ spec, input: i, layer, sampler }) => {
       const name = `masked.${spec.name}`
       const counted = targets[i].reduce((count, target) => count + (target >= 0 ? 1 : 0), 0)
       const share = weight / this.#heads.length

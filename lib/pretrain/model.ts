@@ -10,7 +10,7 @@ import { atOnce, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { type MaskedBatch, MaskedEventsHead, maskSteps } from './masked_events.js'
 import type { Resolved } from './options.js'
-import { cutInPieces, type Pairs, QuickThoughtHead } from './quick_thought.js'
+import { cutInPieces, hideCalendar, type Pairs, QuickThoughtHead } from './quick_thought.js'
 import type { Term } from './terms.js'
 
 /** Sampled classes draw from a key of their own. */
@@ -36,7 +36,7 @@ export class PretrainModel {
     this.encoder = encoder
     this.#options = options
     this.#store = new ParameterStore(encoder.device, { seed: options.seed })
-    this.#masked = options.tasks.includes('masked') ? new MaskedEventsHead(this.#store, encoder) : null
+    this.#masked = options.tasks.includes('masked') ? new MaskedEventsHead(this.#store, encoder, options.masked) : null
     this.#quick = options.tasks.includes('quick') ? new QuickThoughtHead(this.#store, encoder, options.quick) : null
   }
 
@@ -59,7 +59,12 @@ export class PretrainModel {
     const random = new Philox(this.#options.seed, seed)
     const pairs = this.#quick ? cutInPieces(whole, random, this.#options.quick) : null
     yield
-    const packed = yield* sliceSteps(encoded, pairs?.pieces ?? whole)
+    const sliced = yield* sliceSteps(encoded, pairs?.pieces ?? whole)
+    yield
+    const packed =
+      pairs && this.#options.quick.hideCalendar
+        ? hideCalendar(sliced, pairs, this.encoder.encoding.inputs, random)
+        : sliced
     yield
     const masked = this.#masked ? yield* maskSteps(packed, random, this.#options.masked) : null
     yield

@@ -103,6 +103,11 @@ export function checkOptions(options: PretrainOptions): void {
   const areTasks =
     Array.isArray(tasks) && tasks.length > 0 && tasks.every(task => task === 'masked' || task === 'quick')
   expectType(areTasks, where, "tasks out of 'masked' and 'quick'", tasks)
+  expectOptions(`${where}: masked`, options.masked ?? {}, ['rate', 'predict'])
+  expectOptions(`${where}: quick`, options.quick ?? {}, ['pieces', 'mode', 'temperature', 'hideCalendar'])
+  const { rate = 0.15, predict = 'all' } = options.masked ?? {}
+  expectRange(rate > 0 && rate <= 1, where, 'masked.rate in (0, 1]', rate)
+  expectRange(predict === 'all' || predict === 'fields', where, "masked.predict 'all' or 'fields'", predict)
   const within = (name: keyof PretrainOptions, low: number, high: number, isWhole: boolean) => {
     const value = options[name]
     if (value === undefined) return

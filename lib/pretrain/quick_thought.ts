@@ -3,7 +3,8 @@
 import type { Encoder } from '../encoder/encoder.js'
 import { Linear } from '../encoder/layers.js'
 import type { ParameterStore } from '../encoder/parameters.js'
-import type { Piece } from '../events/batch.js'
+import type { PackedBatch, Piece } from '../events/batch.js'
+import { type InputPart, type InputSpec, MASK } from '../events/encoding.js'
 import { gatherRows } from '../ops/gather_rows.js'
 import { l2Normalize } from '../ops/l2_normalize.js'
 import { pairContrastive } from '../ops/pair_contrastive.js'
@@ -16,6 +17,11 @@ export interface QuickThoughtOptions {
   readonly pieces?: 'cut' | 'slices'
   /** Softmax over the batch, or logistic loss on pairs as the Auto Risk article words it. Default `softmax`. */
   readonly mode?: 'softmax' | 'binary'
+  /**
+   * Whether one piece of each pair, by lot, is seen without its place in the calendar and its age. Worth a try where an
+   * entity's events span a day or two: their date alone tells the pieces that belong together. Default false.
+   */
+  readonly hideCalendar?: boolean
   /** τ: how sharp the softmax is over cosines in [−1, 1]. Default 0.1. */
   readonly temperature?: number
 }
@@ -58,6 +64,29 @@ export function cutInPieces(whole: readonly Piece[], random: Philox, options: Qu
     pieces.push({ sequence, begin: from, end: cut }, { sequence, begin: cut, end: to })
   }
   return { pieces, first: Int32Array.from(first), second: Int32Array.from(second), entity: Int32Array.from(entity) }
+}
+
+const CALENDAR: readonly InputPart[] = ['age', 'rest', 'hour', 'weekday', 'day']
+
+/** Hides the calendar and the age of the events of one piece of each pair. */
+export function hideCalendar(
+  batch: PackedBatch,
+  pairs: Pairs,
+  specs: readonly InputSpec[],
+  random: Philox,
+): PackedBatch {
+  const hidden = Int32Array.from(pairs.first, (first, i) => (random.below(2) === 0 ? first : pairs.second[i]))
+  const inputs = batch.inputs.map((input, i) => {
+    if (!CALENDAR.includes(specs[i].part)) return input
+    const codes = input.codes.slice()
+    const fraction = input.fraction?.slice()
+    for (const piece of hidden) {
+      codes.fill(MASK, batch.offsets[piece], batch.offsets[piece + 1])
+      fraction?.fill(0, batch.offsets[piece], batch.offsets[piece + 1])
+    }
+    return { ...input, codes, fraction }
+  })
+  return { ...batch, inputs }
 }
 
 /** Two small heads, and cosine similarity between what they make of the pieces. */
