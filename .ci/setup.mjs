@@ -36,6 +36,8 @@ function systemPackages() {
   ]
   if (purpose === 'check')
     wanted.push({ name: 'clang-format-19', isThere: () => works('clang-format-19', '--version') })
+  // Reports are looked at in a browser; elsewhere these tests say what they lack and skip.
+  if (purpose === 'test' && inCi) wanted.push({ name: 'chromium', isThere: () => works('chromium', '--version') })
   const missing = wanted.filter(({ isThere }) => !isThere()).map(({ name }) => name)
   if (missing.length === 0) return
   const isRoot = process.getuid?.() === 0

@@ -4,7 +4,7 @@ import { expectRange, SeqriskError } from '../util/errors.js'
 import { writeFileAtomic } from '../util/files.js'
 
 /** Okabe & Ito 2008: told apart by colour-blind readers too. */
-const palette = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#999999']
+const palette = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#999999', '#000000']
 const ink = '#333'
 
 export interface Frame {
@@ -24,9 +24,24 @@ export interface BarsOptions {
   readonly chance?: number
 }
 
+export interface CurvePoint {
+  readonly x: number
+  readonly y: number
+  /** Ends of an interval around y, drawn as a line. */
+  readonly low?: number
+  readonly high?: number
+}
+
 export interface Curve {
   readonly series: string
-  readonly points: readonly { readonly x: number; readonly y: number }[]
+  readonly points: readonly CurvePoint[]
+}
+
+export interface CurveAxes {
+  readonly x: string
+  readonly y: string
+  /** Steps along x that multiply, such as numbers of labels. */
+  readonly isLog?: boolean
 }
 
 export interface ScatterPoint {
@@ -110,15 +125,16 @@ export function barsPlot(
 }
 
 /** Lines over steps, epochs or numbers of labels, each named at its end. */
-export function curvesPlot(frame: Frame, axes: { x: string; y: string }, curves: readonly Curve[]): object {
+export function curvesPlot(frame: Frame, axes: CurveAxes, curves: readonly Curve[]): object {
   const values = curves.flatMap(({ series, points }) => points.map(point => ({ series, ...point })))
   expectRange(values.length > 0, 'curvesPlot', 'at least one point', 0)
+  const ticks = axes.isLog ? { values: [...new Set(values.map(value => value.x))] } : { tickMinStep: 1 }
   const x = {
     field: 'x',
     type: 'quantitative',
     title: axes.x,
-    scale: { zero: false, nice: false },
-    axis: { grid: false, tickMinStep: 1 },
+    scale: axes.isLog ? { type: 'log', nice: false } : { zero: false, nice: false },
+    axis: { grid: false, format: ',d', labelOverlap: true, ...ticks },
   }
   const y = { field: 'y', type: 'quantitative', title: axes.y, scale: { zero: false } }
   const color = colorOf(curves.map(curve => curve.series))
@@ -127,6 +143,11 @@ export function curvesPlot(frame: Frame, axes: { x: string; y: string }, curves:
     width: 560,
     height: 300,
     layer: [
+      {
+        data: { values: values.filter(({ low }) => low !== undefined) },
+        mark: { type: 'rule', strokeWidth: 1, opacity: 0.5 },
+        encoding: { x, y: { ...y, field: 'low' }, y2: { field: 'high' }, color },
+      },
       { data: { values }, mark: { type: 'line', strokeWidth: 2 }, encoding: { x, y, color } },
       {
         data: { values: endLabels(curves, values) },
