@@ -33,16 +33,30 @@ export function taskNames(): string[] {
     .sort()
 }
 
-export async function openTask(name: string): Promise<Task> {
-  const folder = join(tasksFolder, name)
-  const schema = await loadSchema(join(folder, 'schema.json'))
-  const source = readEvents(join(folder, 'events.csv.gz'), schema)
-  const file = join(folder, 'labels.csv.gz')
-  const [header] = gunzipSync(await readFile(file))
-    .toString('utf8', 0, 4096)
-    .split('\n')
+export function openTask(name: string): Promise<Task> {
+  const file = (ending: string) => join(tasksFolder, name, ending)
+  return openTaskFiles(name, {
+    events: file('events.csv.gz'),
+    labels: file('labels.csv.gz'),
+    schema: file('schema.json'),
+  })
+}
+
+interface TaskFiles {
+  readonly events: string
+  /** Entity, a column for each label, `fold`. */
+  readonly labels: string
+  readonly schema: string
+}
+
+export async function openTaskFiles(name: string, files: TaskFiles): Promise<Task> {
+  const schema = await loadSchema(files.schema)
+  const source = readEvents(files.events, schema)
+  const bytes = await readFile(files.labels)
+  const text = files.labels.endsWith('.gz') ? gunzipSync(bytes) : bytes
+  const [header] = text.toString('utf8', 0, 4096).split('\n')
   const names = header.split(',').slice(1)
-  const table = await readTable(file, { id: schema.entity, numeric: names })
+  const table = await readTable(files.labels, { id: schema.entity, numeric: names })
   const fold = Int32Array.from(table.columns.fold)
   const labels = names
     .filter(column => column !== 'fold')

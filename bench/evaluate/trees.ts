@@ -1,6 +1,7 @@
 // Boosted trees on every ready table and on the generator: AUC and log loss beside LightGBM's and XGBoost's, the same
 // splits and parameters.
 
+import { parseArgs } from 'node:util'
 import { auc } from '../../lib/report/metrics.js'
 import { markdownTable } from '../../lib/report/table.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
@@ -31,7 +32,17 @@ interface Quality {
 type Qualities = Map<'ours' | GbdtPeer, Quality[]>
 
 /** @param names  tables, or `generator`; none for all */
-export async function* evaluateTrees(names: readonly string[], seeds: number): AsyncGenerator<string> {
+/** The command: names of tables, `--seeds`. */
+export async function treesMain(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { seeds: { type: 'string', default: '5' } },
+  })
+  for await (const line of evaluateTrees(positionals, Number(values.seeds))) console.log(line)
+}
+
+async function* evaluateTrees(names: readonly string[], seeds: number): AsyncGenerator<string> {
   const known = [...tableNames(), GENERATOR]
   const unknown = names.find(name => !known.includes(name))
   if (unknown !== undefined)

@@ -1,0 +1,50 @@
+// Vectors of a task in two dimensions, coloured by its first label.
+
+import { mapTable } from '../../../lib/transfer/map.js'
+import type { StageCache } from './cache.js'
+import { OURS } from './encoders.js'
+import type { TaskRun } from './task_run.js'
+
+export interface VectorMap {
+  readonly label: string
+  readonly points: readonly MapPoint[]
+}
+
+export interface MapPoint {
+  readonly x: number
+  readonly y: number
+  readonly value: number
+}
+
+/** More points than these hide each other. */
+const MOST_POINTS = 2000
+const STAGE = 'map'
+const OPTIONS = { MOST_POINTS, method: 'umap' } as const
+
+export function keptMap(cache: StageCache): VectorMap | undefined {
+  return cache.peek(STAGE, OPTIONS)
+}
+
+/** Of entities whose label is known, evenly taken from all. */
+export function mapVectors(run: TaskRun): Promise<VectorMap> {
+  return run.cache.get(STAGE, OPTIONS, async () => {
+    const { ids, width, vectors } = await run.vectors(OURS)
+    const [{ name, ids: labelled, values }] = run.task.labels
+    const labelOf = new Map(labelled.map((id, row) => [id, values[row]]))
+    const known = [...ids.keys()].filter(row => Number.isFinite(labelOf.get(ids[row])))
+    const step = Math.max(1, known.length / MOST_POINTS)
+    const rows = known.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step))
+    const chosen = new Float32Array(rows.length * width)
+    rows.forEach((row, i) => {
+      chosen.set(vectors.subarray(row * width, (row + 1) * width), i * width)
+    })
+    const places = await mapTable(
+      { ids: rows.map(row => ids[row]), width, vectors: chosen },
+      { method: OPTIONS.method },
+    )
+    return {
+      label: name,
+      points: rows.map((row, i) => ({ x: places.x[i], y: places.y[i], value: labelOf.get(ids[row])! })),
+    }
+  })
+}

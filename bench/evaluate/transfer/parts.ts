@@ -1,0 +1,52 @@
+// The parts of a task that can run one by one, or side by side in processes of their own.
+
+import { ENCODERS, OURS, UNTRAINED } from './encoders.js'
+import { finetuneRows } from './finetunes.js'
+import { mapVectors } from './map.js'
+import { CONTROLS, VECTOR_ROWS } from './plan.js'
+import { PROBES, probeOurs, probeVectors } from './probes.js'
+import type { TaskRun } from './task_run.js'
+
+export interface Part {
+  /** As `--part` takes it. */
+  readonly name: string
+  /** Parts that must have ended before. */
+  readonly after: readonly string[]
+  /** Whether it keeps a card busy: such parts run one after the other, or they would wait for each other. */
+  readonly isHeavy: boolean
+}
+
+const pretrained = (encoder: string) => `pretrain:${encoder}`
+
+/** Parts of a task with these labels. */
+export function partsOf(labels: readonly string[]): Part[] {
+  const encoders = Object.keys(ENCODERS)
+  const afterOurs = (name: string): Part => ({ name, after: [pretrained(OURS)], isHeavy: false })
+  return [
+    ...encoders.map(name => ({ name: pretrained(name), after: [], isHeavy: true })),
+    ...labels.map(label => afterOurs(`finetune:${label}`)),
+    ...labels.map(label => afterOurs(`probe:${label}`)),
+    { name: 'vectors', after: encoders.map(pretrained), isHeavy: false },
+    afterOurs('map'),
+  ]
+}
+
+export async function runPart(run: TaskRun, part: string): Promise<void> {
+  const [kind, ...rest] = part.split(':')
+  const what = rest.join(':')
+  if (kind === 'pretrain') await run.training(what)
+  else if (kind === 'finetune') await finetuneRows(run, what)
+  else if (kind === 'probe') for (const learner of PROBES) await probeOurs(run, what, learner)
+  else if (kind === 'map') await mapVectors(run)
+  else if (kind === 'vectors') await probeOthers(run)
+  else throw new RangeError(`expected a part of a task but received '${part}'`)
+}
+
+/** Vectors of every other encoder and of the controls, all labels. */
+async function probeOthers(run: TaskRun): Promise<void> {
+  for (const name of VECTOR_ROWS) {
+    for (const { name: label } of run.task.labels) await probeVectors(run, label, name)
+  }
+}
+
+export { CONTROLS, UNTRAINED }

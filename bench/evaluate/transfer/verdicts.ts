@@ -1,0 +1,111 @@
+// What the figures say of the article's claims, over all labels.
+
+import { markdownTable } from '../../../lib/report/table.js'
+import type { LabelResult } from './collect.js'
+import { ENCODERS, OURS, UNTRAINED } from './encoders.js'
+
+/** With all labels, or with a number of them. */
+export function scoreOf(label: LabelResult, row: string, labels?: number): number | undefined {
+  const figures = label.figures[row]
+  if (labels === undefined) return figures?.all.mean
+  return figures?.budgets.find(budget => budget.labels === labels)?.score.mean
+}
+
+/** One row better than another: on how many labels, and by how much on average. Labels that lack either are left out. */
+export interface Comparison {
+  readonly better: number
+  readonly of: number
+  readonly mean: number
+  /** Standard error of the mean over labels. */
+  readonly error: number
+}
+
+export function compareRows(
+  labels: readonly LabelResult[],
+  first: readonly string[],
+  second: readonly string[],
+  budget?: (label: LabelResult) => number,
+): Comparison {
+  const best = (label: LabelResult, rows: readonly string[]) => {
+    const scores = rows.flatMap(row => scoreOf(label, row, budget?.(label)) ?? [])
+    return scores.length === rows.length ? Math.max(...scores) : Number.NaN
+  }
+  const differences = labels
+    .map(label => best(label, first) - best(label, second))
+    .filter(value => !Number.isNaN(value))
+  const of = differences.length
+  const mean = differences.reduce((sum, value) => sum + value, 0) / of
+  const variance = differences.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (of - 1)
+  return { better: differences.filter(value => value > 0).length, of, mean, error: Math.sqrt(variance / of) }
+}
+
+const points = ({ mean, error }: Comparison) =>
+  `${mean < 0 ? '−' : '+'}${(100 * Math.abs(mean)).toFixed(1)} ± ${(100 * error).toFixed(1)} points on average`
+const said = (what: string, comparison: Comparison) =>
+  `${what}: on ${comparison.better} of ${comparison.of} labels, ${points(comparison)}.`
+
+/** Claims of the article beside what was measured, one sentence each. */
+export function verdicts(labels: readonly LabelResult[]): string[] {
+  const encoders = ['vectors, linear', 'vectors, trees', 'fine-tuned encoder']
+  const aggregates = ['aggregates, linear', 'aggregates, trees']
+  const both = ['aggregates + vectors, linear', 'aggregates + vectors, trees']
+  const tenth = (label: LabelResult) => label.tenth
+  const compare = (
+    what: string,
+    first: readonly string[],
+    second: readonly string[],
+    budget?: (label: LabelResult) => number,
+  ) => {
+    const comparison = compareRows(labels, first, second, budget)
+    return comparison.of > 0 ? [said(what, comparison)] : []
+  }
+  return [
+    ...compare('The best encoder row beats aggregates with trees', encoders, ['aggregates, trees']),
+    ...compare('The best encoder row beats the best of aggregates', encoders, aggregates),
+    ...compare('Aggregates + vectors beat the best of aggregates', both, aggregates),
+    ...compare('Aggregates + vectors beat aggregates, both linear', [both[0]], [aggregates[0]]),
+    ...compare('Aggregates + vectors beat aggregates, both trees', [both[1]], [aggregates[1]]),
+    ...compare('Aggregates + vectors beat the best encoder row', both, encoders),
+    ...compare('Vectors beat those of an untrained encoder, both linear', ['vectors, linear'], [UNTRAINED]),
+    ...compare('Fine-tuned beats frozen with a linear model', ['fine-tuned encoder'], ['vectors, linear']),
+    ...compare('Fine-tuned beats supervised from scratch', ['fine-tuned encoder'], ['supervised encoder']),
+    ...compare(
+      'With a tenth of the labels, fine-tuned beats supervised',
+      ['fine-tuned encoder'],
+      ['supervised encoder'],
+      tenth,
+    ),
+    ...compare(
+      'With a tenth of the labels, frozen with a linear model beats supervised',
+      ['vectors, linear'],
+      ['supervised encoder'],
+      tenth,
+    ),
+    ...compare('With a tenth of the labels, aggregates + vectors beat the best of aggregates', both, aggregates, tenth),
+  ]
+}
+
+export interface Ablation {
+  readonly name: string
+  /** That encoder's vectors against ours, both linear with all labels. */
+  readonly comparison: Comparison
+}
+
+export function ablations(labels: readonly LabelResult[]): Ablation[] {
+  return Object.keys(ENCODERS)
+    .filter(name => name !== OURS)
+    .map(name => ({ name, comparison: compareRows(labels, [name], ['vectors, linear']) }))
+    .filter(({ comparison }) => comparison.of > 0)
+}
+
+export function ablationRows(labels: readonly LabelResult[]): string[][] {
+  return ablations(labels).map(({ name, comparison: { better, of, mean, error } }) => [
+    name,
+    `${mean < 0 ? '−' : '+'}${(100 * Math.abs(mean)).toFixed(2)} ± ${(100 * error).toFixed(2)}`,
+    `${better} of ${of}`,
+  ])
+}
+
+export const ABLATION_HEADER = ['encoder', 'points against ours', 'better on']
+
+export const ablationTable = (labels: readonly LabelResult[]) => markdownTable(ABLATION_HEADER, ablationRows(labels))
