@@ -5,7 +5,7 @@ import type { Task } from '../tasks.js'
 import type { StageCache } from './cache.js'
 import { ENCODERS } from './encoders.js'
 import { keptFinetunes } from './finetunes.js'
-import { keptMap, type VectorMap } from './map.js'
+import { keptMap, type TaskMap } from './map.js'
 import { VECTOR_ROWS } from './plan.js'
 import { type Figures, keptOthers, keptProbe, PROBES } from './probes.js'
 import type { Training } from './task_run.js'
@@ -25,7 +25,7 @@ export interface TaskResult {
   readonly task: string
   readonly labels: readonly LabelResult[]
   readonly trainings: Readonly<Record<string, Training>>
-  readonly map?: VectorMap
+  readonly map?: TaskMap
 }
 
 export function collect(task: Task, cache: StageCache): TaskResult {

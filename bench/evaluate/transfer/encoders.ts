@@ -1,6 +1,6 @@
 // The encoders that are pre-trained and compared: ours, the article's baselines, and ours with one part changed.
 
-import { transformerConfig } from '../../../lib/encoder/config.js'
+import { gruConfig, transformerConfig } from '../../../lib/encoder/config.js'
 import type { PretrainOptions } from '../../../lib/pretrain/options.js'
 
 export const OURS = 'ours'
@@ -10,6 +10,7 @@ export const UNTRAINED = 'untrained'
 export const ENCODERS: Readonly<Record<string, PretrainOptions>> = {
   [OURS]: {},
   Transformer: transformerConfig(),
+  GRU: gruConfig(),
   'dense convolution': { convolution: 'dense' },
   'no convolution': { convolution: 'none' },
   'no attention': { attention: 'none' },

@@ -1,11 +1,11 @@
 // Vectors of a task in two dimensions, coloured by its first label.
 
-import { mapTable } from '../../../lib/transfer/map.js'
+import { type MapMethod, mapVectors } from '../../../lib/transfer/map.js'
 import type { StageCache } from './cache.js'
 import { OURS } from './encoders.js'
 import type { TaskRun } from './task_run.js'
 
-export interface VectorMap {
+export interface TaskMap {
   readonly label: string
   readonly points: readonly MapPoint[]
 }
@@ -17,16 +17,16 @@ export interface MapPoint {
 }
 
 /** More points than these hide each other. */
-const MOST_POINTS = 2000
+const MOST_POINTS = 1000
 const STAGE = 'map'
-const OPTIONS = { MOST_POINTS, method: 'umap' } as const
+const OPTIONS: { readonly MOST_POINTS: number; readonly method: MapMethod } = { MOST_POINTS, method: 'umap' }
 
-export function keptMap(cache: StageCache): VectorMap | undefined {
+export function keptMap(cache: StageCache): TaskMap | undefined {
   return cache.peek(STAGE, OPTIONS)
 }
 
 /** Of entities whose label is known, evenly taken from all. */
-export function mapVectors(run: TaskRun): Promise<VectorMap> {
+export function mapTask(run: TaskRun): Promise<TaskMap> {
   return run.cache.get(STAGE, OPTIONS, async () => {
     const { ids, width, vectors } = await run.vectors(OURS)
     const [{ name, ids: labelled, values }] = run.task.labels
@@ -44,7 +44,7 @@ export function mapVectors(run: TaskRun): Promise<VectorMap> {
     )
     return {
       label: name,
-      points: rows.map((row, i) => ({ x: places.x[i], y: places.y[i], value: labelOf.get(ids[row])! })),
+      points: rows.map((row, i) => ({ x: x[i], y: y[i], value: labelOf.get(ids[row])! })),
     }
   })
 }

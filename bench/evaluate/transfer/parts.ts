@@ -2,7 +2,7 @@
 
 import { ENCODERS, OURS, UNTRAINED } from './encoders.js'
 import { finetuneRows } from './finetunes.js'
-import { mapVectors } from './map.js'
+import { mapTask } from './map.js'
 import { CONTROLS, VECTOR_ROWS } from './plan.js'
 import { PROBES, probeOurs, probeVectors } from './probes.js'
 import type { TaskRun } from './task_run.js'
@@ -37,7 +37,7 @@ export async function runPart(run: TaskRun, part: string): Promise<void> {
   if (kind === 'pretrain') await run.training(what)
   else if (kind === 'finetune') await finetuneRows(run, what)
   else if (kind === 'probe') for (const learner of PROBES) await probeOurs(run, what, learner)
-  else if (kind === 'map') await mapVectors(run)
+  else if (kind === 'map') await mapTask(run)
   else if (kind === 'vectors') await probeOthers(run)
   else throw new RangeError(`expected a part of a task but received '${part}'`)
 }
