@@ -124,11 +124,11 @@ export async function evaluateAnalogy(options: AnalogyEvaluationOptions = {}): P
   }
 }
 
-/** The result for a report. */
-export function analogyTable({ encoders }: AnalogyEvaluation): string {
+/** The result for a report: header and rows. */
+export function analogyCells({ encoders }: AnalogyEvaluation): { header: string[]; rows: string[][] } {
   const share = (value: number) => value.toFixed(3)
-  return markdownTable(
-    [
+  return {
+    header: [
       'encoder',
       'composed @1',
       'composed @10',
@@ -140,12 +140,17 @@ export function analogyTable({ encoders }: AnalogyEvaluation): string {
       'size of differences',
       'distance of vectors',
     ],
-    encoders.map(({ encoder, composed, drawn, drawnAnyDay, amounts }) => [
+    rows: encoders.map(({ encoder, composed, drawn, drawnAnyDay, amounts }) => [
       encoder,
       ...[composed, drawn, drawnAnyDay].flatMap(({ at1, at10 }) => [share(at1), share(at10)]),
       ...[amounts.order, amounts.size, amounts.distance].map(share),
     ]),
-  )
+  }
+}
+
+export function analogyTable(evaluation: AnalogyEvaluation): string {
+  const { header, rows } = analogyCells(evaluation)
+  return markdownTable(header, rows)
 }
 
 function combinations() {

@@ -10,18 +10,41 @@ import type { DeviceKind, Precision } from '../../../lib/runtime/device.js'
 import { writeFileAtomic } from '../../../lib/util/files.js'
 import { packageRoot } from '../../../lib/util/package_root.js'
 import { taskNames, tasksFolder } from '../tasks.js'
+import { ANALOGY, analogySection, keptAnalogies, runAnalogies } from './analogies.js'
 import { collect, type TaskResult } from './collect.js'
 import { GENERATED } from './generated.js'
 import { reportPage } from './page.js'
 import { type Part, partsOf, runPart } from './parts.js'
 import { runInProcesses, type TaskParts } from './processes.js'
 import { budgetTable, type Cells, mainTable, otherTable } from './tables.js'
-import { TaskRun } from './task_run.js'
+import { type RunOptions, TaskRun } from './task_run.js'
 import { ablationTable, verdicts } from './verdicts.js'
 
 const folder = join(packageRoot, 'build', 'evaluate')
+const analogyFolder = join(folder, ANALOGY)
+
+interface Plan extends RunOptions {
+  /** Tasks, and `analogy`. */
+  readonly names: readonly string[]
+  readonly jobs: number
+  readonly heavyJobs: number
+  /** Beginnings of names of parts; none for all. */
+  readonly part?: readonly string[]
+  /** Report what there is, run nothing. */
+  readonly kept: boolean
+  readonly fresh: boolean
+  readonly out: string
+}
 
 export async function evaluateTasks(args: readonly string[]): Promise<void> {
+  const plan = planOf(args)
+  if (plan.fresh) for (const name of plan.names) await rm(join(folder, name), { recursive: true, force: true })
+  if (!plan.kept) await runAll(plan)
+  // A process that runs a part for another one reports nothing.
+  if (!plan.part) await report(await collectAll(plan), plan.out)
+}
+
+function planOf(args: readonly string[]): Plan {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -40,54 +63,58 @@ export async function evaluateTasks(args: readonly string[]): Promise<void> {
   const ready = taskNames()
   if (ready.length === 0)
     console.log(`no tasks in ${tasksFolder}: all of them skipped, generated events alone are evaluated`)
-  const known = [...ready, GENERATED]
+  const known = [...ready, GENERATED, ANALOGY]
   const names = positionals.length === 0 || positionals.includes('all') ? known : positionals
   const unknown = names.find(name => !known.includes(name))
   if (unknown !== undefined)
     throw new RangeError(`expected a task out of ${known.join(', ')} but received '${unknown}'`)
-  if (values.fresh) for (const name of names) await rm(join(folder, name), { recursive: true, force: true })
-  const options = {
-    folder,
+  const { part, kept, fresh, out } = values
+  const jobs = Number(values.jobs)
+  return {
+    ...{ names, folder, jobs, part, kept, fresh, out },
     device: { kind: values.device as DeviceKind, precision: values.precision as Precision | undefined },
     threads: values.threads === undefined ? undefined : Number(values.threads),
+    // Processes that share a card wait for each other; two keep it busy while one reads.
+    heavyJobs: Number(values['heavy-jobs'] ?? (values.device === 'cuda' ? 2 : jobs)),
   }
+}
+
+async function runAll(plan: Plan): Promise<void> {
+  if (plan.names.includes(ANALOGY) && !plan.part) await runAnalogies(analogyFolder)
   const tasks: TaskParts[] = []
+  await forEachTask(plan, async run => {
+    const all = partsOf(run.task.labels.map(label => label.name))
+    const parts = all.filter(({ name }) => plan.part?.some(prefix => name.startsWith(prefix)) ?? true)
+    if (plan.jobs === 1) await inTurn(run, parts)
+    else tasks.push({ task: run.name, parts })
+  })
+  if (tasks.length === 0) return
+  const { device, threads, jobs, heavyJobs } = plan
+  const flags = ['--device', device.kind!, ...(threads ? ['--threads', String(threads)] : [])]
+  const failed = await runInProcesses(tasks, { jobs, heavyJobs, flags, onDone: text => console.error(text) })
+  if (failed.length === 0) return
+  process.exitCode = 1
+  console.error(`${failed.length} parts failed: ${failed.join(', ')}`)
+}
+
+async function collectAll(plan: Plan): Promise<TaskResult[]> {
   const results: TaskResult[] = []
-  for (const name of names) {
-    const run = await TaskRun.open(name, options)
+  await forEachTask(plan, async run => {
+    results.push(collect(run.task, run.cache))
+  })
+  return results
+}
+
+async function forEachTask(plan: Plan, visit: (run: TaskRun) => Promise<void>): Promise<void> {
+  for (const name of plan.names) {
+    if (name === ANALOGY) continue
+    const run = await TaskRun.open(name, plan)
     try {
-      const parts = partsOf(run.task.labels.map(label => label.name))
-      const chosen = parts.filter(part => values.part?.some(prefix => part.name.startsWith(prefix)) ?? true)
-      tasks.push({ task: name, parts: chosen })
-      if (!values.kept && values.jobs === '1') await inTurn(run, chosen)
-      if (!values.part) results.push(collect(run.task, run.cache))
+      await visit(run)
     } finally {
       await run.close()
     }
   }
-  if (!values.kept && values.jobs !== '1') {
-    const flags = ['--device', values.device, ...(values.threads ? ['--threads', values.threads] : [])]
-    const jobs = Number(values.jobs)
-    // Processes that share a card wait for each other; two keep it busy while one reads.
-    const heavyJobs = Number(values['heavy-jobs'] ?? (values.device === 'cuda' ? 2 : jobs))
-    const failed = await runInProcesses(tasks, {
-      jobs,
-      heavyJobs,
-      flags,
-      onDone: text => console.error(text),
-    })
-    if (failed.length > 0) {
-      process.exitCode = 1
-      console.error(`${failed.length} parts failed: ${failed.join(', ')}`)
-    }
-    results.length = 0
-    for (const name of names) {
-      const run = await TaskRun.open(name, options)
-      results.push(collect(run.task, run.cache))
-      await run.close()
-    }
-  }
-  if (!values.part) await report(results, values.out)
 }
 
 async function inTurn(run: TaskRun, parts: readonly Part[]): Promise<void> {
@@ -110,12 +137,17 @@ async function report(results: readonly TaskResult[], out: string): Promise<void
     table(otherTable(labels)),
     table(budgetTable(labels)),
   ]
+  const analogies = keptAnalogies(analogyFolder)
+  if (analogies.rows.length > 0) parts.push(table(analogies))
   const text = parts.join('\n\n')
   console.log(text)
   const date = new Date().toISOString().slice(0, 10)
   const subtitle = `${results.length} data sets, ${labels.length} labels; npm run evaluate; collected on ${date}`
   await writeFileAtomic(join(out, 'report.md'), `${text}\n`)
-  await writeFileAtomic(join(out, 'report.html'), await reportPage(results, subtitle))
+  await writeFileAtomic(
+    join(out, 'report.html'),
+    await reportPage(results, subtitle, analogies.rows.length > 0 ? [analogySection(analogies)] : []),
+  )
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results)}\n`)
   console.log(`\n${relative(process.cwd(), join(out, 'report.html'))}`)
 }

@@ -38,10 +38,8 @@ export function mapTask(run: TaskRun): Promise<TaskMap> {
     rows.forEach((row, i) => {
       chosen.set(vectors.subarray(row * width, (row + 1) * width), i * width)
     })
-    const places = await mapTable(
-      { ids: rows.map(row => ids[row]), width, vectors: chosen },
-      { method: OPTIONS.method },
-    )
+    const table = { ids: rows.map(row => ids[row]), width, vectors: chosen }
+    const { x, y } = (await mapVectors(table, { method: OPTIONS.method, device: run.host })).columns
     return {
       label: name,
       points: rows.map((row, i) => ({ x: x[i], y: y[i], value: labelOf.get(ids[row])! })),
