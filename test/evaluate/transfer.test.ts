@@ -1,0 +1,116 @@
+import { mkdtemp, readdir } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { StageCache } from '../../bench/evaluate/transfer/cache.js'
+import type { LabelResult, TaskResult } from '../../bench/evaluate/transfer/collect.js'
+import { reportPage } from '../../bench/evaluate/transfer/page.js'
+import { partsOf } from '../../bench/evaluate/transfer/parts.js'
+import { budgetSizes, MAIN_ROWS } from '../../bench/evaluate/transfer/plan.js'
+import { budgetTable, mainTable } from '../../bench/evaluate/transfer/tables.js'
+import { ablations, compareRows, verdicts } from '../../bench/evaluate/transfer/verdicts.js'
+
+/** A label whose every row has the score that is said, and less with few labels. */
+function label(name: string, scores: Readonly<Record<string, number>>): LabelResult {
+  const spread = (mean: number) => ({ mean, sd: 0.01 })
+  const figures = Object.entries(scores).map(([row, mean]) => {
+    const budgets = [50, 80, 200].map((labels, b) => ({ labels, score: spread(mean - 0.1 + 0.02 * b) }))
+    return [row, { all: spread(mean), budgets }]
+  })
+  return {
+    task: 't',
+    label: name,
+    metric: 'auc',
+    rows: 1000,
+    tenth: 80,
+    figures: Object.fromEntries(figures),
+    bands: {},
+  }
+}
+
+const rows = (values: readonly number[]) => Object.fromEntries(MAIN_ROWS.map((row, i) => [row, values[i]]))
+const labels = [
+  label('a', { ...rows([0.7, 0.72, 0.68, 0.66, 0.75, 0.74, 0.6, 0.71]), untrained: 0.65, 'no attention': 0.69 }),
+  label('b', { ...rows([0.8, 0.78, 0.79, 0.7, 0.82, 0.79, 0.7, 0.79]), untrained: 0.8, 'no attention': 0.75 }),
+]
+
+test('a stage is computed once; other options are another stage', async () => {
+  const cache = new StageCache(await mkdtemp(join(tmpdir(), 'seqrisk-stages-')))
+  let computed = 0
+  const compute = async () => ({ value: ++computed })
+  expect(cache.peek('a b:c', { x: 1 })).toBeUndefined()
+  expect(await cache.get('a b:c', { x: 1 }, compute)).toEqual({ value: 1 })
+  expect(await cache.get('a b:c', { x: 1 }, compute)).toEqual({ value: 1 })
+  expect(await cache.get('a b:c', { x: 2 }, compute)).toEqual({ value: 2 })
+  expect(cache.peek('a b:c', { x: 1 })).toEqual({ value: 1 })
+  expect(await readdir(cache.folder)).toHaveLength(2)
+  await expect(cache.get('d', {}, () => Promise.reject(new Error('no')))).rejects.toThrow('no')
+  expect(cache.peek('d', {})).toBeUndefined()
+})
+
+test('budgets: a tenth among them, none that is all, none with less than two labels of a class', () => {
+  expect(budgetSizes(840, 2)).toEqual([50, 84, 200])
+  expect(budgetSizes(24_000, 2)).toEqual([50, 200, 1000, 2400])
+  expect(budgetSizes(50, 2)).toEqual([5])
+  expect(budgetSizes(300, 40)).toEqual([200])
+})
+
+test('every part of a task but pre-training comes after what it needs', () => {
+  const parts = partsOf(['x', 'y'])
+  const names = parts.map(part => part.name)
+  for (const { name, after } of parts) {
+    expect(after.length > 0).toBe(!name.startsWith('pretrain:'))
+    for (const before of after) expect(names.indexOf(before)).toBeLessThan(names.indexOf(name))
+  }
+  expect(names).toEqual(expect.arrayContaining(['finetune:x', 'probe:y', 'vectors', 'map']))
+})
+
+test('verdicts count labels and average differences, by hand', () => {
+  const { better, of, mean, error } = compareRows(labels, ['vectors, linear'], ['untrained'])
+  expect([better, of]).toEqual([1, 2])
+  expect(mean).toBeCloseTo((0.03 - 0.01) / 2, 12)
+  // Differences .03 and −.01: deviation .0283, over √2.
+  expect(error).toBeCloseTo(0.02, 12)
+  const tenth = compareRows(labels, ['fine-tuned encoder'], ['supervised encoder'], one => one.tenth)
+  expect(tenth.mean).toBeCloseTo(0.1, 12)
+  expect(compareRows(labels, ['vectors, linear'], ['nobody']).of).toBe(0)
+  expect(verdicts(labels)).toContain(
+    'Vectors beat those of an untrained encoder, both linear: on 1 of 2 labels, +1.0 ± 2.0 points on average.',
+  )
+  expect(ablations(labels)).toMatchObject([{ name: 'no attention', comparison: { better: 1, of: 2 } }])
+})
+
+test('tables mark the best, and say what is not there yet', () => {
+  const [first] = mainTable(labels, true).rows
+  expect(first.filter(cell => cell.startsWith('*'))).toEqual(['*0.750 ± 0.010'])
+  const { 'fine-tuned encoder': _, ...figures } = labels[0].figures
+  expect(mainTable([{ ...labels[0], figures }]).rows[0].at(-1)).toBe('–')
+  expect(budgetTable(labels).rows.map(row => row[2])).toEqual([
+    '50',
+    '80 (a tenth)',
+    '200',
+    '50',
+    '80 (a tenth)',
+    '200',
+  ])
+})
+
+test('the page has a section for what was found and for each task', async () => {
+  const log = [1, 2].map(epoch => ({
+    epoch,
+    heldOutLoss: 3 / epoch,
+  })) as unknown as TaskResult['trainings'][string]['log']
+  const result: TaskResult = {
+    task: 'some task',
+    labels,
+    trainings: { ours: { log, seconds: 1 } },
+    map: { label: 'a', points: [0, 1].map(value => ({ x: value, y: 1, value })) },
+  }
+  const html = await reportPage([result], 'here')
+  for (const heading of ['What was found', 'All labels', 'Parts of the encoder', 'some task']) {
+    expect(html).toContain(`>${heading}</h2>`)
+  }
+  // Few labels over all tasks; bars, a curve for each label, training, the map.
+  expect(html.match(/<figure>/g)).toHaveLength(6)
+  expect(html).not.toContain('NaN')
+})
