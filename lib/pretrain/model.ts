@@ -80,7 +80,7 @@ export class PretrainModel {
     const events = encoder.forward(batch, { dropout: { rate, seed: prepared.seed, nextElement: 0 } })
     const terms: Term[] = []
     if (this.#masked && prepared.masked) {
-      const random = new Philox(this.#options.seed ^ SAMPLES_KEY, prepared.seed)
+      const random = new Philox((this.#options.seed ^ SAMPLES_KEY) >>> 0, prepared.seed)
       terms.push(...this.#masked.terms(events, prepared.masked, 1, random))
     }
     if (this.#quick && prepared.pairs) {

@@ -245,7 +245,7 @@ export class Trainer {
 
   #prepare(sequences: Int32Array, stream: number): Promise<PreparedBatch> {
     const { offsets } = this.#encoded
-    const random = new Philox(this.#options.seed ^ 0x5eed, stream)
+    const random = new Philox((this.#options.seed ^ 0x5eed) >>> 0, stream)
     const pieces = Array.from(sequences, (sequence): Piece => {
       const length = offsets[sequence + 1] - offsets[sequence]
       const kept = this.#split.lengths[sequence]

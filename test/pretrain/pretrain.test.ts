@@ -69,6 +69,14 @@ describe('pretrain', () => {
     expectSameBits(one, two)
   })
 
+  it('takes any seed', async () => {
+    for (const seed of [2 ** 31, 2 ** 32 + 1]) {
+      const { log, encoder } = await pretrain(source, { ...small, seed, epochs: 1, heldOut: 0.2 })
+      expect(log[0].heldOutLoss).toBeGreaterThan(0)
+      encoder.dispose()
+    }
+  })
+
   it('resumes to the same bits as an uninterrupted run', async () => {
     const whole = await weights({ ...small, out: await temporaryFolder() })
     for (const stopAt of [2, 5, 9]) {
