@@ -104,7 +104,7 @@ Napi::Value binned_learn(const Info& info) {
   const Handle matrix = sampling_of(args.value(0));
   matrix->phase->store(BinnedMatrix::learning);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
-  matrix->stream->run_on_host(
+  matrix->stream->run(
       [columns = matrix->columns, samples = matrix->samples, phase = matrix->phase, options = matrix->options,
        is_category = matrix->is_category](HostContext& context) -> std::optional<Error> {
         std::vector<BinnedColumn> result(is_category.size());

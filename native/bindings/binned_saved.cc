@@ -133,10 +133,15 @@ Napi::Value binned_put(const Info& info) {
 // Refuses bins that a column does not have.
 Napi::Value binned_check(const Info& info) {
   const std::shared_ptr<BinnedMatrix> matrix = binned_of(argument(info, 0), kWhere, true);
-  const GbrtBins bins = matrix->kernel_bins();
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
   matrix->stream->run(
-      [bins, columns = matrix->columns](HostContext& context) -> std::optional<Error> {
+      [bins = matrix->kernel_bins(), columns = matrix->columns](HostContext& context) mutable -> std::optional<Error> {
+        std::vector<uint8_t> copy;
+        if (context.card) {
+          copy.resize(static_cast<size_t>(bins.rows * bins.features));
+          if (!context.card->download(copy.data(), bins.bins, copy.size())) return std::nullopt;
+          bins.bins = copy.data();
+        }
         std::atomic<bool> holds = true;
         context.workers.run((bins.rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
           const int64_t end = std::min(bins.rows, (task + 1) * kRowsPerTask);

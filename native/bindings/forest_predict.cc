@@ -180,6 +180,9 @@ ForestPredict call_of(const Forest& forest, const CallArgs& args, size_t at) {
   call.roots = forest.roots.data();
   call.leaves = forest.leaves.data();
   call.category_bits = forest.category_bits.data();
+  call.all_nodes = static_cast<int64_t>(forest.nodes.size());
+  call.all_leaves = static_cast<int64_t>(forest.leaves.size());
+  call.all_words = static_cast<int64_t>(forest.category_bits.size());
   call.classes = forest.classes;
   call.sigmoid = forest.sigmoid;
   call.features = forest.features;
@@ -191,9 +194,30 @@ ForestPredict call_of(const Forest& forest, const CallArgs& args, size_t at) {
   return call;
 }
 
+// On a card. `rows` are those of the host, or null where bins are read.
+Napi::Value submit_on_card(const Info& info, const StreamHandle& stream, ForestPredict call,
+                           std::shared_ptr<const void> keep, const StagedRows* rows, Napi::Float64Array out) {
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, stream);
+  const size_t bytes = out.ByteLength();
+  const Buffer results(stream, bytes, "forest_predict");
+  const Buffer values(stream, rows ? rows->bytes() : 0, "forest_predict");
+  call.out = reinterpret_cast<double*>(results.data());
+  if (rows) call.values = values.data();
+  stream->run(
+      [call, rows, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
+        if (rows) context.card->upload(const_cast<void*>(call.values), rows->data(), rows->bytes());
+        context.card->launch(Kernel::forest_predict, call);
+        return std::nullopt;
+      },
+      nullptr);
+  stream->download(out.Data(), results.data(), bytes, std::move(done));
+  return promise;
+}
+
 // As a task: the memory that it writes lives until its own completion.
 Napi::Value submit_predict(const Info& info, const StreamHandle& stream, ForestPredict call,
-                           std::shared_ptr<const void> keep, const Napi::Float64Array& out) {
+                           std::shared_ptr<const void> keep, const StagedRows* rows, const Napi::Float64Array& out) {
+  if (!stream->has_scratch()) return submit_on_card(info, stream, call, std::move(keep), rows, out);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, stream);
   stream->run(
       [call, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
@@ -251,7 +275,7 @@ Napi::Value forest_predict_binned(const Info& info) {
   const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(call.rows * forest->classes));
   Napi::Float64Array target = out;
   call.out = target.Data();
-  return submit_predict(info, stream, call, std::move(keep), out);
+  return submit_predict(info, stream, call, std::move(keep), nullptr, out);
 }
 
 // stream, forest, values (a typed array of rows or a list of columns), start, count, transform, trees
@@ -273,7 +297,8 @@ Napi::Value forest_predict(const Info& info) {
   Napi::Float64Array target = out;
   call.out = target.Data();
   call.masks = forest->masks.data();
-  return submit_predict(info, stream, call, std::move(keep), out);
+  const StagedRows* rows = &keep->rows;
+  return submit_predict(info, stream, call, std::move(keep), rows, out);
 }
 
 class ThisThread final : public Workers {

@@ -2,7 +2,6 @@
 #include "trees/gbrt_trainer.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "bindings/args.h"
 #include "bindings/bindings.h"
@@ -31,19 +30,41 @@ int64_t whole(const Napi::Value& value, const char* name) {
   throw Error::range(kWhere + name + " to be an integer from 0 but received " + describe(value));
 }
 
-size_t carve_rows(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, GbrtMemory& memory) {
+size_t carve_rows(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, bool on_card, GbrtMemory& memory) {
   Carver carver(base);
   carver.take(memory.scores, options.classes * bins.rows);
   carver.take(memory.packed, bins.rows);
   carver.take(memory.targets, bins.rows);
-  carver.take(memory.index, gbrt_blocks(bins.rows) * kGbrtBlockRows);
+  if (on_card) {
+    carver.take(memory.order, 2 * bins.rows);
+  } else {
+    carver.take(memory.index, gbrt_blocks(bins.rows) * kGbrtBlockRows);
+  }
   if (options.objective == GbrtObjective::softmax) carver.take(memory.log_sum, bins.rows);
   return carver.bytes();
 }
 
-size_t carve_nodes(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, int workers, GbrtMemory& memory) {
+size_t carve_nodes(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, const Stream& stream,
+                   GbrtMemory& memory) {
   Carver carver(base);
   carver.take(memory.histograms, options.num_leaves * bins.features * 2 * kGbrtCells);
+  if (!stream.has_scratch()) {
+    carver.take(memory.totals, 1);
+    std::byte* growing = nullptr;
+    carver.take(growing,
+                static_cast<int64_t>(kGbrtGrowingBytes) + options.num_leaves * static_cast<int64_t>(sizeof(GbrtGrown)));
+    memory.growing = reinterpret_cast<GbrtGrowing*>(growing);
+    carver.take(memory.splits, 2 * bins.features);
+    carver.take(memory.features, bins.features);
+    carver.take(memory.monotone, bins.features);
+    const bool draws = options.feature_fraction < 1 || options.feature_fraction_by_node < 1;
+    if (draws) carver.take(memory.usable, (2 * options.num_leaves - 1) * bins.features);
+    carver.take(memory.runs, 2 * options.num_leaves);
+    carver.take(memory.follow, options.num_leaves);
+    carver.take(memory.follow_values, options.num_leaves);
+    return carver.bytes();
+  }
+  const int workers = stream.threads();
   carver.take(memory.cells, GbrtCellMemory::words(bins.features) * workers);
   carver.take(memory.scratch, 2 * kGbrtBlockRows * workers);
   carver.take(memory.segments, options.num_leaves * gbrt_blocks(bins.rows));
@@ -61,8 +82,8 @@ size_t carve_forest(std::byte* base, const Held& held, GbrtMemory& memory) {
 GbrtMemory memory_of(const Held& held) {
   GbrtMemory memory;
   const GbrtBins bins = {nullptr, held.matrix->rows, held.matrix->features};
-  carve_rows(held.rows->data(), bins, held.options, memory);
-  carve_nodes(held.nodes->data(), bins, held.options, held.stream().threads(), memory);
+  carve_rows(held.rows->data(), bins, held.options, !held.stream().has_scratch(), memory);
+  carve_nodes(held.nodes->data(), bins, held.options, held.stream(), memory);
   return memory;
 }
 
@@ -77,13 +98,13 @@ Napi::Value gbrt_trainer_create(const Info& info) {
   std::vector<GbrtFeature> features;
   for (const BinnedColumn& column : *held->matrix->columns) features.push_back(column.feature);
   if (!is_absent(argument(info, 2))) held->options.monotone = gbrt_monotone_of(argument(info, 2), features);
-  const int workers = held->stream().threads();
-  held->trainer = std::make_shared<GbrtTrainer>(bins, std::move(features), held->options, workers);
+  Stream& stream = held->stream();
+  held->trainer = std::make_shared<GbrtTrainer>(bins, std::move(features), held->options, stream.threads());
   GbrtMemory measured;
-  held->rows =
-      std::make_shared<Buffer>(held->matrix->stream, carve_rows(nullptr, bins, held->options, measured), "GbrtTrainer");
-  held->nodes = std::make_shared<Buffer>(held->matrix->stream,
-                                         carve_nodes(nullptr, bins, held->options, workers, measured), "GbrtTrainer");
+  const size_t row_bytes = carve_rows(nullptr, bins, held->options, !stream.has_scratch(), measured);
+  const size_t node_bytes = carve_nodes(nullptr, bins, held->options, stream, measured);
+  held->rows = std::make_shared<Buffer>(held->matrix->stream, row_bytes, "GbrtTrainer");
+  held->nodes = std::make_shared<Buffer>(held->matrix->stream, node_bytes, "GbrtTrainer");
   return wrap(info.Env(), std::move(held), kTrainerTag);
 }
 
@@ -103,7 +124,12 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
   const int64_t first_round = whole(argument(info, 5), "firstRound");
   const int64_t rows = held.matrix->rows;
   const auto count = static_cast<size_t>(rows);
-  std::vector<float> targets(count);
+  GbrtGiven problem;
+  std::vector<float>& targets = problem.targets;
+  std::vector<float>& weights = problem.weights;
+  std::vector<uint8_t>& roles = problem.roles;
+  std::vector<double>& scores = problem.scores;
+  targets.resize(count);
   if (!is_absent(argument(info, 1))) {
     const HostNumbers given = host_numbers(argument(info, 1), kWhere + "targets as ");
     if (given.length != rows) {
@@ -113,7 +139,6 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
   } else if (held.options.objective != GbrtObjective::custom) {
     throw Error::type(kWhere + "targets but received " + describe(argument(info, 1)));
   }
-  std::vector<float> weights;
   if (!is_absent(argument(info, 2))) {
     const HostNumbers given = host_numbers(argument(info, 2), kWhere + "weights as ");
     if (given.length != rows) {
@@ -123,14 +148,12 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
     copy_numbers(given, 0, 1, rows, weights.data());
   }
   if (held.options.forest && weights.empty()) weights.assign(count, 1);
-  std::vector<uint8_t> roles;
   if (!is_absent(argument(info, 3))) {
     roles = copy_of(host_bytes(argument(info, 3), rows, kWhere + "roles as "), rows);
     for (const uint8_t role : roles) {
       if (role > 2) throw Error::range(kWhere + "roles from 0 to 2 but received " + std::to_string(role));
     }
   }
-  std::vector<double> scores;
   if (!is_absent(argument(info, 4))) {
     const int64_t values = rows * held.options.classes;
     scores = copy_of(host_doubles(argument(info, 4), values, kWhere + "scores as "), values);
@@ -146,7 +169,10 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
   }
   if (!roles.empty()) memory.roles = reinterpret_cast<uint8_t*>(buffer_for(held, held.roles, count)->data());
   if (!weights.empty() || !roles.empty() || held.options.bagging_freq > 0) {
-    memory.trains = reinterpret_cast<uint8_t*>(buffer_for(held, held.trains, count)->data());
+    // A card draws bags out of candidates that stand behind the flags.
+    const size_t flags = held.stream().has_scratch() ? count : 2 * count;
+    memory.trains = reinterpret_cast<uint8_t*>(buffer_for(held, held.trains, flags)->data());
+    memory.candidates = memory.trains + (flags - count);
   }
   if (held.options.forest) {
     carve_forest(buffer_for(held, held.forest, carve_forest(nullptr, held, memory))->data(), held, memory);
@@ -158,16 +184,8 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
   }
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
   held.stream().run(
-      [trainer = held.trainer, memory, first_round, targets = std::move(targets), weights = std::move(weights),
-       roles = std::move(roles), scores = std::move(scores)](HostContext& context) {
-        const auto put = [](auto* to, const auto& from) {
-          if (!from.empty()) std::memcpy(to, from.data(), from.size() * sizeof(from[0]));
-        };
-        put(memory.targets, targets);
-        put(memory.weights, weights);
-        put(memory.roles, roles);
-        put(memory.scores, scores);
-        return trainer->begin(memory, !scores.empty(), first_round, context);
+      [trainer = held.trainer, memory, first_round, problem = std::move(problem)](HostContext& context) mutable {
+        return trainer->begin(memory, std::move(problem), first_round, context);
       },
       counted(held, std::move(done)));
   return promise;
@@ -188,16 +206,12 @@ Napi::Value gbrt_trainer_boost(const Info& info) {
     }
   }
   const int64_t values = held.matrix->rows * held.options.classes;
-  std::vector<float> grad;
-  std::vector<float> hess;
-  float* to = nullptr;
   if (held.options.objective == GbrtObjective::custom) {
     if (boost.rounds != 1)
       throw Error::range(kWhere + "one round for each set of gradients but received another number");
-    grad = copy_of(host_floats(argument(info, 4), values, kWhere + "gradients as "), values);
-    hess = copy_of(host_floats(argument(info, 5), values, kWhere + "Hessians as "), values);
+    boost.grad = copy_of(host_floats(argument(info, 4), values, kWhere + "gradients as "), values);
+    boost.hess = copy_of(host_floats(argument(info, 5), values, kWhere + "Hessians as "), values);
     if (!held.custom) throw Error::type(kWhere + "begin before boost but received boost");
-    to = reinterpret_cast<float*>(held.custom->data());
   }
   if (boost.patience > 0) {
     boost.best_scores = reinterpret_cast<double*>(buffer_for(held, held.best, static_cast<size_t>(values) * 8)->data());
@@ -205,14 +219,10 @@ Napi::Value gbrt_trainer_boost(const Info& info) {
   held.stop = std::make_shared<std::atomic<bool>>(false);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
   held.stream().run(
-      [trainer = held.trainer, best = held.best, boost = std::move(boost), stop = held.stop, grad = std::move(grad),
-       hess = std::move(hess), to, watched = held.watched, is_watched = held.is_watched](HostContext& context) mutable {
+      [trainer = held.trainer, best = held.best, boost = std::move(boost), stop = held.stop, watched = held.watched,
+       is_watched = held.is_watched](HostContext& context) mutable {
         if (is_watched && *is_watched) boost.watched = watched;
-        if (to) {
-          std::memcpy(to, grad.data(), grad.size() * 4);
-          std::memcpy(to + grad.size(), hess.data(), hess.size() * 4);
-        }
-        return trainer->boost(boost, *stop, context);
+        return trainer->boost(std::move(boost), *stop, context);
       },
       counted(held, std::move(done)));
   return promise;

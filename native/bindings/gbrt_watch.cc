@@ -61,34 +61,24 @@ Napi::Value gbrt_trainer_watch(const Info& info) {
       if (!std::isfinite(score)) throw Error::range(kWhere + "finite scores but received " + std::to_string(score));
     }
   }
-  double* score_memory = nullptr;
-  float* target_memory = nullptr;
-  float* weight_memory = nullptr;
-  const auto carve = [&](std::byte* base) {
-    Carver carver(base);
-    carver.take(score_memory, classes * rows);
-    carver.take(target_memory, rows);
-    carver.take(weight_memory, rows);
-    return carver.bytes();
-  };
+  auto given = std::make_shared<GbrtGiven>();
+  given->targets = std::move(targets);
+  given->weights = std::move(weights);
+  given->scores = std::move(scores);
   if (!held.watched_rows || held.watched_bins != matrix->bins) {
     held.watched = {};
     held.is_watched.reset();
     held.watched_rows.reset();
-    held.watched_rows = std::make_shared<Buffer>(held.matrix->stream, carve(nullptr), "GbrtTrainer");
+    const size_t bytes = static_cast<size_t>(classes * rows) * sizeof(double);
+    held.watched_rows = std::make_shared<Buffer>(held.matrix->stream, bytes, "GbrtTrainer");
     held.watched_bins = matrix->bins;
   }
-  carve(held.watched_rows->data());
-  held.watched = {matrix->kernel_bins(), target_memory, weights.empty() ? nullptr : weight_memory, score_memory};
+  held.watched = {matrix->kernel_bins(), std::move(given), reinterpret_cast<double*>(held.watched_rows->data())};
   held.is_watched = std::make_shared<std::atomic<bool>>(false);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
   held.stream().run(
-      [trainer = held.trainer, watched = held.watched, is_right = held.is_watched, target_memory, weight_memory,
-       targets = std::move(targets), weights = std::move(weights), scores = std::move(scores)](HostContext& context) {
-        std::copy(targets.begin(), targets.end(), target_memory);
-        std::copy(weights.begin(), weights.end(), weight_memory);
-        std::copy(scores.begin(), scores.end(), watched.scores);
-        std::optional<Error> error = trainer->begin_watched(watched, !scores.empty(), context);
+      [trainer = held.trainer, watched = held.watched, is_right = held.is_watched](HostContext& context) {
+        std::optional<Error> error = trainer->begin_watched(watched, context);
         *is_right = !error;
         return error;
       },

@@ -54,6 +54,9 @@ class StagedRows {
     call.feature_stride = columns_[0].stride == 1 ? rows_ : 1;
     call.rows = rows_;
   }
+  // All of them, as they lie in memory.
+  const void* data() const { return memory_.data(); }
+  size_t bytes() const { return memory_.size() * sizeof(double); }
 
  private:
   int64_t rows_ = 0;

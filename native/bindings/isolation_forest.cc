@@ -131,16 +131,34 @@ Napi::Value iforest_score(const Info& info) {
   keep->rows.give(call);
   const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count));
   Napi::Float64Array target = out;
-  call.out = target.Data();
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, held->stream);
+  const auto ungrown = [](const Keep& kept) -> std::optional<Error> {
+    const std::vector<uint8_t>& grown = kept.held->grown;
+    const auto missing = std::find(grown.begin(), grown.end(), 0);
+    if (missing == grown.end()) return std::nullopt;
+    return Error::range(kWhere + "all trees to be grown but received a forest without tree " +
+                        std::to_string(missing - grown.begin()));
+  };
+  if (!held->stream->has_scratch()) {
+    const Buffer results(held->stream, target.ByteLength(), "IsolationForest");
+    const Buffer values(held->stream, keep->rows.bytes(), "IsolationForest");
+    call.out = reinterpret_cast<double*>(results.data());
+    call.values = values.data();
+    held->stream->run(
+        [call, ungrown, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
+          if (auto error = ungrown(*keep)) return error;
+          context.card->upload(const_cast<void*>(call.values), keep->rows.data(), keep->rows.bytes());
+          context.card->launch(Kernel::iforest_score, call);
+          return std::nullopt;
+        },
+        nullptr);
+    held->stream->download(target.Data(), results.data(), target.ByteLength(), std::move(done));
+    return promise;
+  }
+  call.out = target.Data();
   held->stream->run(
-      [call, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
-        const std::vector<uint8_t>& grown = keep->held->grown;
-        const auto missing = std::find(grown.begin(), grown.end(), 0);
-        if (missing != grown.end()) {
-          return Error::range(kWhere + "all trees to be grown but received a forest without tree " +
-                              std::to_string(missing - grown.begin()));
-        }
+      [call, ungrown, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
+        if (auto error = ungrown(*keep)) return error;
         const int64_t words = context.workers.count() * call.features * kIforestTileRows;
         std::vector<double> scratch(static_cast<size_t>(words));
         IforestScore with_scratch = call;

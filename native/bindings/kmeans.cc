@@ -8,6 +8,7 @@
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
+#include "bindings/trainer_handle.h"
 #include "bindings/wrap.h"
 #include "runtime/thread_pool.h"
 
@@ -26,9 +27,10 @@ struct Held {
   StreamHandle stream;
   Kmeans kmeans;
   std::shared_ptr<Buffer> buffer;  // null once it was freed
-  KmeansMemory memory;
-  int64_t filled = 0;      // rows, counted by the JavaScript thread
-  bool has_begun = false;  // on the stream
+  KmeansMemory memory, card;
+  std::shared_ptr<std::vector<float>> host;  // on a card: what `memory` points to
+  int64_t filled = 0;                        // rows, counted by the JavaScript thread
+  bool has_begun = false;                    // on the stream
 };
 using Handle = std::shared_ptr<Held>;
 
@@ -38,6 +40,26 @@ Handle kmeans_of(const Napi::Value& value) {
   if (!(*handle)->buffer) throw Error::type(kWhere + "a live K-Means problem but received a freed one");
   if (!(*handle)->stream->closed()) return *handle;
   throw Error::coded("CLOSED", kWhere + "a K-Means problem of an open device but received one of a closed device");
+}
+
+size_t carve_card(std::byte* base, const Kmeans& kmeans, KmeansMemory& memory) {
+  const KmeansOptions& options = kmeans.options();
+  Carver carver(base);
+  carver.take(memory.values, options.rows * options.features);
+  carver.take(memory.assigned, options.rows);
+  carver.take(memory.upper, options.rows);
+  carver.take(memory.lower, options.rows);
+  const int64_t sample = kmeans.sample_rows();
+  carver.take(memory.sample, sample < options.rows ? sample * options.features : 0);
+  carver.take(memory.candidates, options.features * kKmeansLanes);
+  carver.take(memory.potentials, kmeans.tasks() * kKmeansLanes);
+  carver.take(memory.centers, kmeans.padded() * options.features);
+  carver.take(memory.moved, options.clusters);
+  carver.take(memory.apart, options.clusters);
+  carver.take(memory.changed, kmeans.tasks());
+  carver.take(memory.sums, kmeans.parts() * options.clusters * options.features);
+  carver.take(memory.counts, kmeans.parts() * options.clusters);
+  return carver.bytes();
 }
 
 // stream, rows, features, clusters, tolerance, seed
@@ -52,13 +74,22 @@ Napi::Value kmeans_create(const Info& info) {
   options.seed = args.seed(5);
   const auto rows = static_cast<size_t>(options.rows);
   const size_t values = rows * static_cast<size_t>(options.features);
-  auto buffer = std::make_shared<Buffer>(stream, (values + 3 * rows) * 4, "kmeans");
-  KmeansMemory memory;
-  memory.values = reinterpret_cast<float*>(buffer->data());
-  memory.assigned = reinterpret_cast<int32_t*>(memory.values + values);
-  memory.upper = memory.values + values + rows;
-  memory.lower = memory.upper + rows;
-  auto held = std::make_shared<Held>(Held{stream, Kmeans(options), std::move(buffer), memory});
+  auto held = std::make_shared<Held>(Held{stream, Kmeans(options), nullptr, {}, {}, nullptr});
+  const auto lay_out = [&](float* base, KmeansMemory& memory) {
+    memory.values = base;
+    memory.assigned = reinterpret_cast<int32_t*>(base + values);
+    memory.upper = base + values + rows;
+    memory.lower = memory.upper + rows;
+  };
+  if (stream->has_scratch()) {
+    held->buffer = std::make_shared<Buffer>(stream, (values + 3 * rows) * 4, "kmeans");
+    lay_out(reinterpret_cast<float*>(held->buffer->data()), held->memory);
+  } else {
+    held->buffer = std::make_shared<Buffer>(stream, carve_card(nullptr, held->kmeans, held->card), "kmeans");
+    carve_card(held->buffer->data(), held->kmeans, held->card);
+    held->host = std::make_shared<std::vector<float>>(values + 3 * rows);
+    lay_out(held->host->data(), held->memory);
+  }
   return wrap<Handle>(info.Env(), std::move(held), kKmeansTag);
 }
 
@@ -118,7 +149,7 @@ Napi::Value kmeans_begin(const Info& info) {
   Held* raw = held.get();
   return submit(info, held, info[0], [raw, centers = std::move(centers)](HostContext& context) {
     raw->has_begun = false;
-    auto error = raw->kmeans.begin(raw->memory, centers, context);
+    auto error = raw->kmeans.begin(raw->memory, raw->card, centers, context);
     raw->has_begun = !error;
     return error;
   });

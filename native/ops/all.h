@@ -12,6 +12,7 @@
 #include "ops/gated_dwconv.h"
 #include "ops/gather_rows.h"
 #include "ops/gbrt_bin.h"
+#include "ops/gbrt_grow.h"
 #include "ops/gbrt_histogram.h"
 #include "ops/gbrt_tree.h"
 #include "ops/glu.h"

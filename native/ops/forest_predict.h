@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "ops/both.h"
 #include "ops/gbrt_rows.h"
 
 namespace seqrisk {
@@ -37,11 +38,15 @@ constexpr int64_t kForestTileRows = 64;
 
 enum class ForestTransform : int { raw, sigmoid, softmax, average };
 
+// On a card the trees and bin_values stand in host memory, rows and results in the card's; it walks all trees.
 struct ForestPredict {
   const ForestNode* nodes;
   const int32_t* roots;  // (trees): a node, or −1 − leaf
   const double* leaves;
   const uint32_t* category_bits;  // bit c of a split: category c goes left
+  int64_t all_nodes;
+  int64_t all_leaves;
+  int64_t all_words;  // of category_bits
   // Trees by masks: nodes [first_node[t], first_node[t + 1]), leaves from left to right from first_leaf[t] on.
   const ForestMask* masks;  // null: all trees are walked
   const int32_t* first_node;
@@ -67,8 +72,8 @@ struct ForestPredict {
   double* out;  // (rows, classes)
 };
 
-// LightGBM's rules. Static: the kernels of every instruction set have a copy of their own.
-static inline bool forest_goes_left(const uint32_t* category_bits, const ForestNode& node, double value) {
+// LightGBM's rules.
+SEQRISK_BOTH bool forest_goes_left(const uint32_t* category_bits, const ForestNode& node, double value) {
   if (node.is_category) {
     // NaN, negative and huge values are no category.
     if (!(value >= 0 && value < 2147483648.0)) return false;

@@ -54,12 +54,12 @@ struct GbrtBins {
   int64_t rows;
   int64_t features;
 
-  int64_t groups() const { return (features + kGbrtGroup - 1) / kGbrtGroup; }
-  GbrtGroup group(int64_t g) const {
+  constexpr int64_t groups() const { return (features + kGbrtGroup - 1) / kGbrtGroup; }
+  constexpr GbrtGroup group(int64_t g) const {
     const int64_t first = features * g / groups();
     return {bins + first * rows, first, features * (g + 1) / groups() - first};
   }
-  GbrtGroup group_of(int64_t feature) const {
+  constexpr GbrtGroup group_of(int64_t feature) const {
     int64_t g = feature * groups() / features;
     if (feature >= features * (g + 1) / groups()) ++g;
     return group(g);

@@ -22,12 +22,15 @@ struct IforestTerm {
 
 constexpr int64_t kIforestTileRows = 64;
 
+// On a card the trees stand in host memory, rows and results in the card's.
 struct IforestScore {
   const IforestNode* nodes;
   const double* depths;      // (nodes) of leaves: the path's length, with what isolating its rows would add
   const int32_t* roots;      // (trees)
   const IforestTerm* terms;  // null: splits look at one feature
   int64_t terms_per_node;
+  int64_t all_nodes;
+  int64_t all_terms;
   int64_t trees;
   int64_t levels;      // no path has more splits
   double per_depth;    // 1 / the mean path's length

@@ -123,7 +123,7 @@ void CpuStream::fence(Completion done) {
 }
 
 void CpuStream::run(HostTask task, Completion done) {
-  enqueue({[this, task = std::move(task)] { error_ = run_task(task, table_, pool_); }, std::move(done)});
+  enqueue({[this, task = std::move(task)] { error_ = run_task(task, {table_, pool_}); }, std::move(done)});
 }
 
 }  // namespace seqrisk

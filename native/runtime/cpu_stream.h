@@ -23,7 +23,6 @@ class CpuStream final : public QueuedStream {
   void fill(std::byte* device, uint32_t pattern, size_t words) override;
   void fence(Completion done) override;
   void run(HostTask task, Completion done) override;
-  void run_on_host(HostTask task, Completion done) override { run(std::move(task), std::move(done)); }
   Fault* fault() override { return &fault_; }
   AllocatorStats memory() const override { return allocator_.stats(); }
   void fail_allocation(uint64_t after) override { allocator_.fail_after(after); }

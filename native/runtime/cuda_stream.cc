@@ -12,6 +12,7 @@ namespace {
 // aligned as the card likes it.
 constexpr int kPoison = 0xff;
 constexpr size_t kGuardBytes = 256;
+constexpr size_t kPinnedBytes = size_t{1} << 20;
 
 // What `cuda_devices` says when the runtime finds no card.
 std::string missing_of(cudaError_t status) {
@@ -79,7 +80,11 @@ std::shared_ptr<Stream> open_cuda_stream(const CudaOptions& options) {
 }
 
 CudaStream::CudaStream(const CudaOptions& options)
-    : index_(options.index), guard_(options.guard), memory_(*this), allocator_(memory_, options.memory_limit) {
+    : index_(options.index),
+      guard_(options.guard),
+      memory_(*this),
+      allocator_(memory_, options.memory_limit),
+      task_card_(*this) {
   use_device();
   try {
     open(options);
@@ -107,6 +112,7 @@ void CudaStream::open(const CudaOptions& options) {
   }
   // Before the worker starts: it and the owner's cancel both reach for the pool.
   pool_ = std::make_unique<ThreadPool>(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  expect_cuda(cudaMallocHost(reinterpret_cast<void**>(&pinned_), kPinnedBytes), "pinned memory");
   uploads_ = std::make_unique<UploadRing>(launch_.stream);
   landing_ = std::make_unique<Landing>(index_, launch_);
 }
@@ -193,6 +199,25 @@ void CudaStream::run_kernel(Kernel kernel, const void* arguments) {
     case Kernel::count:
       break;
   }
+  after_launch();
+}
+
+void CudaStream::run_kernel(CardKernel kernel, const void* arguments) {
+  switch (kernel) {
+#define SEQRISK_CARD_KERNEL(function, Arguments)                                   \
+  case CardKernel::function:                                                       \
+    launch_.kernel = #function;                                                    \
+    cuda::kLaunchers.function(*static_cast<const Arguments*>(arguments), launch_); \
+    break;
+#include "ops/card_kernels.def"
+#undef SEQRISK_CARD_KERNEL
+    case CardKernel::count:
+      break;
+  }
+  after_launch();
+}
+
+void CudaStream::after_launch() {
   const cuda::Launch::Refusal refusal = launch_.take_refusal();
   if ((refusal.expected || refusal.bytes) && !error_) {
     const std::string where = "[" + std::string(launch_.kernel) + "] expected ";
@@ -250,18 +275,39 @@ void CudaStream::fence(Completion done) {
   enqueue({nullptr, std::move(done)});
 }
 
-void CudaStream::run(HostTask, Completion done) {
-  enqueue({[this] {
-             error_ = Error::coded("NOT_ON_CUDA",
-                                   "[native] expected a CPU device for work on trees but received a "
-                                   "CUDA one; open a device of kind 'cpu' for it");
+void CudaStream::run(HostTask task, Completion done) {
+  enqueue({[this, task = std::move(task)] {
+             std::optional<Error> error = run_task(task, {choose_cpu_variant(""), *pool_, &task_card_});
+             if (!error_) error_ = std::move(error);
            },
            std::move(done)});
 }
 
-void CudaStream::run_on_host(HostTask task, Completion done) {
-  enqueue(
-      {[this, task = std::move(task)] { error_ = run_task(task, choose_cpu_variant(""), *pool_); }, std::move(done)});
+void CudaStream::TaskCard::upload(void* card, const void* host, size_t bytes) {
+  const auto status =
+      stream_.uploads_->upload(static_cast<std::byte*>(card), static_cast<const std::byte*>(host), bytes);
+  stream_.check(status, "an upload");
+}
+
+void CudaStream::TaskCard::copy(void* to, const void* from, size_t bytes) {
+  stream_.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.launch_.stream), "a copy");
+}
+
+void CudaStream::TaskCard::clear(void* card, size_t bytes) {
+  stream_.check(cudaMemsetAsync(card, 0, bytes, stream_.launch_.stream), "a fill");
+}
+
+bool CudaStream::TaskCard::download(void* host, const void* card, size_t bytes) {
+  auto* to = static_cast<std::byte*>(host);
+  const auto* from = static_cast<const std::byte*>(card);
+  for (size_t at = 0; at < bytes && !stream_.error_; at += kPinnedBytes) {
+    const size_t part = std::min(kPinnedBytes, bytes - at);
+    const cudaStream_t stream = stream_.launch_.stream;
+    stream_.check(cudaMemcpyAsync(stream_.pinned_, from + at, part, cudaMemcpyDeviceToHost, stream), "a download");
+    stream_.check(cudaStreamSynchronize(stream), "the work so far");
+    if (!stream_.error_) std::memcpy(to + at, stream_.pinned_, part);
+  }
+  return !stream_.error_;
 }
 
 void CudaStream::interrupt() {
@@ -294,6 +340,7 @@ void CudaStream::stop() {
   }
   launch_.free_workspace();
   cudaFree(launch_.faults);
+  cudaFreeHost(pinned_);
   if (launch_.stream) cudaStreamDestroy(launch_.stream);
   cudaGetLastError();
 }

@@ -32,7 +32,6 @@ class CudaStream final : public QueuedStream {
   void fill(std::byte* device, uint32_t pattern, size_t words) override;
   void fence(Completion done) override;
   void run(HostTask task, Completion done) override;
-  void run_on_host(HostTask task, Completion done) override;
   Fault* fault() override { return nullptr; }  // kernels record in the card's memory
   AllocatorStats memory() const override { return allocator_.stats(); }
   void fail_allocation(uint64_t after) override { allocator_.fail_after(after); }
@@ -58,9 +57,27 @@ class CudaStream final : public QueuedStream {
     CudaStream& stream_;
   };
 
+  // The card, for tasks on this stream.
+  class TaskCard final : public Card {
+   public:
+    explicit TaskCard(CudaStream& stream) : stream_(stream) {}
+    void upload(void* card, const void* host, size_t bytes) override;
+    void copy(void* to, const void* from, size_t bytes) override;
+    void clear(void* card, size_t bytes) override;
+    bool download(void* host, const void* card, size_t bytes) override;
+
+   private:
+    void launch_bytes(Kernel kernel, const void* arguments) override { stream_.run_kernel(kernel, arguments); }
+    void launch_bytes(CardKernel kernel, const void* arguments) override { stream_.run_kernel(kernel, arguments); }
+
+    CudaStream& stream_;
+  };
+
   void open(const CudaOptions& options);
   void use_device() const;
   void run_kernel(Kernel kernel, const void* arguments);
+  void run_kernel(CardKernel kernel, const void* arguments);
+  void after_launch();
   void check(cudaError_t status, const char* what);
   void limit_lead();
 
@@ -79,6 +96,8 @@ class CudaStream final : public QueuedStream {
   uint64_t launched_ = 0;
 
   std::unique_ptr<ThreadPool> pool_;  // for work on the host
+  TaskCard task_card_;
+  std::byte* pinned_ = nullptr;  // where downloads of tasks land
   std::unique_ptr<UploadRing> uploads_;
   std::unique_ptr<Landing> landing_;
 };

@@ -16,6 +16,14 @@ enum class Kernel : int {
   count
 };
 
+// What a card alone has.
+enum class CardKernel : int {
+#define SEQRISK_CARD_KERNEL(function, Arguments) function,
+#include "ops/card_kernels.def"
+#undef SEQRISK_CARD_KERNEL
+  count
+};
+
 struct KernelTable {
   const char* name;
 #define SEQRISK_KERNEL(function, Arguments) void (*function)(const Arguments&, Workers&);

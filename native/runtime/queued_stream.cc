@@ -16,9 +16,8 @@ Error cancelled_error() {
   return Error::coded("ABORTED", "[stream] expected to finish but received a cancel; start again");
 }
 
-std::optional<Error> run_task(const HostTask& task, const KernelTable& kernels, ThreadPool& workers) {
+std::optional<Error> run_task(const HostTask& task, HostContext context) {
   try {
-    HostContext context{kernels, workers};
     return task(context);
   } catch (const Error& error) {
     return error;

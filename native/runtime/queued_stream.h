@@ -59,7 +59,7 @@ class QueuedStream : public Stream {
 };
 
 // Runs a task with the kernels and workers of a processor; what it throws is its error.
-std::optional<Error> run_task(const HostTask& task, const KernelTable& kernels, ThreadPool& workers);
+std::optional<Error> run_task(const HostTask& task, HostContext context);
 
 // What a completion gets for work that a cancel reached.
 Error cancelled_error();

@@ -21,11 +21,37 @@ using Completion = std::function<void(const std::optional<Error>& error)>;
 
 class ThreadPool;
 
+// What a task on a card's stream may ask of the card; all of it happens in the order of the calls.
+class Card {
+ public:
+  // Pointers of the arguments are read before this returns, unless they are the card's.
+  template <class Arguments>
+  void launch(Kernel kernel, const Arguments& arguments) {
+    launch_bytes(kernel, &arguments);
+  }
+  template <class Arguments>
+  void launch(CardKernel kernel, const Arguments& arguments) {
+    launch_bytes(kernel, &arguments);
+  }
+  // The host bytes may change when it returns.
+  virtual void upload(void* card, const void* host, size_t bytes) = 0;
+  virtual void copy(void* to, const void* from, size_t bytes) = 0;
+  virtual void clear(void* card, size_t bytes) = 0;
+  // Waits. False when the card or a launch failed: the task ends then, and the stream reports it.
+  virtual bool download(void* host, const void* card, size_t bytes) = 0;
+
+ protected:
+  ~Card() = default;
+  virtual void launch_bytes(Kernel kernel, const void* arguments) = 0;
+  virtual void launch_bytes(CardKernel kernel, const void* arguments) = 0;
+};
+
 // Host code that orders kernels by itself, such as a training loop. It polls workers.cancelled() between kernels: after
 // a cancel they leave their work undone. What it returns is reported as a kernel's fault would be.
 struct HostContext {
-  const KernelTable& kernels;
+  const KernelTable& kernels;  // the processor's
   ThreadPool& workers;
+  Card* card = nullptr;  // on a card's stream
 };
 using HostTask = std::function<std::optional<Error>(HostContext& context)>;
 
@@ -62,9 +88,8 @@ class Stream {
   virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;
   virtual void fill(std::byte* device, uint32_t pattern, size_t words) = 0;
   virtual void fence(Completion done) = 0;
+  // Without a completion, what goes wrong is reported by the next one.
   virtual void run(HostTask task, Completion done) = 0;
-  // The same for a task that touches host memory alone, which a card's stream takes too.
-  virtual void run_on_host(HostTask task, Completion done) = 0;
 
   // Where kernels report values that they cannot use.
   virtual Fault* fault() = 0;

@@ -10,15 +10,9 @@
 namespace seqrisk {
 namespace {
 
-constexpr double kNone = -std::numeric_limits<double>::infinity();
+constexpr double kNone = kGbrtNoGain;
 constexpr double kLeastBound = 0x1p-126;  // of gradients that are all 0
-constexpr double kMostLogOdds = 30;       // of a step; beyond it Newton's parabola says nothing of the loss
 constexpr int64_t kRowsPerTask = 2048;    // below it the hand-over to a thread costs more than it brings
-
-double shrunk(double g, double l1) {
-  const double size = std::fabs(g) - l1;
-  return size <= 0 ? 0 : std::copysign(size, g);
-}
 
 // Ties go to the lowest feature.
 const GbrtSplit& best_of(const std::vector<GbrtSplit>& splits) {
@@ -31,39 +25,33 @@ const GbrtSplit& best_of(const std::vector<GbrtSplit>& splits) {
 
 }  // namespace
 
+GbrtLeafRules GbrtTrainer::rules() const {
+  const bool is_log_odds =
+      options_.objective == GbrtObjective::logistic || options_.objective == GbrtObjective::softmax;
+  return {options_.lambda_l1, options_.min_data_in_leaf, options_.max_depth, is_log_odds};
+}
+
 bool GbrtTrainer::may_split(const Leaf& leaf) const {
-  return (options_.max_depth <= 0 || leaf.depth < options_.max_depth) &&
-         leaf.node.count >= 2 * options_.min_data_in_leaf;
+  return gbrt_may_split(rules(), leaf.node, leaf.depth);
 }
 
 double GbrtTrainer::leaf_value(const Leaf& leaf) const {
-  const double g = static_cast<double>(leaf.node.g) * search_.g_unit;
-  const double h = static_cast<double>(leaf.node.h) * search_.h_unit + leaf.l2;
-  double value = h > 0 ? -shrunk(g, options_.lambda_l1) / h + 0.0 : 0;  // no −0, which a file may not keep
-  if (options_.objective == GbrtObjective::logistic || options_.objective == GbrtObjective::softmax) {
-    value = std::clamp(value, -kMostLogOdds, kMostLogOdds);
-  }
-  return search_.bounded ? std::clamp(value, leaf.node.low, leaf.node.high) : value;
+  return gbrt_leaf_value(rules(), search_, leaf.node, leaf.l2);
 }
 
-// What lies on the two sides of a constrained split stays apart from then on.
-void GbrtTrainer::bound_children(const Leaf& parent, Leaf& left, Leaf& right) const {
-  left.node.low = right.node.low = parent.node.low;
-  left.node.high = right.node.high = parent.node.high;
-  if (options_.monotone.empty()) return;
-  const int sign = options_.monotone[static_cast<size_t>(parent.split.feature)];
-  if (sign == 0) return;
-  const double middle = (leaf_value(left) + leaf_value(right)) / 2;
-  Leaf& lower = sign > 0 ? left : right;
-  Leaf& upper = sign > 0 ? right : left;
-  lower.node.high = middle;
-  upper.node.low = middle;
+void GbrtTrainer::start_tree() {
+  Leaf root{};
+  root.l2 = options_.lambda_l2;
+  root.parent = -1;
+  root.split.gain = kNone;
+  root.node.high = options_.max_delta_step > 0 ? options_.max_delta_step : -kNone;
+  root.node.low = -root.node.high;
+  leaves_.assign(1, root);
 }
 
 // One tree for a class, into the model; false when the root has no split.
 bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
   choose_features();
-  GbrtGradient call = gradient_call(cls);
   const double bound = options_.objective == GbrtObjective::logistic || options_.objective == GbrtObjective::softmax
                            ? 1.0
                            : power_above(std::max(most_residual_, kLeastBound));
@@ -72,64 +60,17 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
                                : options_.objective == GbrtObjective::custom
                                    ? power_above(std::max(most_hessian_, kLeastBound))
                                    : 1.0;
-  call.g_scale = std::ldexp(1.0, format_.g_bits) / bound;
-  call.h_scale = constant_hessian_ ? 1.0 : std::ldexp(1.0, format_.h_bits) / hessian_bound;
-  call.packed = memory_.packed;
-  search_.g_unit = unit_ / call.g_scale;
-  search_.h_unit = unit_ / call.h_scale;
-  context.kernels.gbrt_gradient(call, context.workers);
-  pending_class_ = -1;
-  if (context.workers.cancelled()) return false;
-  is_identity_ = !memory_.trains;
-
-  leaves_.clear();
-  Leaf root{};
-  root.l2 = options_.lambda_l2;
-  root.parent = -1;
-  root.split.gain = kNone;
-  root.node.high = options_.max_delta_step > 0 ? options_.max_delta_step : -kNone;
-  root.node.low = -root.node.high;
-  leaves_.push_back(root);
-  GbrtFind find{};
-  find.features = features_.data();
-  find.usable_sibling = node_features(0, sibling_usable_);
-  find.monotone = options_.monotone.empty() ? nullptr : options_.monotone.data();
-  find.count = bins_.features;
-  find.cells = cells_;
-  find.shift = format_.shift;
-  find.fresh = memory_.histograms;
-  find.fresh_splits = fresh_splits_.data();
-  find.search = search_;
-  // The totals of the root are read off its histogram, so it is written first and searched in a second call.
-  context.kernels.gbrt_find(find, context.workers);
-  if (context.workers.cancelled()) return false;
-  GbrtNode& node = leaves_[0].node;
-  for (int64_t b = 0; b < gbrt_used_cells(features_[0]); ++b) {
-    node.g += memory_.histograms[b];
-    node.h += memory_.histograms[kGbrtCells + b];
-  }
-  node.count = bag_count_;
-  if (may_split(leaves_[0])) {
-    // Read as a sibling: nothing is pending, so that nothing is subtracted.
-    find.fresh = memory_.histograms + (options_.num_leaves - 1) * bins_.features * 2 * kGbrtCells;
-    find.sibling = memory_.histograms;
-    find.sibling_node = node;
-    find.search_sibling = true;
-    find.sibling_splits = sibling_splits_.data();
-    context.kernels.gbrt_find(find, context.workers);
-    if (context.workers.cancelled()) return false;
-    leaves_[0].split = best_of(sibling_splits_);
-  }
+  g_scale_ = std::ldexp(1.0, format_.g_bits) / bound;
+  h_scale_ = constant_hessian_ ? 1.0 : std::ldexp(1.0, format_.h_bits) / hessian_bound;
+  search_.g_unit = unit_ / g_scale_;
+  search_.h_unit = unit_ / h_scale_;
   const size_t first_node = model_.split_feature.size();
-  while (static_cast<int64_t>(leaves_.size()) < options_.num_leaves) {
-    size_t best = 0;
-    for (size_t l = 1; l < leaves_.size(); ++l) {
-      if (leaves_[l].split.gain > leaves_[best].split.gain) best = l;
-    }
-    if (!(leaves_[best].split.gain > kNone)) break;
-    split_leaf(static_cast<int64_t>(best), context);
-    if (context.workers.cancelled()) return false;
+  if (!on_card_) {
+    grow_leaves(cls, context);
+  } else if (!grow_card(cls, context)) {
+    return false;
   }
+  if (context.workers.cancelled()) return false;
   const bool is_first = options_.forest || static_cast<int64_t>(model_.num_leaves.size()) < options_.classes;
   const double start = is_first ? init_[static_cast<size_t>(cls)] : 0;
   double largest = 0;
@@ -159,6 +100,58 @@ bool GbrtTrainer::grow(int64_t cls, HostContext& context) {
   return leaves_.size() > 1;
 }
 
+// From the root, leaf after leaf.
+void GbrtTrainer::grow_leaves(int64_t cls, HostContext& context) {
+  GbrtGradient call = gradient_call(cls);
+  call.g_scale = g_scale_;
+  call.h_scale = h_scale_;
+  call.packed = memory_.packed;
+  context.kernels.gbrt_gradient(call, context.workers);
+  pending_class_ = -1;
+  if (context.workers.cancelled()) return;
+  is_identity_ = !memory_.trains;
+  start_tree();
+  GbrtFind find{};
+  find.features = features_.data();
+  find.usable_sibling = node_features(0, sibling_usable_);
+  find.monotone = options_.monotone.empty() ? nullptr : options_.monotone.data();
+  find.count = bins_.features;
+  find.cells = cells_;
+  find.shift = format_.shift;
+  find.fresh = memory_.histograms;
+  find.fresh_splits = fresh_splits_.data();
+  find.search = search_;
+  // The totals of the root are read off its histogram, so it is written first and searched in a second call.
+  context.kernels.gbrt_find(find, context.workers);
+  if (context.workers.cancelled()) return;
+  GbrtNode& node = leaves_[0].node;
+  for (int64_t b = 0; b < gbrt_used_cells(features_[0]); ++b) {
+    node.g += memory_.histograms[b];
+    node.h += memory_.histograms[kGbrtCells + b];
+  }
+  node.count = bag_count_;
+  if (may_split(leaves_[0])) {
+    // Read as a sibling: nothing is pending, so that nothing is subtracted.
+    find.fresh = memory_.histograms + (options_.num_leaves - 1) * bins_.features * 2 * kGbrtCells;
+    find.sibling = memory_.histograms;
+    find.sibling_node = node;
+    find.search_sibling = true;
+    find.sibling_splits = sibling_splits_.data();
+    context.kernels.gbrt_find(find, context.workers);
+    if (context.workers.cancelled()) return;
+    leaves_[0].split = best_of(sibling_splits_);
+  }
+  while (static_cast<int64_t>(leaves_.size()) < options_.num_leaves) {
+    size_t best = 0;
+    for (size_t l = 1; l < leaves_.size(); ++l) {
+      if (leaves_[l].split.gain > leaves_[best].split.gain) best = l;
+    }
+    if (!(leaves_[best].split.gain > kNone)) break;
+    split_leaf(static_cast<int64_t>(best), context);
+    if (context.workers.cancelled()) return;
+  }
+}
+
 void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
   const int64_t histogram = bins_.features * 2 * kGbrtCells;
   const auto right_at = static_cast<int64_t>(leaves_.size());
@@ -173,12 +166,11 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
   }
   Leaf left = parent;
   Leaf right = parent;
-  left.node = {split.left_g, split.left_h, 0, 0, 0};
-  right.node = {parent.node.g - split.left_g, parent.node.h - split.left_h, 0, 0, 0};
   left.depth = right.depth = parent.depth + 1;
   left.l2 = right.l2 =
       options_.lambda_l2 + (split.is_category && feature.bins > options_.max_cat_to_onehot ? options_.cat_l2 : 0);
-  bound_children(parent, left, right);
+  const int sign = options_.monotone.empty() ? 0 : options_.monotone[static_cast<size_t>(split.feature)];
+  gbrt_children(rules(), search_, parent.node, split, sign, left.l2, &left.node, &right.node);
   const bool is_left_smaller = 2 * split.left_count <= parent.node.count;
   const bool is_last = right_at + 1 == options_.num_leaves;
   // A guess, good enough to skip histograms that nobody reads; counts are exact only after the partition.
@@ -238,7 +230,12 @@ void GbrtTrainer::split_leaf(int64_t at, HostContext& context) {
     if (find.search_fresh) fresh.split = best_of(fresh_splits_);
     if (find.search_sibling) sibling.split = best_of(sibling_splits_);
   }
-  // The new node takes the place of the leaf that it splits.
+  add_split(at, parent, left, right);
+}
+
+// A node of the model in place of the leaf that it splits.
+void GbrtTrainer::add_split(int64_t at, const Leaf& parent, Leaf left, Leaf right) {
+  const GbrtSplit& split = parent.split;
   const size_t first_node = model_.split_feature.size() - leaves_.size() + 1;
   const auto node = static_cast<int32_t>(leaves_.size()) - 1;
   if (parent.parent >= 0) {

@@ -1,7 +1,6 @@
 // What a fit is given: weights, targets and roles, checked and brought into fixed point; starting scores; bags of rows
 // and of features.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <string>
 
@@ -13,12 +12,8 @@
 namespace seqrisk {
 namespace {
 
-constexpr uint32_t kBaggingStream = 0x6a9;
 constexpr uint32_t kFeatureStream = 0x6aa;
 constexpr uint32_t kNodeStream = 0x6ab;
-constexpr uint32_t kBootstrapStream = 0x6ac;
-// No row is drawn more often for a tree.
-constexpr int kMostDraws = 15;
 constexpr double kMostUnits = static_cast<double>(kGbrtMostPending);
 constexpr double kMostTotal = 4294967296.0;  // of units; see ops/gbrt_rows.h
 
@@ -53,7 +48,7 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
     return Error::range("[gbrt] expected at least one row that trains with a weight above 0 but received none");
   }
   unit_ = 1;
-  const double draws = options_.forest ? kMostDraws : 1;
+  const double draws = options_.forest ? kGbrtMostDraws : 1;
   if (!whole_weights_ || most * draws > kMostUnits) {
     whole_weights_ = false;
     unit_ = power_above(sum / static_cast<double>(count));
@@ -61,6 +56,7 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
     for (int64_t r = 0; r < rows; ++r) weights[r] = static_cast<float>(weights[r] / unit_);
   }
   total_count_ = whole_weights_ ? sum : static_cast<double>(count);
+  most_units_ = 1;
   if (!weights) return std::nullopt;
   double total = 0;
   block_total_.assign(static_cast<size_t>(blocks_), 0);
@@ -71,6 +67,7 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
     const auto units = static_cast<uint32_t>(std::ceil(weights[r]));
     block_total_[block] += units;
     block_most_[block] = std::max(block_most_[block], units);
+    most_units_ = std::max<int64_t>(most_units_, units);
     total += units;
   }
   if (!(total * draws < kMostTotal)) {
@@ -115,7 +112,10 @@ std::optional<Error> GbrtTrainer::prepare_custom() {
   most_residual_ = most_hessian_ = 0;
   for (int64_t i = 0; i < options_.classes * bins_.rows; ++i) {
     const int64_t r = i % bins_.rows;
-    if (memory_.trains && !memory_.trains[r]) {
+    // Of all rows that may train: the next bag is not drawn yet.
+    const bool may_train = (!memory_.roles || memory_.roles[r] == static_cast<uint8_t>(RowRole::train)) &&
+                           (!memory_.weights || memory_.weights[r] > 0);
+    if (!may_train) {
       memory_.custom_grad[i] = memory_.custom_hess[i] = 0;
       continue;
     }
@@ -191,6 +191,7 @@ void GbrtTrainer::start_scores(HostContext& context) {
 
 // Draws the rows of a bag anew.
 void GbrtTrainer::bag(HostContext& context) {
+  if (on_card_) return draw_card(false, context);
   const double limit = options_.bagging_fraction;
   const auto draw = static_cast<uint64_t>((first_round_ + rounds_.load()) / options_.bagging_freq);
   std::vector<int64_t>& counts = block_weight_;
@@ -201,7 +202,7 @@ void GbrtTrainer::bag(HostContext& context) {
       const bool candidate = (!memory_.roles || memory_.roles[r] == static_cast<uint8_t>(RowRole::train)) &&
                              (!memory_.weights || memory_.weights[r] > 0);
       const PhiloxBlock random = philox4x32(
-          {{static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), kBaggingStream, static_cast<uint32_t>(draw)}},
+          {{static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), kGbrtBaggingStream, static_cast<uint32_t>(draw)}},
           options_.seed);
       const bool chosen = candidate && static_cast<double>(random.word[0]) * 0x1p-32 < limit;
       memory_.trains[r] = chosen;
@@ -217,18 +218,9 @@ void GbrtTrainer::bag(HostContext& context) {
 // Draws how often each row is part of the next tree: Poisson of mean 1, which is what drawing as many rows as there are
 // with replacement comes to (Oza & Russell 2001).
 void GbrtTrainer::bootstrap(HostContext& context) {
-  // 2^32 · P(more than k) for each k.
-  constexpr auto kAbove = [] {
-    std::array<uint32_t, kMostDraws> above{};
-    double term = 0.36787944117144233;
-    double sum = term;
-    for (size_t k = 0; k < above.size(); ++k) {
-      above[k] = static_cast<uint32_t>((1 - sum) * 4294967296.0);
-      term /= static_cast<double>(k + 1);
-      sum += term;
-    }
-    return above;
-  }();
+  if (on_card_) return draw_card(true, context);
+  uint32_t above[kGbrtMostDraws];
+  gbrt_poisson_above(above);
   const auto tree = static_cast<uint32_t>(first_round_ + rounds_.load());
   std::vector<int64_t>& counts = block_weight_;
   context.workers.run(blocks_, [&](int64_t block, int) {
@@ -240,9 +232,9 @@ void GbrtTrainer::bootstrap(HostContext& context) {
       const bool candidate =
           (!memory_.roles || memory_.roles[r] == static_cast<uint8_t>(RowRole::train)) && memory_.own_weights[r] > 0;
       const PhiloxBlock random = philox4x32(
-          {{static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), kBootstrapStream, tree}}, options_.seed);
+          {{static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), kGbrtBootstrapStream, tree}}, options_.seed);
       int draws = 0;
-      while (candidate && draws < kMostDraws && random.word[0] < kAbove[static_cast<size_t>(draws)]) ++draws;
+      while (candidate && draws < kGbrtMostDraws && random.word[0] < above[draws]) ++draws;
       const float weight = memory_.own_weights[r] * static_cast<float>(draws);
       memory_.weights[r] = weight;
       memory_.trains[r] = draws > 0;

@@ -43,10 +43,34 @@ GbrtTrainer::GbrtTrainer(const GbrtBins& bins, std::vector<GbrtFeature> features
   search_.bounded = !options.monotone.empty() || options.max_delta_step > 0;
 }
 
-std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, bool scores_given, int64_t first_round,
+std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven given, int64_t first_round,
                                         HostContext& context) {
-  memory_ = memory;
-  cells_.base = memory.cells;
+  on_card_ = context.card != nullptr;
+  const bool scores_given = !given.scores.empty();
+  if (on_card_) {
+    // The host checks and prepares copies of its own.
+    card_ = memory;
+    host_ = std::move(given);
+    host_trains_.resize(memory.trains ? host_.targets.size() : 0);
+    host_scores_ = std::move(host_.scores);
+    host_scores_.resize(static_cast<size_t>(options_.classes * bins_.rows));
+    memory_ = {};
+    memory_.targets = host_.targets.data();
+    memory_.weights = host_.weights.empty() ? nullptr : host_.weights.data();
+    memory_.roles = host_.roles.empty() ? nullptr : host_.roles.data();
+    memory_.trains = memory.trains ? host_trains_.data() : nullptr;
+    memory_.scores = host_scores_.data();
+  } else {
+    memory_ = memory;
+    const auto put = [](auto* to, const auto& from) { std::copy(from.begin(), from.end(), to); };
+    put(memory.targets, given.targets);
+    put(memory.weights, given.weights);
+    put(memory.roles, given.roles);
+    put(memory.scores, given.scores);
+    // A cancelled fit may have left sums behind.
+    cells_.base = memory.cells;
+    std::fill_n(memory.cells, GbrtCellMemory::words(bins_.features) * cells_.workers, 0);
+  }
   model_.clear();
   losses_.clear();
   rounds_ = 0;
@@ -54,9 +78,6 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, bool scores_gi
   best_round_ = 0;
   best_loss_ = std::numeric_limits<double>::infinity();
   pending_class_ = -1;
-  // A cancelled fit may have left sums behind.
-  const int64_t words = GbrtCellMemory::words(bins_.features) * cells_.workers;
-  std::fill(memory.cells, memory.cells + words, 0);
   if (auto error = prepare_weights()) return error;
   if (auto error = prepare_targets()) return error;
   bag_count_ = total_count_;
@@ -68,7 +89,7 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, bool scores_gi
     start_scores(context);
   }
   most_residual_ = 0;
-  if (options_.forest) {
+  if (options_.forest && !on_card_) {
     std::copy(memory_.weights, memory_.weights + bins_.rows, memory_.own_weights);
     std::fill(memory_.outside_sum, memory_.outside_sum + options_.classes * bins_.rows, 0.0);
     std::fill(memory_.outside_count, memory_.outside_count + bins_.rows, 0.0F);
@@ -81,6 +102,7 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, bool scores_gi
       most_residual_ = std::max(most_residual_, std::fabs(memory_.scores[r] - static_cast<double>(memory_.targets[r])));
     }
   }
+  if (on_card_) begin_card(context);
   return std::nullopt;
 }
 
@@ -120,18 +142,36 @@ GbrtGradient GbrtTrainer::gradient_call(int64_t cls) {
 
 void GbrtTrainer::flush_scores(HostContext& context) {
   if (pending_class_ < 0) return;
+  if (on_card_) {
+    add_leaves_card(card_.scores + pending_class_ * bins_.rows, nullptr, 0, context);
+    pending_class_ = -1;
+    return;
+  }
   const GbrtGradient call = gradient_call(0);
   context.kernels.gbrt_gradient(call, context.workers);
   pending_class_ = -1;
 }
 
-std::optional<Error> GbrtTrainer::boost(const GbrtBoost& boost, const std::atomic<bool>& stop, HostContext& context) {
+std::optional<Error> GbrtTrainer::boost(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context) {
   watched_ = boost.watched;
   const bool is_watched = has_validation();
   const bool is_random = options_.forest || options_.bagging_freq > 0 || options_.feature_fraction < 1 ||
                          options_.feature_fraction_by_node < 1;
   if (options_.objective == GbrtObjective::custom) {
+    if (on_card_) {
+      host_grad_ = std::move(boost.grad);
+      host_hess_ = std::move(boost.hess);
+      memory_.custom_grad = host_grad_.data();
+      memory_.custom_hess = host_hess_.data();
+    } else {
+      std::copy(boost.grad.begin(), boost.grad.end(), memory_.custom_grad);
+      std::copy(boost.hess.begin(), boost.hess.end(), memory_.custom_hess);
+    }
     if (auto error = prepare_custom()) return error;
+    if (on_card_) {
+      context.card->upload(card_.custom_grad, host_grad_.data(), host_grad_.size() * 4);
+      context.card->upload(card_.custom_hess, host_hess_.data(), host_hess_.size() * 4);
+    }
   }
   for (int64_t round = 0; round < boost.rounds; ++round) {
     rate_ = boost.rates.empty() ? options_.learning_rate : boost.rates[static_cast<size_t>(round)];
@@ -152,7 +192,7 @@ std::optional<Error> GbrtTrainer::boost(const GbrtBoost& boost, const std::atomi
   }
   flush_scores(context);
   if (is_watched && boost.patience > 0 && best_round_ < rounds_.load()) {
-    copy_scores(boost.best_scores, memory_.scores, context);
+    copy_scores(boost.best_scores, on_card_ ? card_.scores : memory_.scores, context);
     model_.truncate(static_cast<size_t>(best_round_ * options_.classes));
   }
   return context.workers.cancelled() ? std::optional<Error>(cancelled()) : std::nullopt;

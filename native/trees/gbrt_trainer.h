@@ -4,9 +4,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "ops/gbrt_grow.h"
 #include "ops/gbrt_tree.h"
 #include "runtime/error.h"
 #include "runtime/stream.h"
@@ -43,12 +45,19 @@ struct GbrtOptions {
   std::vector<int8_t> monotone;  // of each feature, or empty
 };
 
-// Rows of another matrix with the same bins, whose loss is watched; the memory is theirs.
+// What a fit is given, on the host. Empty: none.
+struct GbrtGiven {
+  std::vector<float> targets;  // (rows)
+  std::vector<float> weights;  // (rows)
+  std::vector<uint8_t> roles;  // (rows)
+  std::vector<double> scores;  // (classes, rows) to start from
+};
+
+// Rows of another matrix with the same bins, whose loss is watched.
 struct GbrtWatched {
   GbrtBins bins{};
-  const float* targets = nullptr;  // (rows)
-  const float* weights = nullptr;  // (rows) or null
-  double* scores = nullptr;        // (classes, rows)
+  std::shared_ptr<const GbrtGiven> given;
+  double* scores = nullptr;  // (classes, rows) in the stream's memory
 };
 
 // One call of boost.
@@ -60,16 +69,17 @@ struct GbrtBoost {
   std::vector<double> rates;      // learning rate of each round; empty: that of the options
   double* best_scores = nullptr;  // (classes, rows), with patience
   GbrtWatched watched;            // their loss counts instead of that of validating rows; no rows: none
+  std::vector<float> grad, hess;  // (classes, rows) custom: of the one round
 };
 
 enum class RowRole : uint8_t { unused = 0, train = 1, validate = 2 };
 
-// Memory of the stream, sized by gbrt_row_bytes and gbrt_node_bytes.
+// Memory of the stream.
 struct GbrtMemory {
   double* scores = nullptr;         // (classes, rows)
   int64_t* packed = nullptr;        // (rows)
   float* targets = nullptr;         // (rows)
-  uint16_t* index = nullptr;        // (blocks·kGbrtBlockRows)
+  uint16_t* index = nullptr;        // (blocks·kGbrtBlockRows); this and the other parts of a processor's alone
   double* log_sum = nullptr;        // (rows) softmax
   float* weights = nullptr;         // (rows) or null; with forest those of the bag
   float* own_weights = nullptr;     // (rows) forest: the given ones
@@ -77,28 +87,40 @@ struct GbrtMemory {
   float* outside_count = nullptr;   // (rows) forest: such trees
   uint8_t* roles = nullptr;         // (rows) or null
   uint8_t* trains = nullptr;        // (rows) or null
+  uint8_t* candidates = nullptr;    // (rows) on a card, with trains: rows that bags are drawn from
   float* custom_grad = nullptr;     // (classes, rows) or null
   float* custom_hess = nullptr;     // (classes, rows) or null
   int64_t* histograms = nullptr;    // (num_leaves, features, 2, kGbrtCells)
   int64_t* cells = nullptr;         // (workers, GbrtCellMemory::words)
   uint16_t* scratch = nullptr;      // (workers, 2·kGbrtBlockRows)
   GbrtSegment* segments = nullptr;  // (num_leaves, blocks)
+  // A card's alone.
+  uint32_t* order = nullptr;         // (2, rows)
+  GbrtCardTotals* totals = nullptr;  // (1)
+  GbrtGrowing* growing = nullptr;    // (1), GbrtGrown[num_leaves] behind it
+  GbrtSplit* splits = nullptr;       // (2, features)
+  GbrtFeature* features = nullptr;   // (features)
+  int8_t* monotone = nullptr;        // (features)
+  uint8_t* usable = nullptr;         // (2·num_leaves − 1, features)
+  GbrtRun* runs = nullptr;           // (2·num_leaves)
+  GbrtFollowNode* follow = nullptr;  // (num_leaves)
+  double* follow_values = nullptr;   // (num_leaves)
 };
 
 class GbrtTrainer {
  public:
   GbrtTrainer(const GbrtBins& bins, std::vector<GbrtFeature> features, const GbrtOptions& options, int workers);
 
-  // Checks targets, weights and roles, and starts from the average or from the scores that memory holds.
+  // Checks targets, weights and roles, and starts from the average or from the scores that are given.
   // `first_round` counts rounds of an earlier fit, so that bags and features are drawn as if it went on.
-  std::optional<Error> begin(const GbrtMemory& memory, bool scores_given, int64_t first_round, HostContext& context);
-  // After begin: checks rows to watch, which start from the average or from the scores that they hold.
-  std::optional<Error> begin_watched(const GbrtWatched& watched, bool scores_given, HostContext& context) const;
+  std::optional<Error> begin(const GbrtMemory& memory, GbrtGiven given, int64_t first_round, HostContext& context);
+  // After begin: checks rows to watch, which start from the average or from the scores that they are given.
+  std::optional<Error> begin_watched(const GbrtWatched& watched, HostContext& context) const;
   // Adds rounds. Stops early for want of patience, when no split is left, or when `stop` is set.
-  std::optional<Error> boost(const GbrtBoost& boost, const std::atomic<bool>& stop, HostContext& context);
+  std::optional<Error> boost(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context);
 
   // With forest: means over the trees that a row is no part of, NaN where there are none; (classes, rows).
-  void outside_scores(double* out, HostContext& context) const;
+  void outside_scores(double* out, HostContext& context);
   const GbrtModel& model() const { return model_; }
   int64_t rounds() const { return rounds_.load(std::memory_order_relaxed); }
   int64_t best_round() const { return best_round_; }
@@ -126,10 +148,20 @@ class GbrtTrainer {
   uint32_t tree_number() const;
   const uint8_t* node_features(int64_t node, std::vector<uint8_t>& usable);
   bool grow(int64_t cls, HostContext& context);
+  void start_tree();
+  void grow_leaves(int64_t cls, HostContext& context);
   void split_leaf(int64_t at, HostContext& context);
+  void add_split(int64_t at, const Leaf& parent, Leaf left, Leaf right);
   bool may_split(const Leaf& leaf) const;
   double leaf_value(const Leaf& leaf) const;
-  void bound_children(const Leaf& parent, Leaf& left, Leaf& right) const;
+  GbrtLeafRules rules() const;
+  // The same on a card; false when it failed or there was a cancel.
+  void begin_card(HostContext& context);
+  bool grow_card(int64_t cls, HostContext& context);
+  void draw_card(bool is_bootstrap, HostContext& context);
+  bool take_grown(HostContext& context);
+  void add_leaves_card(double* out, float* counts, double start, HostContext& context);
+  std::vector<GbrtFollowNode> follow_nodes(size_t first_node) const;
   void flush_scores(HostContext& context);
   GbrtGradient gradient_call(int64_t cls);
   std::optional<Error> check_target(double target, int64_t row) const;
@@ -144,7 +176,16 @@ class GbrtTrainer {
   std::vector<GbrtFeature> features_;
   GbrtOptions options_;
   int64_t blocks_;
-  GbrtMemory memory_;
+  GbrtMemory memory_;  // on a card: of the host, what it has of it
+  GbrtMemory card_;    // on a card: the stream's
+  bool on_card_ = false;
+  GbrtGiven host_;  // on a card: what memory_ points to
+  std::vector<uint8_t> host_trains_;
+  std::vector<float> host_grad_, host_hess_;
+  std::vector<double> host_scores_;   // on a card, where the host looks at them
+  std::vector<std::byte> grown_;      // on a card: what came back of the tree
+  std::vector<uint8_t> node_usable_;  // on a card
+  int64_t most_units_ = 1;            // of a row of the bag
   GbrtCellMemory cells_;
   GbrtFormat format_{};
   GbrtSearch search_{};
@@ -171,14 +212,6 @@ class GbrtTrainer {
   int64_t pending_class_ = -1;  // whose scores still lack the last tree
 
   GbrtWatched watched_;  // of this boost
-  struct WatchNode {
-    const uint8_t* bins;  // of the feature, `stride` apart
-    int64_t stride;
-    uint64_t left[4];  // bit b for a bin that goes left
-    int32_t children[2];
-  };
-  std::vector<WatchNode> watch_nodes_;
-
   GbrtModel model_;
   std::atomic<int64_t> rounds_{0};
   int64_t first_round_ = 0;

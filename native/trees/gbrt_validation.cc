@@ -17,6 +17,7 @@ bool GbrtTrainer::has_validation() const {
 
 void GbrtTrainer::copy_scores(const double* from, double* to, HostContext& context) const {
   const int64_t count = options_.classes * bins_.rows;
+  if (on_card_) return context.card->copy(to, from, static_cast<size_t>(count) * sizeof(double));
   context.workers.run((count + kGbrtBlockRows - 1) / kGbrtBlockRows, [&](int64_t block, int) {
     std::copy(from + block * kGbrtBlockRows, from + std::min(count, (block + 1) * kGbrtBlockRows),
               to + block * kGbrtBlockRows);
@@ -35,47 +36,77 @@ bool GbrtTrainer::watch(const GbrtBoost& boost, HostContext& context) {
     best_round_ = rounds_.load();
     if (boost.patience > 0) {
       flush_scores(context);
-      copy_scores(memory_.scores, boost.best_scores, context);
+      copy_scores(on_card_ ? card_.scores : memory_.scores, boost.best_scores, context);
     }
     return true;
   }
   return boost.patience == 0 || rounds_.load() - best_round_ < boost.patience;
 }
 
-std::optional<Error> GbrtTrainer::begin_watched(const GbrtWatched& watched, bool scores_given,
-                                                HostContext& context) const {
+std::optional<Error> GbrtTrainer::begin_watched(const GbrtWatched& watched, HostContext& context) const {
   const int64_t rows = watched.bins.rows;
+  const GbrtGiven& given = *watched.given;
+  const float* weights = given.weights.empty() ? nullptr : given.weights.data();
   double sum = 0;
   for (int64_t r = 0; r < rows; ++r) {
-    const double w = watched.weights ? static_cast<double>(watched.weights[r]) : 1.0;
+    const double w = weights ? static_cast<double>(weights[r]) : 1.0;
     if (!(w >= 0 && w < HUGE_VAL)) {
       return Error::range("[gbrt] expected weights to be finite and at least 0 but received " + std::to_string(w) +
                           " at validation row " + std::to_string(r));
     }
     sum += w;
     if (w == 0) continue;
-    if (auto error = check_target(static_cast<double>(watched.targets[r]), r)) return error;
+    if (auto error = check_target(static_cast<double>(given.targets[static_cast<size_t>(r)]), r)) return error;
   }
   if (sum == 0) {
     return Error::range("[gbrt] expected at least one validation row with a weight above 0 but received none");
   }
-  if (scores_given) return std::nullopt;
-  context.workers.run(options_.classes, [&](int64_t k, int) {
-    std::fill(watched.scores + k * rows, watched.scores + (k + 1) * rows, init_[static_cast<size_t>(k)]);
-  });
+  std::vector<double> scores = given.scores;
+  if (scores.empty()) {
+    for (const double start : init_) scores.insert(scores.end(), static_cast<size_t>(rows), start);
+  }
+  if (on_card_) {
+    context.card->upload(watched.scores, scores.data(), scores.size() * sizeof(double));
+  } else {
+    std::copy(scores.begin(), scores.end(), watched.scores);
+  }
   return std::nullopt;
 }
 
 // Adds the last tree to the watched rows' scores: the same sums, in the same order, as rows of the training matrix get.
 void GbrtTrainer::score_watched(int64_t cls, size_t first_node, HostContext& context) {
-  const size_t count = leaves_.size() - 1;
-  if (count == 0) return;
-  watch_nodes_.resize(count);
-  for (size_t i = 0; i < count; ++i) {
+  if (leaves_.size() == 1) return;
+  const std::vector<GbrtFollowNode> nodes = follow_nodes(first_node);
+  const int64_t rows = watched_.bins.rows;
+  double* scores = watched_.scores + cls * rows;
+  if (on_card_) {
+    context.card->upload(card_.follow, nodes.data(), nodes.size() * sizeof(nodes[0]));
+    context.card->upload(card_.follow_values, values_.data(), leaves_.size() * sizeof(double));
+    context.card->launch(CardKernel::gbrt_follow, GbrtFollow{rows, card_.follow, card_.follow_values, scores});
+    return;
+  }
+  context.workers.run(gbrt_blocks(rows), [&](int64_t block, int) {
+    const int64_t end = std::min(rows, (block + 1) * kGbrtBlockRows);
+    for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
+      int32_t at = 0;
+      while (at >= 0) {
+        const GbrtFollowNode& node = nodes[static_cast<size_t>(at)];
+        const uint8_t bin = node.bins[r * node.stride];
+        at = node.children[node.left[bin >> 6] >> (bin & 63) & 1];
+      }
+      scores[r] += values_[static_cast<size_t>(-1 - at)];
+    }
+  });
+}
+
+// The last tree, over the bins of the watched rows.
+std::vector<GbrtFollowNode> GbrtTrainer::follow_nodes(size_t first_node) const {
+  std::vector<GbrtFollowNode> nodes(leaves_.size() - 1);
+  for (size_t i = 0; i < nodes.size(); ++i) {
     const size_t at = first_node + i;
     const int64_t f = model_.split_feature[at];
     const GbrtGroup group = watched_.bins.group_of(f);
-    WatchNode& node = watch_nodes_[i];
+    GbrtFollowNode& node = nodes[i];
     node.bins = group.bins + f - group.first;
     node.stride = group.width;
     node.children[0] = model_.right_child[at];
@@ -92,20 +123,7 @@ void GbrtTrainer::score_watched(int64_t cls, size_t first_node, HostContext& con
       if (left) node.left[b >> 6] |= uint64_t{1} << (b & 63);
     }
   }
-  const int64_t rows = watched_.bins.rows;
-  double* scores = watched_.scores + cls * rows;
-  context.workers.run(gbrt_blocks(rows), [&](int64_t block, int) {
-    const int64_t end = std::min(rows, (block + 1) * kGbrtBlockRows);
-    for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
-      int32_t at = 0;
-      while (at >= 0) {
-        const WatchNode& node = watch_nodes_[static_cast<size_t>(at)];
-        const uint8_t bin = node.bins[r * node.stride];
-        at = node.children[node.left[bin >> 6] >> (bin & 63) & 1];
-      }
-      scores[r] += values_[static_cast<size_t>(-1 - at)];
-    }
-  });
+  return nodes;
 }
 
 // Mean loss over the validating rows: squared error, log loss, or the softmax's. Added up block by block.
@@ -114,8 +132,16 @@ double GbrtTrainer::validation_loss(HostContext& context) {
   const int64_t rows = is_apart ? watched_.bins.rows : bins_.rows;
   const int64_t blocks = gbrt_blocks(rows);
   const double* scores = is_apart ? watched_.scores : memory_.scores;
-  const float* targets = is_apart ? watched_.targets : memory_.targets;
-  const float* weights = is_apart ? watched_.weights : memory_.weights;
+  if (on_card_) {
+    // Its logarithms are the host's: a loss has the same bits whatever grew the trees.
+    host_scores_.resize(static_cast<size_t>(options_.classes * rows));
+    const double* from = is_apart ? watched_.scores : card_.scores;
+    if (!context.card->download(host_scores_.data(), from, host_scores_.size() * sizeof(double))) return 0;
+    scores = host_scores_.data();
+  }
+  const auto given = [](const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); };
+  const float* targets = is_apart ? given(watched_.given->targets) : memory_.targets;
+  const float* weights = is_apart ? given(watched_.given->weights) : memory_.weights;
   block_loss_.assign(static_cast<size_t>(blocks), 0);
   block_loss_weight_.assign(static_cast<size_t>(blocks), 0);
   context.workers.run(blocks, [&](int64_t block, int) {
@@ -162,6 +188,10 @@ double GbrtTrainer::validation_loss(HostContext& context) {
 // Adds the last tree's leaves to the rows that it did not see.
 void GbrtTrainer::collect_outside(int64_t cls, HostContext& context) {
   const double start = init_[static_cast<size_t>(cls)];
+  if (on_card_) {
+    float* counts = cls == 0 ? card_.outside_count : nullptr;
+    return add_leaves_card(card_.outside_sum + cls * bins_.rows, counts, start, context);
+  }
   double* sum = memory_.outside_sum + cls * bins_.rows;
   context.workers.run(blocks_, [&](int64_t block, int) {
     const int64_t base = block * kGbrtBlockRows;
@@ -176,13 +206,26 @@ void GbrtTrainer::collect_outside(int64_t cls, HostContext& context) {
   });
 }
 
-void GbrtTrainer::outside_scores(double* out, HostContext& context) const {
+void GbrtTrainer::outside_scores(double* out, HostContext& context) {
+  const double* sums = memory_.outside_sum;
+  const float* counts = memory_.outside_count;
+  std::vector<float> host_counts;
+  if (on_card_ && card_.outside_sum) {
+    host_counts.resize(static_cast<size_t>(bins_.rows));
+    const auto bytes = static_cast<size_t>(options_.classes * bins_.rows) * sizeof(double);
+    if (!context.card->download(host_counts.data(), card_.outside_count, host_counts.size() * sizeof(float)) ||
+        !context.card->download(out, card_.outside_sum, bytes)) {
+      return;
+    }
+    sums = out;
+    counts = host_counts.data();
+  }
   context.workers.run(blocks_, [&](int64_t block, int) {
     const int64_t end = std::min(bins_.rows, (block + 1) * kGbrtBlockRows);
     for (int64_t k = 0; k < options_.classes; ++k) {
       for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
-        const double count = memory_.outside_count ? static_cast<double>(memory_.outside_count[r]) : 0;
-        out[k * bins_.rows + r] = count > 0 ? memory_.outside_sum[k * bins_.rows + r] / count : std::nan("");
+        const double count = counts ? static_cast<double>(counts[r]) : 0;
+        out[k * bins_.rows + r] = count > 0 ? sums[k * bins_.rows + r] / count : std::nan("");
       }
     }
   });

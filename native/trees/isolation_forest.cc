@@ -214,6 +214,8 @@ IforestScore IsolationForest::score_call() const {
   call.roots = roots_.data();
   call.terms = options_.extension > 0 ? terms_.data() : nullptr;
   call.terms_per_node = options_.extension + 1;
+  call.all_nodes = static_cast<int64_t>(nodes_.size());
+  call.all_terms = static_cast<int64_t>(terms_.size());
   call.trees = options_.trees;
   call.levels = levels_;
   call.features = features_;

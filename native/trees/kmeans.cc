@@ -47,9 +47,14 @@ Kmeans::Kmeans(const KmeansOptions& options)
   counts_.resize(static_cast<size_t>(parts_ * options.clusters));
 }
 
-std::optional<Error> Kmeans::begin(const KmeansMemory& memory, const std::vector<float>& centers,
-                                   HostContext& context) {
+int64_t Kmeans::sample_rows() const {
+  return std::min(options_.rows, std::max(kSeedRows, kSeedRowsPerCluster * options_.clusters));
+}
+
+std::optional<Error> Kmeans::begin(const KmeansMemory& memory, const KmeansMemory& card,
+                                   const std::vector<float>& centers, HostContext& context) {
   memory_ = memory;
+  card_ = card;
   progress_ = {};
   has_bounds_ = false;
   const int64_t features = options_.features;
@@ -60,6 +65,11 @@ std::optional<Error> Kmeans::begin(const KmeansMemory& memory, const std::vector
                         "; fill in missing values, and scale the columns");
   }
   std::fill(memory_.assigned, memory_.assigned + options_.rows, -1);
+  if (context.card) {
+    const auto rows = static_cast<size_t>(options_.rows);
+    context.card->upload(card_.values, memory_.values, rows * static_cast<size_t>(features) * sizeof(float));
+    context.card->upload(card_.assigned, memory_.assigned, rows * sizeof(int32_t));
+  }
   std::vector<double> variance(static_cast<size_t>(features));
   context.workers.run(features, [&](int64_t f, int) {
     double mean = 0;
@@ -85,7 +95,7 @@ std::optional<Error> Kmeans::begin(const KmeansMemory& memory, const std::vector
 void Kmeans::seed(HostContext& context) {
   const int64_t features = options_.features;
   Draws draws(options_.seed, kSeedStream, 0);
-  const int64_t rows = std::min(options_.rows, std::max(kSeedRows, kSeedRowsPerCluster * options_.clusters));
+  const int64_t rows = sample_rows();
   std::vector<float> sample;
   const float* values = memory_.values;
   if (rows < options_.rows) {
@@ -103,6 +113,10 @@ void Kmeans::seed(HostContext& context) {
   std::vector<double> potentials(static_cast<size_t>(tasks * kKmeansLanes));
   float* closest = memory_.upper;
   std::fill(closest, closest + rows, std::numeric_limits<float>::infinity());
+  if (context.card) {
+    context.card->upload(card_.sample, sample.data(), sample.size() * sizeof(float));
+    context.card->upload(card_.upper, closest, static_cast<size_t>(rows) * sizeof(float));
+  }
   KmeansSeed call{};
   call.values = values;
   call.rows = rows;
@@ -122,7 +136,7 @@ void Kmeans::seed(HostContext& context) {
     put(0, row);
     call.count = 1;
     call.update = true;
-    context.kernels.kmeans_seed(call, context.workers);
+    run_seed(call, potentials, context);
     total = 0;
     for (int64_t t = 0; t < tasks; ++t)
       total += weight[static_cast<size_t>(t)] = potentials[static_cast<size_t>(t * kKmeansLanes)];
@@ -152,13 +166,49 @@ void Kmeans::seed(HostContext& context) {
     for (int64_t k = 0; k < trials; ++k) put(k, drawn[k] = draw());
     call.count = trials;
     call.update = false;
-    context.kernels.kmeans_seed(call, context.workers);
+    run_seed(call, potentials, context);
     double sums[kKmeansLanes] = {};
     for (int64_t t = 0; t < tasks; ++t) {
       for (int64_t k = 0; k < trials; ++k) sums[k] += potentials[static_cast<size_t>(t * kKmeansLanes + k)];
     }
     accept(cluster, drawn[std::min_element(sums, sums + trials) - sums]);
   }
+}
+
+void Kmeans::run_seed(const KmeansSeed& call, std::vector<double>& potentials, HostContext& context) {
+  if (!context.card) return context.kernels.kmeans_seed(call, context.workers);
+  Card& card = *context.card;
+  KmeansSeed there = call;
+  there.values = call.rows < options_.rows ? card_.sample : card_.values;
+  there.candidates = card_.candidates;
+  there.closest = card_.upper;
+  there.potentials = card_.potentials;
+  card.upload(card_.candidates, call.candidates, static_cast<size_t>(call.features * kKmeansLanes) * sizeof(float));
+  card.launch(Kernel::kmeans_seed, there);
+  card.download(potentials.data(), card_.potentials, potentials.size() * sizeof(double));
+  if (call.update) card.download(call.closest, card_.upper, static_cast<size_t>(call.rows) * sizeof(float));
+}
+
+void Kmeans::assign_on_card(KmeansAssign call, Card& card) {
+  card.upload(card_.centers, transposed_.data(), transposed_.size() * sizeof(float));
+  if (call.moved) {
+    card.upload(card_.moved, moved_.data(), moved_.size() * sizeof(float));
+    card.upload(card_.apart, apart_.data(), apart_.size() * sizeof(float));
+    call.moved = card_.moved;
+    call.apart = card_.apart;
+  }
+  call.values = card_.values;
+  call.centers = card_.centers;
+  call.assigned = card_.assigned;
+  call.upper = card_.upper;
+  call.lower = card_.lower;
+  call.changed = card_.changed;
+  call.sums = card_.sums;
+  call.counts = card_.counts;
+  card.launch(Kernel::kmeans_assign, call);
+  card.download(changed_.data(), card_.changed, changed_.size() * sizeof(int64_t));
+  card.download(sums_.data(), card_.sums, sums_.size() * sizeof(double));
+  card.download(counts_.data(), card_.counts, counts_.size() * sizeof(int64_t));
 }
 
 void Kmeans::assign(HostContext& context) {
@@ -188,7 +238,11 @@ void Kmeans::assign(HostContext& context) {
   call.parts = parts_;
   call.sums = sums_.data();
   call.counts = counts_.data();
-  context.kernels.kmeans_assign(call, context.workers);
+  if (context.card) {
+    assign_on_card(call, *context.card);
+  } else {
+    context.kernels.kmeans_assign(call, context.workers);
+  }
   progress_.changed = std::accumulate(changed_.begin(), changed_.end(), int64_t{0});
 }
 
@@ -210,6 +264,9 @@ double* Kmeans::center_sum(std::vector<double>& sums, int64_t cluster) const {
 void Kmeans::fill_empty(std::vector<double>& sums, std::vector<int64_t>& counts, HostContext& context) {
   const auto empty = static_cast<size_t>(std::count(counts.begin(), counts.end(), 0));
   if (empty == 0) return;
+  if (context.card) {
+    context.card->download(memory_.assigned, card_.assigned, static_cast<size_t>(options_.rows) * sizeof(int32_t));
+  }
   std::vector<double> distance(static_cast<size_t>(options_.rows));
   context.workers.run(tasks_, [&](int64_t task, int) {
     const int64_t end = std::min(options_.rows, (task + 1) * kKmeansTaskRows);
@@ -243,6 +300,11 @@ void Kmeans::fill_empty(std::vector<double>& sums, std::vector<int64_t>& counts,
     memory_.assigned[row] = static_cast<int32_t>(k);
     memory_.upper[row] = std::numeric_limits<float>::infinity();
     memory_.lower[row] = 0;
+    if (context.card) {
+      context.card->upload(card_.assigned + row, memory_.assigned + row, sizeof(int32_t));
+      context.card->upload(card_.upper + row, memory_.upper + row, sizeof(float));
+      context.card->upload(card_.lower + row, memory_.lower + row, sizeof(float));
+    }
     ++progress_.changed;
   }
 }
@@ -313,6 +375,10 @@ std::optional<Error> Kmeans::step(int64_t iterations, HostContext& context) {
 std::optional<Error> Kmeans::finish(double* inertia, HostContext& context) {
   assign(context);
   if (context.workers.cancelled()) return cancelled();
+  if (context.card) {
+    const auto bytes = static_cast<size_t>(options_.rows) * sizeof(int32_t);
+    if (!context.card->download(memory_.assigned, card_.assigned, bytes)) return std::nullopt;
+  }
   // A second call finds nothing moved.
   std::fill(moved_.begin(), moved_.end(), 0.0F);
   second_farthest_ = 0;

@@ -21,12 +21,22 @@ struct KmeansOptions {
   uint64_t seed = 0;
 };
 
-// Memory of the stream.
+// Memory of the stream. On a card there is one of the host, which holds what it looks at, and one of the card.
 struct KmeansMemory {
   float* values = nullptr;      // (rows, features)
   int32_t* assigned = nullptr;  // (rows)
   float* upper = nullptr;       // (rows)
   float* lower = nullptr;       // (rows)
+  // Of a card alone: what kernels share with the host.
+  float* sample = nullptr;       // (sample_rows, features) when not all rows are taken for seeds
+  float* candidates = nullptr;   // (features, kKmeansLanes)
+  double* potentials = nullptr;  // (tasks, kKmeansLanes)
+  float* centers = nullptr;      // (features, padded)
+  float* moved = nullptr;        // (clusters)
+  float* apart = nullptr;        // (clusters)
+  int64_t* changed = nullptr;    // (tasks)
+  double* sums = nullptr;        // (parts, clusters, features)
+  int64_t* counts = nullptr;     // (parts, clusters)
 };
 
 struct KmeansProgress {
@@ -41,8 +51,14 @@ class Kmeans {
   explicit Kmeans(const KmeansOptions& options);
 
   const KmeansOptions& options() const { return options_; }
-  // Starts from the given centres, (clusters, features), or from seeds. All values must be finite.
-  std::optional<Error> begin(const KmeansMemory& memory, const std::vector<float>& centers, HostContext& context);
+  int64_t sample_rows() const;  // that seeds are drawn from
+  int64_t tasks() const { return tasks_; }
+  int64_t parts() const { return parts_; }
+  int64_t padded() const { return padded_; }
+  // Starts from the given centres, (clusters, features), or from seeds. All values must be finite. `card` is the card's
+  // memory, if there is one.
+  std::optional<Error> begin(const KmeansMemory& memory, const KmeansMemory& card, const std::vector<float>& centers,
+                             HostContext& context);
   std::optional<Error> step(int64_t iterations, HostContext& context);
   // Assigns all rows to the centres as they are; Σ of squared distances.
   std::optional<Error> finish(double* inertia, HostContext& context);
@@ -51,7 +67,9 @@ class Kmeans {
 
  private:
   void seed(HostContext& context);
+  void run_seed(const KmeansSeed& call, std::vector<double>& potentials, HostContext& context);
   void assign(HostContext& context);
+  void assign_on_card(KmeansAssign call, Card& card);
   void move_centers(HostContext& context);
   void fill_empty(std::vector<double>& sums, std::vector<int64_t>& counts, HostContext& context);
   double squared_distance(int64_t row, int64_t cluster) const;
@@ -59,6 +77,7 @@ class Kmeans {
 
   KmeansOptions options_;
   KmeansMemory memory_;
+  KmeansMemory card_;
   int64_t tasks_;
   int64_t parts_;
   int64_t padded_;

@@ -2,9 +2,8 @@
 // compared with a vector of rows, without branches; the others row by row, four side by side to hide latencies.
 #include "ops/forest_predict.h"
 
-#include <math.h>
-
 #include "kernels/cpu/variant.h"
+#include "ops/same_math.h"
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
@@ -143,13 +142,13 @@ void transform_row(const ForestPredict& a, double* out) {
     case ForestTransform::raw:
       break;
     case ForestTransform::sigmoid:
-      for (int64_t k = 0; k < a.classes; ++k) out[k] = 1.0 / (1.0 + exp(-a.sigmoid * out[k]));
+      for (int64_t k = 0; k < a.classes; ++k) out[k] = 1.0 / (1.0 + same_exp(-a.sigmoid * out[k]));
       break;
     case ForestTransform::softmax: {
       double most = out[0];
       for (int64_t k = 1; k < a.classes; ++k) most = out[k] > most ? out[k] : most;
       double sum = 0;
-      for (int64_t k = 0; k < a.classes; ++k) sum += out[k] = exp(out[k] - most);
+      for (int64_t k = 0; k < a.classes; ++k) sum += out[k] = same_exp(out[k] - most);
       for (int64_t k = 0; k < a.classes; ++k) out[k] /= sum;
       break;
     }

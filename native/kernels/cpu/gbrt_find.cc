@@ -2,69 +2,11 @@
 // subtraction, and both are searched. Gains are computed in float64 without fused operations: the same bits in every
 // variant. Ties go to the lowest feature (the caller's part), the lowest bin, and missing values to the heavier child.
 #include "kernels/cpu/gbrt_cells-inl.h"
-#include "ops/gbrt_tree.h"
+#include "ops/gbrt_gain.h"
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
 namespace {
-
-constexpr double kNone = -__builtin_huge_val();
-
-HWY_INLINE double shrunk(double g, double l1) {
-  const double size = (g < 0 ? -g : g) - l1;
-  return size <= 0 ? 0 : g < 0 ? -size : size;
-}
-
-HWY_INLINE double leaf_gain(double g, double h, double l1, double l2) {
-  const double s = shrunk(g, l1);
-  return s * s / (h + l2);
-}
-
-// With monotone constraints or a largest step, outputs are held within a node's bounds; a gain is that of the output as
-// held.
-struct Bounds {
-  double low;
-  double high;
-  bool any;
-
-  double output(double g, double h, double l1, double l2) const {
-    const double value = h + l2 > 0 ? -shrunk(g, l1) / (h + l2) : 0;
-    return value < low ? low : value > high ? high : value;
-  }
-  double gain(double g, double h, double l1, double l2) const {
-    if (!any) return leaf_gain(g, h, l1, l2);
-    const double value = output(g, h, l1, l2);
-    return -(2 * shrunk(g, l1) * value + (h + l2) * value * value);
-  }
-};
-
-struct Totals {
-  double g;
-  double h;
-  double count;
-  double per_hessian;  // count of rows for one unit of h
-  double shift;        // what both children together must exceed
-  Bounds bounds;
-};
-
-HWY_INLINE int64_t whole_count(double h, double per_hessian) {
-  return static_cast<int64_t>(h * per_hessian + 0.5);
-}
-
-HWY_INLINE double rounded_count(double h, double per_hessian) {
-  return static_cast<double>(whole_count(h, per_hessian));
-}
-
-Totals totals_of(const GbrtNode& node, const GbrtSearch& s) {
-  Totals t;
-  t.g = static_cast<double>(node.g) * s.g_unit;
-  t.h = static_cast<double>(node.h) * s.h_unit;
-  t.count = node.count;
-  t.per_hessian = t.h > 0 ? node.count / t.h : 0;
-  t.bounds = {node.low, node.high, s.bounded};
-  t.shift = t.bounds.gain(t.g, t.h, s.lambda_l1, s.lambda_l2) + s.min_gain;
-  return t;
-}
 
 // What lies left of each bin's bound: sums, and rows estimated bin by bin.
 struct Lefts {
@@ -74,11 +16,11 @@ struct Lefts {
 };
 
 // Gain of both children for the lefts of `count` bins, or −infinity; returns the largest.
-double gains(const Lefts& left, int64_t count, const Totals& t, const GbrtSearch& s, double* gain) {
+double gains(const Lefts& left, int64_t count, const GbrtTotals& t, const GbrtSearch& s, double* gain) {
   const hn::ScalableTag<double> d;
   using V = hn::Vec<decltype(d)>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const V none = hn::Set(d, kNone);
+  const V none = hn::Set(d, kGbrtNoGain);
   V most = none;
   for (int64_t b = 0; b < count; b += lanes) {
     const V left_g = hn::Load(d, left.g + b);
@@ -105,29 +47,17 @@ double gains(const Lefts& left, int64_t count, const Totals& t, const GbrtSearch
 }
 
 // The same, one by one, within bounds; `sign` of the feature's constraint.
-double bounded_gains(const Lefts& lefts, int64_t count, const Totals& t, const GbrtSearch& s, int sign, double* gain) {
-  double most = kNone;
-  const double* gl = lefts.g;
-  const double* hl = lefts.h;
-  const auto fits = [&](double h, double rows) { return h > 0 && h >= s.min_hessian && rows >= s.min_count; };
+double bounded_gains(const Lefts& lefts, int64_t count, const GbrtTotals& t, const GbrtSearch& s, int sign,
+                     double* gain) {
+  double most = kGbrtNoGain;
   for (int64_t b = 0; b < count; ++b) {
-    gain[b] = kNone;
-    const double gr = t.g - gl[b];
-    const double hr = t.h - hl[b];
-    if (!fits(hl[b], lefts.rows[b]) || !fits(hr, t.count - lefts.rows[b])) continue;
-    const double left = t.bounds.output(gl[b], hl[b], s.lambda_l1, s.lambda_l2);
-    const double right = t.bounds.output(gr, hr, s.lambda_l1, s.lambda_l2);
-    if (sign > 0 ? left > right : sign < 0 && left < right) continue;
-    const double sum =
-        t.bounds.gain(gl[b], hl[b], s.lambda_l1, s.lambda_l2) + t.bounds.gain(gr, hr, s.lambda_l1, s.lambda_l2);
-    if (!(sum > t.shift)) continue;
-    gain[b] = sum;
-    most = sum > most ? sum : most;
+    gain[b] = gbrt_numeric_gain(lefts.g[b], lefts.h[b], lefts.rows[b], t, s, sign);
+    most = gain[b] > most ? gain[b] : most;
   }
   return most;
 }
 
-void take(const int64_t* cells, double count, const Totals& t, bool heavier_left, GbrtSplit* best, double gain,
+void take(const int64_t* cells, double count, const GbrtTotals& t, bool heavier_left, GbrtSplit* best, double gain,
           int64_t bin, int64_t nan_bin, bool nan_left) {
   best->gain = gain - t.shift;
   best->bin = static_cast<int16_t>(bin);
@@ -146,8 +76,8 @@ void take(const int64_t* cells, double count, const Totals& t, bool heavier_left
   best->left_count = count;
 }
 
-void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Totals& t, const GbrtSearch& s, int sign,
-                    GbrtSplit* best) {
+void search_numeric(const int64_t* cells, const GbrtFeature& feature, const GbrtTotals& t, const GbrtSearch& s,
+                    int sign, GbrtSplit* best) {
   constexpr int64_t kPadded = kGbrtCells + 16;
   HWY_ALIGN double gl[kPadded];
   HWY_ALIGN double hl[kPadded];
@@ -161,7 +91,7 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
   for (int64_t b = 0; b < bins; ++b) {
     g += cells[b];
     h += cells[kGbrtCells + b];
-    counted += whole_count(static_cast<double>(cells[kGbrtCells + b]) * s.h_unit, t.per_hessian);
+    counted += gbrt_whole_count(static_cast<double>(cells[kGbrtCells + b]) * s.h_unit, t.per_hessian);
     gl[b] = static_cast<double>(g) * s.g_unit;
     hl[b] = static_cast<double>(h) * s.h_unit;
     rows[b] = static_cast<double>(counted);
@@ -196,10 +126,10 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
   if (candidates > 0) {
     no_rows_from(candidates);  // the last vector looks beyond: a side without rows never fits
     const double most = find_gains(candidates);
-    if (most > kNone && most - t.shift > best->gain) {
+    if (most > kGbrtNoGain && most - t.shift > best->gain) {
       const int64_t b = first_best(most);
-      take(cells, rounded_count(hl[b], t.per_hessian), t, 2 * hl[b] >= t.h, best, most, b, any_nan ? bins : int64_t{-1},
-           false);
+      take(cells, gbrt_rounded_count(hl[b], t.per_hessian), t, 2 * hl[b] >= t.h, best, most, b,
+           any_nan ? bins : int64_t{-1}, false);
     }
   }
   if (any_nan && bins > 1) {
@@ -210,43 +140,22 @@ void search_numeric(const int64_t* cells, const GbrtFeature& feature, const Tota
     }
     no_rows_from(bins - 1);
     const double most = find_gains(bins - 1);
-    if (most > kNone && most - t.shift > best->gain) {
+    if (most > kGbrtNoGain && most - t.shift > best->gain) {
       const int64_t b = first_best(most);
-      take(cells, rounded_count(hl[b], t.per_hessian), t, false, best, most, b, bins, true);
+      take(cells, gbrt_rounded_count(hl[b], t.per_hessian), t, false, best, most, b, bins, true);
     }
   }
 }
 
-void take_categories(const int64_t* cells, const int16_t* order, int64_t first, int64_t count, int64_t step,
-                     const Totals& t, const GbrtSearch& s, double gain, GbrtSplit* best) {
-  best->gain = gain - t.shift;
-  best->is_category = true;
-  best->nan_left = false;
-  best->bin = 0;
-  best->left_g = 0;
-  best->left_h = 0;
-  for (uint64_t& word : best->left_bins) word = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t bin = order[first + i * step];
-    best->left_g += cells[bin];
-    best->left_h += cells[kGbrtCells + bin];
-    best->left_bins[bin >> 6] |= uint64_t{1} << (bin & 63);
-  }
-  best->left_count = rounded_count(static_cast<double>(best->left_h) * s.h_unit, t.per_hessian);
-}
-
-// One category against the rest where there are few; else categories sorted by their gradient ratio, a run from
-// either end against the rest (Fisher 1958), with more regularisation, as LightGBM does it.
-void search_categories(const int64_t* cells, const GbrtFeature& feature, const Totals& t, const GbrtSearch& s,
+void search_categories(const int64_t* cells, const GbrtFeature& feature, const GbrtTotals& t, const GbrtSearch& s,
                        GbrtSplit* best) {
   int16_t order[kGbrtCells];
   double ratio[kGbrtCells];
-  const bool one_hot = feature.bins <= s.max_cat_to_onehot;
+  const bool one_hot = gbrt_is_onehot(feature, s);
   int64_t used = 0;
   for (int64_t b = 1; b < feature.bins; ++b) {  // the unknown always goes right
-    const double h = static_cast<double>(cells[kGbrtCells + b]) * s.h_unit;
-    if (h <= 0 || (!one_hot && rounded_count(h, t.per_hessian) < s.cat_smooth)) continue;
-    const double r = static_cast<double>(cells[b]) * s.g_unit / (h + s.cat_smooth);
+    double r = 0;
+    if (!gbrt_category_ratio(cells[b], cells[kGbrtCells + b], one_hot, t, s, &r)) continue;
     int64_t at = used++;
     for (; !one_hot && at > 0 && ratio[at - 1] > r; --at) {
       ratio[at] = ratio[at - 1];
@@ -255,55 +164,16 @@ void search_categories(const int64_t* cells, const GbrtFeature& feature, const T
     ratio[at] = r;
     order[at] = static_cast<int16_t>(b);
   }
-  const double l2 = one_hot ? s.lambda_l2 : s.lambda_l2 + s.cat_l2;
-  const auto fits = [&](double h, double rows) { return h > 0 && h >= s.min_hessian && rows >= s.min_count; };
-  const auto consider = [&](int64_t g, int64_t h, int64_t first, int64_t count, int64_t step) {
-    const double gl = static_cast<double>(g) * s.g_unit;
-    const double hl = static_cast<double>(h) * s.h_unit;
-    const double gain = t.bounds.gain(gl, hl, s.lambda_l1, l2) + t.bounds.gain(t.g - gl, t.h - hl, s.lambda_l1, l2);
-    if (gain > t.shift && gain - t.shift > best->gain) {
-      take_categories(cells, order, first, count, step, t, s, gain, best);
-    }
-  };
-  if (one_hot) {
-    for (int64_t i = 0; i < used; ++i) {
-      const int64_t h = cells[kGbrtCells + order[i]];
-      const double hl = static_cast<double>(h) * s.h_unit;
-      const double rows = rounded_count(hl, t.per_hessian);
-      if (fits(hl, rows) && fits(t.h - hl, t.count - rows)) consider(cells[order[i]], h, i, 1, 1);
-    }
-    return;
-  }
-  const int64_t longest = s.max_cat_threshold < (used + 1) / 2 ? s.max_cat_threshold : (used + 1) / 2;
-  for (int64_t step = 1; step >= -1; step -= 2) {
-    const int64_t first = step > 0 ? 0 : used - 1;
-    int64_t g = 0;
-    int64_t h = 0;
-    double group = 0;
-    for (int64_t i = 0; i < longest; ++i) {
-      const int64_t bin = order[first + i * step];
-      g += cells[bin];
-      h += cells[kGbrtCells + bin];
-      group += rounded_count(static_cast<double>(cells[kGbrtCells + bin]) * s.h_unit, t.per_hessian);
-      const double hl = static_cast<double>(h) * s.h_unit;
-      const double rows = rounded_count(hl, t.per_hessian);
-      if (!fits(hl, rows)) continue;
-      const double right = t.count - rows;
-      if (!fits(t.h - hl, right) || right < static_cast<double>(s.min_data_per_group)) break;
-      if (group < static_cast<double>(s.min_data_per_group)) continue;
-      group = 0;
-      consider(g, h, first, i + 1, step);
-    }
-  }
+  gbrt_search_listed(cells, order, used, one_hot, t, s, best);
 }
 
 void search(const GbrtFind& a, const uint8_t* usable, const int64_t* cells, const GbrtNode& node, int64_t f,
             GbrtSplit* split) {
-  split->gain = kNone;
+  split->gain = kGbrtNoGain;
   split->feature = static_cast<int32_t>(f);
   const GbrtFeature& feature = a.features[f];
   if (usable && !usable[f]) return;
-  const Totals t = totals_of(node, a.search);
+  const GbrtTotals t = gbrt_totals(node, a.search);
   if (feature.kind == GbrtKind::numeric)
     search_numeric(cells, feature, t, a.search, a.monotone ? a.monotone[f] : 0, split);
   if (feature.kind == GbrtKind::categorical) search_categories(cells, feature, t, a.search, split);

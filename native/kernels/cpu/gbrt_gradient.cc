@@ -1,8 +1,7 @@
 // gbrt_gradient on the CPU. No fused multiply-adds: every variant rounds alike, so that models have the same bits.
-#include <math.h>
-
 #include "kernels/cpu/gbrt_cells-inl.h"
 #include "ops/gbrt_tree.h"
+#include "ops/same_math.h"
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
@@ -133,14 +132,14 @@ void gradient_run(const GbrtGradient& a, int64_t row, int64_t count, double* g, 
             most = s > most ? s : most;
           }
           double sum = 0;
-          for (int64_t k = 0; k < a.classes; ++k) sum += exp(a.scores[k * a.bins.rows + row + i] - most);
-          log_sum[i] = most + log(sum);
+          for (int64_t k = 0; k < a.classes; ++k) sum += same_exp(a.scores[k * a.bins.rows + row + i] - most);
+          log_sum[i] = most + same_log(sum);
         }
       }
       // LightGBM's factor: a class's score moves against the others' (Friedman 2001, section 4.6).
       const double factor = static_cast<double>(a.classes) / static_cast<double>(a.classes - 1);
       for (int64_t i = 0; i < count; ++i) {
-        const double p = exp(score[i] - log_sum[i]);
+        const double p = same_exp(score[i] - log_sum[i]);
         const double bounded = p < 1.0 ? p : 1.0;
         g[i] = bounded - (static_cast<int64_t>(a.targets[row + i]) == a.cls ? 1.0 : 0.0);
         h[i] = factor * bounded * (1.0 - bounded);

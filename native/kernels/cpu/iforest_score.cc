@@ -2,9 +2,8 @@
 // on data, and eight rows walk side by side. Depths are added in the order of the trees.
 #include "ops/iforest_score.h"
 
-#include <math.h>
-
 #include "kernels/cpu/variant.h"
+#include "ops/same_math.h"
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
@@ -95,7 +94,7 @@ void iforest_score(const IforestScore& a, Workers& workers) {
       score_tile(a, first, count, reinterpret_cast<float*>(tile));
     }
     for (int64_t r = first; r < first + count; ++r) {
-      a.out[r] = exp2(-a.out[r] / static_cast<double>(a.trees) * a.per_depth);
+      a.out[r] = same_exp2(-a.out[r] / static_cast<double>(a.trees) * a.per_depth);
     }
   });
 }

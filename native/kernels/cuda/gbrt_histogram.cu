@@ -1,49 +1,27 @@
-// gbrt_histogram on CUDA: a block adds rows of a group of features to cells in shared memory, packed as on the CPU, and
-// adds the unpacked cells to the result. Integers: the CPU's, whatever the order.
+// gbrt_histogram on CUDA: blocks of threads add runs of rows to cells in shared memory, and those to the result.
+// Integers: the CPU's, whatever the order.
 #include "ops/gbrt_histogram.h"
 
-#include "kernels/cuda/device-inl.cuh"
+#include "kernels/cuda/gbrt_cells-inl.cuh"
 
 namespace seqrisk {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 512;
+constexpr int64_t kLeastRows = 1024;  // of a block
+constexpr int kBlocksEach = 8;        // of a multiprocessor
 
-// Rows [first, first + count) of the listed or all rows. Between two flushes a block takes `most_rows`, whose weight is
-// at most kGbrtMostPending: no packed cell overflows (see ops/gbrt_rows.h).
-__global__ void __launch_bounds__(kThreads)
-    histogram_kernel(GbrtHistogram a, GbrtGroup group, int64_t most_rows, FaultSite fault) {
-  extern __shared__ unsigned long long cells[];
-  const int width = static_cast<int>(group.width);
-  for (int i = threadIdx.x; i < width * kGbrtCells; i += kThreads) cells[i] = 0;
-  __syncthreads();
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * most_rows;
-  const int64_t end = begin + most_rows < a.count ? begin + most_rows : a.count;
-  for (int64_t i = begin + threadIdx.x; i < end; i += kThreads) {
-    int64_t row = i;
-    if (a.row_index) {
-      row = a.row_index[i];
-      if (row < 0 || row >= a.bins.rows) {
-        if (group.first == 0) fault.report(i, row);
-        continue;
-      }
-    }
-    const auto packed = static_cast<unsigned long long>(a.packed[row]);
-    const uint8_t* bins = group.bins + row * width;
-    for (int f = 0; f < width; ++f) atomicAdd(cells + f * kGbrtCells + bins[f], packed);
-  }
-  __syncthreads();
-  // A packed cell is (g << shift) + h with 0 ≤ h < 2^shift.
-  for (int i = threadIdx.x; i < width * kGbrtCells; i += kThreads) {
-    const auto packed = static_cast<long long>(cells[i]);
-    if (packed == 0) continue;
-    const long long h = packed & ((1LL << a.shift) - 1);
-    const long long g = (packed - h) >> a.shift;
-    int64_t* out = a.out + (group.first + i / kGbrtCells) * 2 * kGbrtCells + i % kGbrtCells;
-    atomicAdd(reinterpret_cast<unsigned long long*>(out), static_cast<unsigned long long>(g));
-    atomicAdd(reinterpret_cast<unsigned long long*>(out + kGbrtCells), static_cast<unsigned long long>(h));
-  }
+__global__ void __launch_bounds__(kCellThreads) histogram_kernel(GbrtHistogram a, int64_t run, FaultSite fault) {
+  const CellPart part = cell_part(a.bins, blockIdx.y, run == 0);
+  const int64_t begin = a.count * blockIdx.x / gridDim.x;
+  const int64_t end = a.count * (blockIdx.x + 1) / gridDim.x;
+  const auto row_of = [&](int64_t i) {
+    const int64_t row = a.row_index ? a.row_index[i] : i;
+    if (row >= 0 && row < a.bins.rows) return row;
+    if (part.first == 0) fault.report(i, row);
+    return int64_t{-1};
+  };
+  add_chunk(part, a.packed, a.shift, begin, end, run, row_of, a.out);
 }
 
 }  // namespace
@@ -52,13 +30,13 @@ void gbrt_histogram(const GbrtHistogram& a, Launch& launch) {
   const auto bytes = static_cast<size_t>(a.bins.features) * 2 * kGbrtCells * sizeof(int64_t);
   cudaMemsetAsync(a.out, 0, bytes, launch.stream);
   if (a.count == 0) return;
-  const int64_t most_rows = kGbrtMostPending / a.most_weight;
-  const FaultSite fault(launch, "row_index in [0, rows)");
-  for (int64_t g = 0; g < a.bins.groups(); ++g) {
-    const GbrtGroup group = a.bins.group(g);
-    const auto shared = static_cast<size_t>(group.width * kGbrtCells) * sizeof(unsigned long long);
-    histogram_kernel<<<blocks_of(a.count, most_rows), kThreads, shared, launch.stream>>>(a, group, most_rows, fault);
-  }
+  const int64_t run = packed_run(a.most_weight);
+  const unsigned parts = static_cast<unsigned>(a.bins.groups()) * cell_parts(run == 0);
+  const int64_t wanted = ceil_div(static_cast<int64_t>(launch.multiprocessors) * kBlocksEach, parts);
+  const int64_t most = ceil_div(a.count, kLeastRows);
+  const dim3 grid(static_cast<unsigned>(wanted < most ? wanted : most), parts);
+  const size_t shared = cell_bytes(a.bins.features, run == 0);
+  histogram_kernel<<<grid, kCellThreads, shared, launch.stream>>>(a, run, FaultSite(launch, "row_index in [0, rows)"));
 }
 
 }  // namespace cuda

@@ -1,4 +1,4 @@
-// Lists the launchers. What else trees need stands on the CPU alone: those columns are empty.
+// Lists the launchers. The passes of a boosting round that a card does otherwise are empty columns.
 #include "kernels/cuda/kernel_table.h"
 
 namespace seqrisk {
@@ -7,6 +7,9 @@ namespace cuda {
 #define SEQRISK_KERNEL(function, Arguments) void function(const Arguments&, Launch&);
 #include "ops/kernels.def"
 #undef SEQRISK_KERNEL
+#define SEQRISK_CARD_KERNEL(function, Arguments) void function(const Arguments&, Launch&);
+#include "ops/card_kernels.def"
+#undef SEQRISK_CARD_KERNEL
 
 const LauncherTable kLaunchers = {
     .adamw_update = adamw_update,
@@ -20,7 +23,7 @@ const LauncherTable kLaunchers = {
     .fixed_attention_write_backward = fixed_attention_write_backward,
     .fixed_attention_read_forward = fixed_attention_read_forward,
     .fixed_attention_read_backward = fixed_attention_read_backward,
-    .forest_predict = nullptr,
+    .forest_predict = forest_predict,
     .full_attention_forward = full_attention_forward,
     .full_attention_backward = full_attention_backward,
     .gated_dwconv_forward = gated_dwconv_forward,
@@ -32,9 +35,9 @@ const LauncherTable kLaunchers = {
     .gbrt_gradient = nullptr,
     .gbrt_histogram = gbrt_histogram,
     .gbrt_partition = nullptr,
-    .iforest_score = nullptr,
-    .kmeans_assign = nullptr,
-    .kmeans_seed = nullptr,
+    .iforest_score = iforest_score,
+    .kmeans_assign = kmeans_assign,
+    .kmeans_seed = kmeans_seed,
     .l2_normalize_forward = l2_normalize_forward,
     .l2_normalize_backward = l2_normalize_backward,
     .glu_forward = glu_forward,
@@ -60,6 +63,11 @@ const LauncherTable kLaunchers = {
     .scale_forward = scale_forward,
     .softmax_cross_entropy_forward = softmax_cross_entropy_forward,
     .softmax_cross_entropy_backward = softmax_cross_entropy_backward,
+    .gbrt_draw_rows = gbrt_draw_rows,
+    .gbrt_add_leaves = gbrt_add_leaves,
+    .gbrt_pack_gradients = gbrt_pack_gradients,
+    .gbrt_grow = gbrt_grow,
+    .gbrt_follow = gbrt_follow,
 };
 
 }  // namespace cuda

@@ -11,6 +11,9 @@ struct LauncherTable {
 #define SEQRISK_KERNEL(function, Arguments) void (*function)(const Arguments&, Launch&);
 #include "ops/kernels.def"
 #undef SEQRISK_KERNEL
+#define SEQRISK_CARD_KERNEL(function, Arguments) void (*function)(const Arguments&, Launch&);
+#include "ops/card_kernels.def"
+#undef SEQRISK_CARD_KERNEL
 };
 
 extern const LauncherTable kLaunchers;
