@@ -178,6 +178,10 @@ std::string Side::compare(const Side& cpu, Worst& worst) const {
     }
     const double tolerance = card.judge.tolerance;
     if (tolerance < 0) continue;
+    // As float64 they may be equal where they are not.
+    if (tolerance == 0 && card.element == Element::int64 && card.after != cpu.buffers_[i].after) {
+      return card.name + ": other bits";
+    }
     std::string trouble;
     const double error = error_of(card, cpu.buffers_[i], trouble);
     if (!trouble.empty()) return card.name + ": " + trouble;

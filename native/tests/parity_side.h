@@ -94,6 +94,10 @@ class Side {
   float* result(const char* name, int64_t count, bool accumulate, Judge judge) {
     return accumulate ? added(name, count, judge) : output(name, count, judge);
   }
+  int32_t* changed_ids(const char* name, const std::vector<int32_t>& before, Judge judge) {
+    const auto count = static_cast<int64_t>(before.size());
+    return static_cast<int32_t*>(place(name, Use::output, judge, before.data(), count));
+  }
   float* changed(const char* name, const std::vector<float>& before, Judge judge) {
     return static_cast<float*>(place(name, Use::output, judge, before.data(), static_cast<int64_t>(before.size())));
   }

@@ -16,7 +16,13 @@ export function everyCpuVariant(options: DeviceOptions = {}): [string, Device][]
   return variants().map(variant => [variant, openDevice({ ...options, variant })])
 }
 
-/** The same, and the card. Where there is none, a skipped test says so. */
+/** Every variant with one, two and three threads, and the card. Not within a test. */
+export function everywhere(): [string, Device][] {
+  const more = [1, 3].flatMap(threads => everyCpuVariant({ threads }))
+  return [...everyVariant(), ...more]
+}
+
+/** Every variant, and the card. Where there is none, a skipped test says so: not within a test. */
 export function everyVariant(options: DeviceOptions = {}): [string, Device][] {
   const { devices, missing } = cudaStatus()
   if (devices.length > 0) return [...everyCpuVariant(options), ['cuda', openDevice({ ...options, variant: 'cuda' })]]

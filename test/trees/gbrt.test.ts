@@ -5,7 +5,7 @@ import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { type FitInput, type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
 import { expectClose } from '../support/close.js'
-import { everyCpuVariant, openDevice } from '../support/devices.js'
+import { everyVariant, everywhere, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 import { permutation, smallTable, takeRows } from '../support/tables.js'
 
@@ -42,13 +42,11 @@ describe('boosted trees', () => {
       ['softmax', classes, { objective: 'softmax', numClass: 3, numIterations: 5 }],
       ['L1 and L2', labels, { objective: 'logistic', lambdaL1: 3, lambdaL2: 2, maxDepth: 3, minGainToSplit: 0.5 }],
     ]
-    it.each(cases)('for every variant and number of threads: %s', async (_, targets, options) => {
+    const devices = everywhere()
+
+    it.each(cases)('for every variant, number of threads and device: %s', async (_, targets, options) => {
       const texts: string[] = []
-      for (const [variant, device] of everyCpuVariant({ threads: 1 })) {
-        texts.push((await train(device, columns, { targets }, options)).text)
-        texts.push((await train(openDevice({ variant, threads: 2 }), columns, { targets }, options)).text)
-        texts.push((await train(openDevice({ variant, threads: 3 }), columns, { targets }, options)).text)
-      }
+      for (const [, device] of devices) texts.push((await train(device, columns, { targets }, options)).text)
       expect(texts.length).toBeGreaterThan(2)
       for (const text of texts) expect(text).toBe(texts[0])
     })
@@ -111,6 +109,8 @@ describe('boosted trees', () => {
     if (objective === 'logistic') expect(shares[0]).toBeCloseTo(1 / (1 + Math.exp(-raw[9])), 14)
   })
 
+  const devices = everyVariant()
+
   it.each([31, 40, 64, 100])('predicts alike by rows and by batches, in every variant: %i leaves', async numLeaves => {
     const device = openDevice()
     const options = { numLeaves, minDataInLeaf: 5, numIterations: 6 }
@@ -129,7 +129,7 @@ describe('boosted trees', () => {
         { length: 6000 * table.length },
         (_, i) => table[i % table.length][(i / table.length) | 0],
       )
-      for (const [, own] of everyCpuVariant()) {
+      for (const [, own] of devices) {
         expect(await model.predict(own, { columns: table })).toEqual(want)
         expect(await model.predict(own, { columns: wide })).toEqual(want)
         expect(await model.predict(own, { values: flat, features: table.length })).toEqual(want)

@@ -4,7 +4,7 @@ import { toLightgbm } from '../../lib/export/lightgbm.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
 import type { GbrtModel } from '../../lib/trees/model.js'
-import { everyCpuVariant, openDevice } from '../support/devices.js'
+import { everyVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 import { smallTable } from '../support/tables.js'
 
@@ -34,6 +34,8 @@ function worstStep(model: GbrtModel, rows: readonly number[][], feature: number,
   }
   return worst
 }
+
+const devices = everyVariant()
 
 describe('monotone constraints', () => {
   it('hold on random data, whatever the other options', async () => {
@@ -89,7 +91,7 @@ describe('monotone constraints', () => {
     const free = await fitted({})
     // The label depends on the square of column 1.
     expect(worstStep(free, rows, 1, 1)).toBeGreaterThan(0.1)
-    for (const [, own] of everyCpuVariant()) {
+    for (const [, own] of devices) {
       const same = await BinnedMatrix.from(own, { columns })
       const texts: string[] = []
       for (const monotone of [[0, 1, 0, 0, 0], { Column_1: 1 }]) {
@@ -127,7 +129,7 @@ describe('a largest step', () => {
       const bounded = { ...options, monotone, maxDeltaStep: 1.5 }
       const want = await fitted(bounded, rare)
       expect(most(want)).toBe(0.75)
-      for (const [, own] of everyCpuVariant()) {
+      for (const [, own] of devices) {
         const same = await BinnedMatrix.from(own, { columns })
         const trainer = new GbrtTrainer(same, { numIterations: 10, numLeaves: 12, ...bounded })
         expect(toLightgbm((await trainer.fit({ targets: rare })).model)).toBe(toLightgbm(want))

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { auc } from '../../lib/report/metrics.js'
 import { IsolationForest, type IsolationForestOptions } from '../../lib/trees/isolation_forest.js'
-import { everyCpuVariant, openDevice } from '../support/devices.js'
+import { everywhere, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 
 /** A cloud of normal rows, and a few on a wide shell around it. */
@@ -51,23 +51,26 @@ describe('isolation forest', () => {
     for (const end of [0, 2]) expect(Math.abs(mean[end] - 1.5)).toBeLessThan(0.034)
   })
 
-  it.each([0, 2])('is the same for any number of threads, variant, and layout: extension %i', async extension => {
-    const options = { trees: 30, seed: 9, extension }
-    const want = await scores(columns, options)
-    const flat = Float64Array.from({ length: 3000 * 6 }, (_, i) => columns[i % 6][Math.floor(i / 6)])
-    for (const threads of [1, 2, 3]) {
-      for (const [, own] of everyCpuVariant({ threads })) {
+  const devices = everywhere()
+
+  it.each([0, 2])(
+    'is the same for any number of threads, variant, device and layout: extension %i',
+    async extension => {
+      const options = { trees: 30, seed: 9, extension }
+      const want = await scores(columns, options)
+      const flat = Float64Array.from({ length: 3000 * 6 }, (_, i) => columns[i % 6][Math.floor(i / 6)])
+      for (const [, own] of devices) {
         const forest = await IsolationForest.fit(own, { columns }, options)
         expect(await forest.score({ columns })).toEqual(want)
         expect(await forest.score({ values: flat, features: 6 })).toEqual(want)
         const few = columns.map(column => column.subarray(100, 113))
         expect(await forest.score({ columns: few })).toEqual(want.subarray(100, 113))
       }
-    }
-    const byRows = await IsolationForest.fit(device, { values: flat, features: 6 }, options)
-    expect(await byRows.score({ columns })).toEqual(want)
-    expect(await scores(columns, { ...options, seed: 10 })).not.toEqual(want)
-  })
+      const byRows = await IsolationForest.fit(device, { values: flat, features: 6 }, options)
+      expect(await byRows.score({ columns })).toEqual(want)
+      expect(await scores(columns, { ...options, seed: 10 })).not.toEqual(want)
+    },
+  )
 
   it('draws every row alike', async () => {
     // Samples of one row in ten. Values ascend with the row: rows drawn more often would stand closer, and score less.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type KMeansOptions, kmeans } from '../../lib/trees/kmeans.js'
-import { everyCpuVariant, openDevice } from '../support/devices.js'
+import { everywhere, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 
 const device = openDevice()
@@ -61,6 +61,7 @@ function lloyd(values: Float32Array, start: Float32Array, iterations: number) {
 }
 
 describe('kmeans', () => {
+  const devices = everywhere()
   it('finds clouds that stand apart', async () => {
     const { values, truth } = clouds(4000, 12)
     const { assigned, centers, inertia, isConverged } = await run(values, { clusters: 12, seed: 3 })
@@ -86,7 +87,7 @@ describe('kmeans', () => {
     // Sums over parts round otherwise than one sum: now and then the last bit of a float32 centre.
     const want = lloyd(values, start, iterations)
     const options = { clusters, centers: start, maxIterations: iterations, tolerance: 0 }
-    for (const [, own] of everyCpuVariant()) {
+    for (const [, own] of devices) {
       const got = await run(values, options, own)
       let differ = 0
       for (let r = 0; r < 3001; r++) if (got.assigned[r] !== want.assigned[r]) differ++
@@ -98,16 +99,14 @@ describe('kmeans', () => {
     expect(first.assigned).toEqual(lloyd(values, start, 1).assigned)
   })
 
-  it('is the same for any number of threads, variant and layout', async () => {
+  it('is the same for any number of threads, variant, device and layout', async () => {
     const { values } = clouds(5000, 9, 2)
     const options = { clusters: 20, seed: 5, maxIterations: 15 }
     const want = await run(values, options)
     const columns = Array.from({ length: FEATURES }, (_, f) =>
       Float64Array.from({ length: 5000 }, (_, r) => values[r * FEATURES + f]),
     )
-    for (const threads of [1, 2, 3]) {
-      for (const [, own] of everyCpuVariant({ threads })) expect(await run(values, options, own)).toEqual(want)
-    }
+    for (const [, own] of devices) expect(await run(values, options, own)).toEqual(want)
     expect(await kmeans(device, { columns }, options)).toEqual(want)
     expect(await run(values, { ...options, seed: 6 })).not.toEqual(want)
   })

@@ -3,7 +3,7 @@ import { fromLightgbm, toLightgbm } from '../../lib/export/lightgbm.js'
 import { auc } from '../../lib/report/metrics.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { type ForestInput, type RandomForestOptions, RandomForestTrainer } from '../../lib/trees/random_forest.js'
-import { everyCpuVariant, openDevice } from '../support/devices.js'
+import { everywhere, openDevice } from '../support/devices.js'
 import { smallTable, takeRows } from '../support/tables.js'
 
 const device = openDevice()
@@ -93,18 +93,18 @@ describe('random forest', () => {
     expect(hits / 4000).toBeGreaterThan(0.65)
   })
 
-  it('is the same for any number of threads and variant, and in a file', async () => {
+  const devices = everywhere()
+
+  it('is the same for any number of threads, variant and device, and in a file', async () => {
     const options = { numIterations: 12, seed: 3, featureFractionByNode: 0.5 }
     const { model, outside } = await grown(options)
     const text = toLightgbm(model)
     expect(text).toContain('\naverage_output\n')
-    for (const threads of [1, 2, 3]) {
-      for (const [, own] of everyCpuVariant({ threads })) {
-        const other = await BinnedMatrix.from(own, { columns })
-        const same = await grown(options, { targets: labels }, other)
-        expect(toLightgbm(same.model)).toBe(text)
-        expect(same.outside).toEqual(outside)
-      }
+    for (const [, own] of devices) {
+      const other = await BinnedMatrix.from(own, { columns })
+      const same = await grown(options, { targets: labels }, other)
+      expect(toLightgbm(same.model)).toBe(text)
+      expect(same.outside).toEqual(outside)
     }
     expect(toLightgbm((await grown({ ...options, seed: 4 })).model)).not.toBe(text)
     const back = fromLightgbm(text)
