@@ -27,7 +27,19 @@ void GbrtTrainer::begin_card(HostContext& context) {
   card.upload(card_.features, features_.data(), features_.size() * sizeof(GbrtFeature));
   card.upload(card_.monotone, options_.monotone.data(), options_.monotone.size());
   card.upload(card_.targets, host_.targets.data(), rows * sizeof(float));
-  card.upload(card_.scores, host_scores_.data(), host_scores_.size() * sizeof(double));
+  if (host_.scores.empty()) {
+    card.clear(card_.scores, static_cast<size_t>(options_.classes) * rows * sizeof(double));
+    for (int64_t k = 0; k < options_.classes; ++k) {
+      const GbrtRun all{0, 0, init_[static_cast<size_t>(k)], true};
+      card.upload(card_.runs, &all, sizeof all);
+      card.launch(CardKernel::gbrt_add_leaves,
+                  GbrtAddLeaves{bins_.rows, nullptr, card_.runs, 1, card_.scores + k * bins_.rows, nullptr});
+    }
+  } else {
+    card.upload(card_.scores, host_.scores.data(), host_.scores.size() * sizeof(double));
+    host_.scores = {};
+    memory_.scores = nullptr;
+  }
   if (!host_.weights.empty()) {
     card.upload(options_.forest ? card_.own_weights : card_.weights, host_.weights.data(), rows * sizeof(float));
   }

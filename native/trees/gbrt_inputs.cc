@@ -181,6 +181,7 @@ void GbrtTrainer::start_scores(HostContext& context) {
       }
     }
     init_[static_cast<size_t>(k)] = start;
+    if (on_card_) continue;  // see begin_card
     double* scores = memory_.scores + k * bins_.rows;
     context.workers.run(blocks_, [&](int64_t block, int) {
       const int64_t end = std::min(bins_.rows, (block + 1) * kGbrtBlockRows);

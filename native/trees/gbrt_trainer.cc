@@ -52,14 +52,12 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
     card_ = memory;
     host_ = std::move(given);
     host_trains_.resize(memory.trains ? host_.targets.size() : 0);
-    host_scores_ = std::move(host_.scores);
-    host_scores_.resize(static_cast<size_t>(options_.classes * bins_.rows));
     memory_ = {};
     memory_.targets = host_.targets.data();
     memory_.weights = host_.weights.empty() ? nullptr : host_.weights.data();
     memory_.roles = host_.roles.empty() ? nullptr : host_.roles.data();
     memory_.trains = memory.trains ? host_trains_.data() : nullptr;
-    memory_.scores = host_scores_.data();
+    memory_.scores = scores_given ? host_.scores.data() : nullptr;
   } else {
     memory_ = memory;
     const auto put = [](auto* to, const auto& from) { std::copy(from.begin(), from.end(), to); };
@@ -99,7 +97,8 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
   } else if (options_.objective == GbrtObjective::squared) {
     for (int64_t r = 0; r < bins_.rows; ++r) {
       if (memory_.trains && !memory_.trains[r]) continue;
-      most_residual_ = std::max(most_residual_, std::fabs(memory_.scores[r] - static_cast<double>(memory_.targets[r])));
+      const double score = scores_given ? memory_.scores[r] : init_[0];
+      most_residual_ = std::max(most_residual_, std::fabs(score - static_cast<double>(memory_.targets[r])));
     }
   }
   if (on_card_) begin_card(context);

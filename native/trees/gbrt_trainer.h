@@ -182,7 +182,7 @@ class GbrtTrainer {
   GbrtGiven host_;  // on a card: what memory_ points to
   std::vector<uint8_t> host_trains_;
   std::vector<float> host_grad_, host_hess_;
-  std::vector<double> host_scores_;   // on a card, where the host looks at them
+  std::vector<double> host_scores_;   // on a card, for losses
   std::vector<std::byte> grown_;      // on a card: what came back of the tree
   std::vector<uint8_t> node_usable_;  // on a card
   int64_t most_units_ = 1;            // of a row of the bag
