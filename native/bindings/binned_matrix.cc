@@ -82,9 +82,7 @@ Napi::Value binned_sample(const Info& info) {
     const size_t before = to.size();
     to.resize(before + static_cast<size_t>(count));
     if (!rows) return copy_numbers(numbers, first, stride, count, to.data() + before);
-    for (int64_t i = 0; i < count; ++i) {
-      copy_numbers(numbers, first + rows[i] * stride, 1, 1, to.data() + before + static_cast<size_t>(i));
-    }
+    gather_numbers(numbers, first, stride, rows, count, to.data() + before);
   };
   if (!is_category && numbers.fits_float() && sample.wide.empty()) {
     append(sample.narrow);

@@ -8,8 +8,7 @@ namespace seqrisk {
 namespace {
 
 template <class S, class T>
-void convert(const void* data, int64_t first, int64_t stride, int64_t count, T* to) {
-  const S* from = static_cast<const S*>(data) + first;
+void convert(const S* from, int64_t stride, int64_t count, T* to) {
   if (stride == 1 && std::is_same_v<S, T>) {
     if (count > 0) std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
     return;
@@ -75,31 +74,46 @@ const double* host_doubles(const Napi::Value& value, int64_t length, const std::
   return static_cast<const double*>(of_type(value, napi_float64_array, "a Float64Array", length, where).data);
 }
 
-template <class T>
-void copy_numbers(const HostNumbers& from, int64_t first, int64_t stride, int64_t count, T* to) {
+// Calls f with a pointer to the values, of their own type.
+template <class F>
+void with_type(const HostNumbers& from, F f) {
   switch (from.type) {
     case napi_float32_array:
-      return convert<float>(from.data, first, stride, count, to);
+      return f(static_cast<const float*>(from.data));
     case napi_float64_array:
-      return convert<double>(from.data, first, stride, count, to);
+      return f(static_cast<const double*>(from.data));
     case napi_int8_array:
-      return convert<int8_t>(from.data, first, stride, count, to);
+      return f(static_cast<const int8_t*>(from.data));
     case napi_uint8_array:
     case napi_uint8_clamped_array:
-      return convert<uint8_t>(from.data, first, stride, count, to);
+      return f(static_cast<const uint8_t*>(from.data));
     case napi_int16_array:
-      return convert<int16_t>(from.data, first, stride, count, to);
+      return f(static_cast<const int16_t*>(from.data));
     case napi_uint16_array:
-      return convert<uint16_t>(from.data, first, stride, count, to);
+      return f(static_cast<const uint16_t*>(from.data));
     case napi_int32_array:
-      return convert<int32_t>(from.data, first, stride, count, to);
+      return f(static_cast<const int32_t*>(from.data));
     case napi_uint32_array:
-      return convert<uint32_t>(from.data, first, stride, count, to);
+      return f(static_cast<const uint32_t*>(from.data));
     default:
       throw Error::type("[native] expected an array of numbers but received another type");
   }
 }
 
+template <class T>
+void copy_numbers(const HostNumbers& from, int64_t first, int64_t stride, int64_t count, T* to) {
+  with_type(from, [&](const auto* values) { convert(values + first, stride, count, to); });
+}
+
+template <class T>
+void gather_numbers(const HostNumbers& from, int64_t first, int64_t stride, const int32_t* rows, int64_t count, T* to) {
+  with_type(from, [&](const auto* values) {
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(values[first + rows[i] * stride]);
+  });
+}
+
+template void gather_numbers(const HostNumbers&, int64_t, int64_t, const int32_t*, int64_t, float*);
+template void gather_numbers(const HostNumbers&, int64_t, int64_t, const int32_t*, int64_t, double*);
 template void copy_numbers(const HostNumbers&, int64_t, int64_t, int64_t, float*);
 template void copy_numbers(const HostNumbers&, int64_t, int64_t, int64_t, double*);
 

@@ -30,6 +30,10 @@ const double* host_doubles(const Napi::Value& value, int64_t length, const std::
 template <class T>
 void copy_numbers(const HostNumbers& from, int64_t first, int64_t stride, int64_t count, T* to);
 
+// values[first + rows[i]·stride] for i < count.
+template <class T>
+void gather_numbers(const HostNumbers& from, int64_t first, int64_t stride, const int32_t* rows, int64_t count, T* to);
+
 // One column of staged rows.
 struct StagedColumn {
   const void* values;

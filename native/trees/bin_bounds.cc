@@ -33,17 +33,24 @@ U order_bits(U key) {
 template <class U>
 void radix_sort(std::vector<U>& keys) {
   constexpr int kDigitBits = 11;
-  constexpr size_t kDigits = size_t{1} << kDigitBits;
+  constexpr uint32_t kDigits = uint32_t{1} << kDigitBits;
+  constexpr int kPasses = (static_cast<int>(sizeof(U) * 8) + kDigitBits - 1) / kDigitBits;
   std::vector<U> other(keys.size());
-  std::vector<size_t> starts(kDigits);
-  for (int shift = 0; shift < static_cast<int>(sizeof(U) * 8); shift += kDigitBits) {
-    std::fill(starts.begin(), starts.end(), 0);
-    for (const U key : keys) ++starts[(key >> shift) & (kDigits - 1)];
+  // Counts of all digits in one pass.
+  std::vector<uint32_t> counts(static_cast<size_t>(kPasses) * kDigits);
+  for (const U key : keys) {
+    for (int pass = 0; pass < kPasses; ++pass) {
+      ++counts[static_cast<size_t>(pass) * kDigits + ((key >> (pass * kDigitBits)) & (kDigits - 1))];
+    }
+  }
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const int shift = pass * kDigitBits;
+    uint32_t* starts = counts.data() + static_cast<size_t>(pass) * kDigits;
     if (starts[(keys[0] >> shift) & (kDigits - 1)] == keys.size()) continue;
-    size_t start = 0;
-    for (size_t& slot : starts) {
-      const size_t count = slot;
-      slot = start;
+    uint32_t start = 0;
+    for (uint32_t digit = 0; digit < kDigits; ++digit) {
+      const uint32_t count = starts[digit];
+      starts[digit] = start;
       start += count;
     }
     for (const U key : keys) other[starts[(key >> shift) & (kDigits - 1)]++] = key;
@@ -69,6 +76,9 @@ std::vector<Distinct> distinct_values(std::vector<T>& sample, int64_t* nans) {
   std::vector<Distinct> result;
   if (keys.empty()) return result;
   radix_sort(keys);
+  size_t distinct = 1;
+  for (size_t i = 1; i < keys.size(); ++i) distinct += keys[i] != keys[i - 1] ? 1 : 0;
+  result.reserve(distinct);
   for (size_t i = 0; i < keys.size();) {
     size_t end = i + 1;
     while (end < keys.size() && keys[end] == keys[i]) ++end;
