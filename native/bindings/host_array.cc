@@ -117,6 +117,13 @@ template void gather_numbers(const HostNumbers&, int64_t, int64_t, const int32_t
 template void copy_numbers(const HostNumbers&, int64_t, int64_t, int64_t, float*);
 template void copy_numbers(const HostNumbers&, int64_t, int64_t, int64_t, double*);
 
+// Not cleared: it is about to be written.
+std::byte* StagedRows::reserve(size_t bytes) {
+  bytes_ = bytes;
+  memory_ = std::make_unique_for_overwrite<double[]>((bytes + 7) / 8);
+  return reinterpret_cast<std::byte*>(memory_.get());
+}
+
 StagedRows::StagedRows(const Napi::Value& values, int64_t features, int64_t start, int64_t count, bool uniform,
                        const std::string& where)
     : rows_(count) {
@@ -128,8 +135,7 @@ StagedRows::StagedRows(const Napi::Value& values, int64_t features, int64_t star
                          std::to_string(numbers.length));
     }
     const bool is_double = !numbers.fits_float();
-    memory_.resize((static_cast<size_t>(count * features) * size(is_double) + 7) / 8);
-    auto* bytes = reinterpret_cast<std::byte*>(memory_.data());
+    std::byte* bytes = reserve(static_cast<size_t>(count * features) * size(is_double));
     if (is_double) {
       copy_numbers(numbers, start * features, 1, count * features, reinterpret_cast<double*>(bytes));
     } else {
@@ -151,8 +157,7 @@ StagedRows::StagedRows(const Napi::Value& values, int64_t features, int64_t star
     any_double =
         !host_numbers(arrays.back(), where + "column " + std::to_string(f) + " as ").fits_float() || any_double;
   }
-  memory_.resize(static_cast<size_t>(features) * static_cast<size_t>(count));
-  auto* next = reinterpret_cast<std::byte*>(memory_.data());
+  std::byte* next = reserve(static_cast<size_t>(features) * static_cast<size_t>(count) * size(true));
   for (int64_t f = 0; f < features; ++f) {
     const HostNumbers numbers = host_numbers(arrays[static_cast<size_t>(f)], where);
     if (numbers.length < start + count) {
@@ -169,6 +174,7 @@ StagedRows::StagedRows(const Napi::Value& values, int64_t features, int64_t star
     columns_.push_back({next, 1, is_double});
     next += static_cast<size_t>(count) * size(is_double);
   }
+  bytes_ = static_cast<size_t>(next - reinterpret_cast<std::byte*>(memory_.get()));
 }
 
 }  // namespace seqrisk

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -59,12 +60,15 @@ class StagedRows {
     call.rows = rows_;
   }
   // All of them, as they lie in memory.
-  const void* data() const { return memory_.data(); }
-  size_t bytes() const { return memory_.size() * sizeof(double); }
+  const void* data() const { return memory_.get(); }
+  size_t bytes() const { return bytes_; }
 
  private:
+  std::byte* reserve(size_t bytes);
+
   int64_t rows_ = 0;
-  std::vector<double> memory_;  // of doubles, for their alignment
+  std::unique_ptr<double[]> memory_;  // of doubles, for their alignment
+  size_t bytes_ = 0;
   std::vector<StagedColumn> columns_;
 };
 
