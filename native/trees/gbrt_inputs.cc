@@ -31,7 +31,14 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
   double sum = 0;
   int64_t count = 0;
   whole_weights_ = true;
-  for (int64_t r = 0; r < rows; ++r) {
+  const bool all_alike = !weights && !roles;
+  if (all_alike) {
+    if (memory_.trains) std::fill_n(memory_.trains, rows, uint8_t{1});
+    most = 1;
+    sum = static_cast<double>(rows);
+    count = rows;
+  }
+  for (int64_t r = 0; !all_alike && r < rows; ++r) {
     const bool trains = !roles || roles[r] == static_cast<uint8_t>(RowRole::train);
     const double w = weights ? static_cast<double>(weights[r]) : 1.0;
     if (!(w >= 0 && w < HUGE_VAL)) {
@@ -77,34 +84,52 @@ std::optional<Error> GbrtTrainer::prepare_weights() {
   return std::nullopt;
 }
 
-std::optional<Error> GbrtTrainer::check_target(double target, int64_t row) const {
+bool GbrtTrainer::target_fits(double target) const {
   const bool is_class = target >= 0 && target < static_cast<double>(options_.classes) && target == std::floor(target);
+  switch (options_.objective) {
+    case GbrtObjective::softmax:
+      return is_class;
+    case GbrtObjective::squared:
+      return options_.classes > 1 ? is_class : std::isfinite(target);
+    case GbrtObjective::logistic:
+      return target >= 0 && target <= 1;
+    case GbrtObjective::custom:
+      break;
+  }
+  return true;
+}
+
+std::optional<Error> GbrtTrainer::check_target(double target, int64_t row) const {
+  if (target_fits(target)) return std::nullopt;
   const bool of_class = options_.objective == GbrtObjective::softmax ||
                         (options_.objective == GbrtObjective::squared && options_.classes > 1);
-  if (of_class && !is_class) {
+  if (of_class) {
     return Error::range("[gbrt] expected targets to be classes from 0 to " + std::to_string(options_.classes - 1) +
                         " but received " + at_row(target, row));
   }
-  if (options_.objective == GbrtObjective::squared && !std::isfinite(target)) {
+  if (options_.objective == GbrtObjective::squared) {
     return Error::range("[gbrt] expected targets to be finite but received " + at_row(target, row));
   }
-  if (options_.objective == GbrtObjective::logistic && !(target >= 0 && target <= 1)) {
-    return Error::range("[gbrt] expected targets in [0, 1] but received " + at_row(target, row));
-  }
-  return std::nullopt;
+  return Error::range("[gbrt] expected targets in [0, 1] but received " + at_row(target, row));
 }
 
-std::optional<Error> GbrtTrainer::prepare_targets() {
-  for (int64_t r = 0; r < bins_.rows; ++r) {
-    const bool counts = !memory_.roles || memory_.roles[r] != static_cast<uint8_t>(RowRole::unused);
-    float& target = memory_.targets[r];
-    if (!counts) {
-      target = 0;
-      continue;
+std::optional<Error> GbrtTrainer::prepare_targets(HostContext& context) {
+  std::vector<int64_t>& wrong = block_weight_;  // the first in each block, or −1
+  std::fill(wrong.begin(), wrong.end(), -1);
+  context.workers.run(blocks_, [&](int64_t block, int) {
+    const int64_t end = std::min(bins_.rows, (block + 1) * kGbrtBlockRows);
+    for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
+      const bool counts = !memory_.roles || memory_.roles[r] != static_cast<uint8_t>(RowRole::unused);
+      float& target = memory_.targets[r];
+      if (!counts) target = 0;
+      if (!counts || target_fits(static_cast<double>(target))) continue;
+      wrong[static_cast<size_t>(block)] = r;
+      return;
     }
-    if (auto error = check_target(static_cast<double>(target), r)) return error;
-  }
-  return std::nullopt;
+  });
+  const auto first = std::find_if(wrong.begin(), wrong.end(), [](int64_t row) { return row >= 0; });
+  if (first == wrong.end()) return std::nullopt;
+  return check_target(static_cast<double>(memory_.targets[*first]), *first);
 }
 
 // Bounds of this round's gradients; there is one round for each set of them.
@@ -133,29 +158,47 @@ std::optional<Error> GbrtTrainer::prepare_custom() {
 
 // Weighted mean over the rows that train; of the indicator of a class for softmax. Sums of integers: the order of rows
 // does not matter.
-double GbrtTrainer::target_mean(int64_t cls) const {
+double GbrtTrainer::target_mean(int64_t cls, HostContext& context) const {
   const bool of_class = options_.classes > 1;
+  struct Part {
+    double most = 1;
+    int64_t sum = 0;
+    int64_t total = 0;
+  };
+  std::vector<Part> parts(static_cast<size_t>(blocks_));
+  const auto over_rows = [&](auto&& add) {
+    context.workers.run(blocks_, [&](int64_t block, int) {
+      const int64_t end = std::min(bins_.rows, (block + 1) * kGbrtBlockRows);
+      for (int64_t r = block * kGbrtBlockRows; r < end; ++r) {
+        if (memory_.trains && !memory_.trains[r]) continue;
+        add(parts[static_cast<size_t>(block)], r, static_cast<double>(memory_.targets[r]));
+      }
+    });
+  };
   double most = 1;
-  for (int64_t r = 0; r < bins_.rows; ++r) {
-    if (!memory_.trains || memory_.trains[r]) most = std::max(most, std::fabs(static_cast<double>(memory_.targets[r])));
+  if (!of_class) {
+    over_rows([](Part& part, int64_t, double t) { part.most = std::max(part.most, std::fabs(t)); });
+    for (const Part& part : parts) most = std::max(most, part.most);
   }
   const double scale = of_class ? 1048576.0 : 1048576.0 / power_above(most);
   // 2^21 a target and 2^10 for fractions of a unit, times 2^32 units, stay within 2^63.
   constexpr double kFractions = 1024.0;
-  int64_t sum = 0;
-  int64_t total = 0;
-  for (int64_t r = 0; r < bins_.rows; ++r) {
-    if (memory_.trains && !memory_.trains[r]) continue;
+  over_rows([&](Part& part, int64_t r, double t) {
     const double w = memory_.weights ? static_cast<double>(memory_.weights[r]) : 1.0;
-    const double t = static_cast<double>(memory_.targets[r]);
     const double value = of_class ? (static_cast<int64_t>(t) == cls ? 1.0 : 0.0) : t;
     if (whole_weights_) {
-      sum += std::llrint(value * scale) * static_cast<int64_t>(w);
-      total += static_cast<int64_t>(w);
+      part.sum += std::llrint(value * scale) * static_cast<int64_t>(w);
+      part.total += static_cast<int64_t>(w);
     } else {
-      sum += std::llrint(value * scale * w);
-      total += std::llrint(w * kFractions);
+      part.sum += std::llrint(value * scale * w);
+      part.total += std::llrint(w * kFractions);
     }
+  });
+  int64_t sum = 0;
+  int64_t total = 0;
+  for (const Part& part : parts) {
+    sum += part.sum;
+    total += part.total;
   }
   const double units = whole_weights_ ? static_cast<double>(total) : static_cast<double>(total) / kFractions;
   return units > 0 ? static_cast<double>(sum) / scale / units : 0;
@@ -166,7 +209,7 @@ void GbrtTrainer::start_scores(HostContext& context) {
   for (int64_t k = 0; k < options_.classes; ++k) {
     double start = 0;
     if (options_.boost_from_average && options_.objective != GbrtObjective::custom) {
-      const double mean = target_mean(k);
+      const double mean = target_mean(k, context);
       switch (options_.objective) {
         case GbrtObjective::logistic: {
           const double p = std::clamp(mean, kLeast, 1 - kLeast);

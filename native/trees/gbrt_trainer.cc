@@ -77,7 +77,7 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
   best_loss_ = std::numeric_limits<double>::infinity();
   pending_class_ = -1;
   if (auto error = prepare_weights()) return error;
-  if (auto error = prepare_targets()) return error;
+  if (auto error = prepare_targets(context)) return error;
   bag_count_ = total_count_;
   constant_hessian_ = options_.objective == GbrtObjective::squared && whole_weights_;
   format_ = constant_hessian_ ? kGbrtConstantHessian : kGbrtGeneral;

@@ -138,7 +138,7 @@ class GbrtTrainer {
   };
 
   std::optional<Error> prepare_weights();
-  std::optional<Error> prepare_targets();
+  std::optional<Error> prepare_targets(HostContext& context);
   std::optional<Error> prepare_custom();
   void start_scores(HostContext& context);
   void bag(HostContext& context);
@@ -164,13 +164,14 @@ class GbrtTrainer {
   std::vector<GbrtFollowNode> follow_nodes(size_t first_node) const;
   void flush_scores(HostContext& context);
   GbrtGradient gradient_call(int64_t cls);
+  bool target_fits(double target) const;
   std::optional<Error> check_target(double target, int64_t row) const;
   bool has_validation() const;
   double validation_loss(HostContext& context);
   void score_watched(int64_t cls, size_t first_node, HostContext& context);
   void copy_scores(const double* from, double* to, HostContext& context) const;
   bool watch(const GbrtBoost& boost, HostContext& context);
-  double target_mean(int64_t cls) const;
+  double target_mean(int64_t cls, HostContext& context) const;
 
   GbrtBins bins_;
   std::vector<GbrtFeature> features_;

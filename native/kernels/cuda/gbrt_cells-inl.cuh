@@ -9,7 +9,7 @@
 namespace seqrisk {
 namespace cuda {
 
-constexpr int kCellThreads = 256;
+constexpr int kCellThreads = 1024;
 // From one feature's cells to the next: equal bins of two features stand in two banks.
 constexpr int kCellStride = static_cast<int>(kGbrtCells) + 1;
 
@@ -67,18 +67,26 @@ __device__ void add_to_cells(const CellPart& part, const int64_t* packed, int sh
   if (feature >= part.width) return;
   uint32_t* own = cells + feature * kCellStride;
   constexpr int kTogether = 4;  // reads on their way
+  int64_t rows[kTogether];
+  const auto look_up = [&](int64_t i) {
+#pragma unroll
+    for (int k = 0; k < kTogether; ++k) {
+      const int64_t at = i + static_cast<int64_t>(k) * step;
+      rows[k] = at < end ? row_of(at) : -1;
+    }
+  };
+  look_up(begin + threadIdx.x / lanes);
   for (int64_t i = begin + threadIdx.x / lanes; i < end; i += static_cast<int64_t>(step) * kTogether) {
     int64_t value[kTogether];
     int bin[kTogether];
 #pragma unroll
     for (int k = 0; k < kTogether; ++k) {
-      const int64_t at = i + static_cast<int64_t>(k) * step;
-      const int64_t row = at < end ? row_of(at) : -1;
       bin[k] = -1;
-      if (row < 0) continue;
-      value[k] = packed[row];
-      bin[k] = part.bins[row * part.stride + feature];
+      if (rows[k] < 0) continue;
+      value[k] = packed[rows[k]];
+      bin[k] = part.bins[rows[k] * part.stride + feature];
     }
+    look_up(i + static_cast<int64_t>(step) * kTogether);  // while these are on their way
 #pragma unroll
     for (int k = 0; k < kTogether; ++k) {
       if (bin[k] < 0) continue;
@@ -98,8 +106,15 @@ __device__ inline int64_t cell_value(const uint32_t* low, const uint32_t* high) 
   return static_cast<int64_t>(static_cast<uint64_t>(*high) << 32 | *low);
 }
 
-// Adds the cells to a histogram, (features, 2, kGbrtCells). `cells` are left as they are.
-__device__ inline void flush_cells(const CellPart& part, int shift, const uint32_t* cells, int64_t* out) {
+// A packed cell is (g << shift) + h with 0 ≤ h < 2^shift.
+__device__ inline void unpack(int64_t packed, int shift, int64_t* g, int64_t* h) {
+  *h = packed & ((int64_t{1} << shift) - 1);
+  *g = (packed - *h) >> shift;
+}
+
+// Calls f(feature of the part, bin, g, h) for every cell.
+template <class F>
+__device__ inline void over_cells(const CellPart& part, int shift, const uint32_t* cells, const F& f) {
   const int words = part.width * kCellStride;
   for (int i = threadIdx.x; i < part.width * static_cast<int>(kGbrtCells); i += kCellThreads) {
     const int feature = i / static_cast<int>(kGbrtCells);
@@ -110,20 +125,17 @@ __device__ inline void flush_cells(const CellPart& part, int shift, const uint32
     if (part.in_pairs) {
       h = cell_value(cell + 2 * words, cell + 3 * words);
     } else {
-      // A packed cell is (g << shift) + h with 0 ≤ h < 2^shift.
-      h = g & ((int64_t{1} << shift) - 1);
-      g = (g - h) >> shift;
+      unpack(g, shift, &g, &h);
     }
-    auto* to = reinterpret_cast<unsigned long long*>(out) + (part.first + feature) * 2 * kGbrtCells + bin;
-    if (g != 0) atomicAdd(to, static_cast<unsigned long long>(g));
-    if (h != 0) atomicAdd(to + kGbrtCells, static_cast<unsigned long long>(h));
+    f(feature, bin, g, h);
   }
 }
 
-// Rows of a chunk [begin, end) in runs of `run` rows, whose weight a packed cell holds; 0: cells are pairs.
-template <class RowOf>
+// Rows of a chunk [begin, end) in runs of `run` rows, whose weight a packed cell holds; 0: cells are pairs, all rows at
+// once. Calls take(cells, is_first) after each run.
+template <class RowOf, class Take>
 __device__ void add_chunk(const CellPart& part, const int64_t* packed, int shift, int64_t begin, int64_t end,
-                          int64_t run, const RowOf& row_of, int64_t* out) {
+                          int64_t run, const RowOf& row_of, const Take& take) {
   extern __shared__ uint32_t cells[];
   const int64_t length = run > 0 ? run : end - begin;
   for (int64_t first = begin; first < end; first += length) {
@@ -132,7 +144,7 @@ __device__ void add_chunk(const CellPart& part, const int64_t* packed, int shift
     const int64_t last = first + length < end ? first + length : end;
     add_to_cells(part, packed, shift, first, last, row_of, cells);
     __syncthreads();
-    flush_cells(part, shift, cells, out);
+    take(cells, first == begin);
     __syncthreads();
   }
 }

@@ -9,7 +9,7 @@ namespace cuda {
 namespace {
 
 constexpr int64_t kLeastRows = 1024;  // of a block
-constexpr int kBlocksEach = 8;        // of a multiprocessor
+constexpr int kBlocksEach = 2;        // of a multiprocessor
 
 __global__ void __launch_bounds__(kCellThreads) histogram_kernel(GbrtHistogram a, int64_t run, FaultSite fault) {
   const CellPart part = cell_part(a.bins, blockIdx.y, run == 0);
@@ -21,7 +21,14 @@ __global__ void __launch_bounds__(kCellThreads) histogram_kernel(GbrtHistogram a
     if (part.first == 0) fault.report(i, row);
     return int64_t{-1};
   };
-  add_chunk(part, a.packed, a.shift, begin, end, run, row_of, a.out);
+  const auto take = [&](const uint32_t* cells, bool) {
+    over_cells(part, a.shift, cells, [&](int feature, int bin, int64_t g, int64_t h) {
+      auto* to = reinterpret_cast<unsigned long long*>(a.out) + (part.first + feature) * 2 * kGbrtCells + bin;
+      if (g != 0) atomicAdd(to, static_cast<unsigned long long>(g));
+      if (h != 0) atomicAdd(to + kGbrtCells, static_cast<unsigned long long>(h));
+    });
+  };
+  add_chunk(part, a.packed, a.shift, begin, end, run, row_of, take);
 }
 
 }  // namespace
