@@ -11,10 +11,12 @@ export type DeviceKind = 'auto' | 'cpu' | 'cuda'
 export type Precision = 'float32' | 'bfloat16'
 
 export interface DeviceOptions {
-  /** Default `auto`: a card when there is one and `work` is enough to keep it busy, else the CPU. */
+  /** Default `auto`: a card when there is one and `work` or `tableValues` are enough to keep it busy, else the CPU. */
   readonly kind?: DeviceKind
   /** For `auto`: multiply-adds between two reads, such as those of a training step. Default 0. */
   readonly work?: number
+  /** For `auto`: values of the table that boosted trees are trained on, rows times columns. Default 0. */
+  readonly tableValues?: number
   /** CPU: threads of the stream, its own included. Default: the cores that this process may use. */
   readonly threads?: number
   /** CPU: kernel variant by name, for tests and benches. Default: `$SEQRISK_VARIANT`, or else the best supported. */
@@ -37,6 +39,7 @@ function memoryOfMachine(): number {
 
 /** Below it the CPU is done before a card has been told what to do; see docs/cuda.md. */
 const LEAST_WORK_OF_A_CARD = 2e8
+const LEAST_TABLE_OF_A_CARD = 1e6
 
 /** The NVIDIA cards that this process can use, or why there are none. */
 export function cudaStatus(): CudaStatus {
@@ -63,11 +66,22 @@ export class Device {
    * @throws {SeqriskError} code `NO_CUDA` when CUDA is asked for and cannot be had: says what is missing
    */
   constructor(options: DeviceOptions = {}) {
-    const known = ['kind', 'work', 'threads', 'variant', 'index', 'precision', 'memoryLimit', 'guard'] as const
+    const known = [
+      'kind',
+      'work',
+      'tableValues',
+      'threads',
+      'variant',
+      'index',
+      'precision',
+      'memoryLimit',
+      'guard',
+    ] as const
     expectOptions('Device', options, known)
     const {
       kind = 'auto',
       work = 0,
+      tableValues = 0,
       threads = availableParallelism(),
       variant = '',
       index = 0,
@@ -78,9 +92,10 @@ export class Device {
     expectRange(['auto', 'cpu', 'cuda'].includes(kind), 'Device', "kind 'auto', 'cpu' or 'cuda'", kind)
     expectRange(Number.isInteger(threads), 'Device', 'threads to be an integer', threads)
     expectRange(work >= 0, 'Device', 'work to be a number from 0', work)
+    expectRange(tableValues >= 0, 'Device', 'tableValues to be a number from 0', tableValues)
     expectRange(['float32', 'bfloat16'].includes(precision), 'Device', "precision 'float32' or 'bfloat16'", precision)
-    const takesCard =
-      kind === 'cuda' || (kind === 'auto' && work >= LEAST_WORK_OF_A_CARD && cudaStatus().devices.length > 0)
+    const isEnough = work >= LEAST_WORK_OF_A_CARD || tableValues >= LEAST_TABLE_OF_A_CARD
+    const takesCard = kind === 'cuda' || (kind === 'auto' && isEnough && cudaStatus().devices.length > 0)
     this.handle = takesCard
       ? binding.cuda_open(index, precision === 'bfloat16', memoryLimit ?? 0, guard)
       : binding.stream_open(threads, variant, memoryLimit ?? memoryOfMachine(), guard)

@@ -86,11 +86,12 @@ describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
   })
 
   it('takes the card for enough work, and the CPU for little', () => {
-    for (const [work, kind] of [
-      [0, 'cpu'],
-      [1e12, 'cuda'],
+    for (const [options, kind] of [
+      [{}, 'cpu'],
+      [{ work: 1e12 }, 'cuda'],
+      [{ tableValues: 1e8 }, 'cuda'],
     ] as const) {
-      const device = new Device({ work })
+      const device = new Device(options)
       expect(device.kind).toBe(kind)
       device.close()
     }

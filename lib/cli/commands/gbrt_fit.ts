@@ -97,7 +97,7 @@ export const gbrtFitCommand = defineCommand({
     if (rows === 0) throw new SeqriskError('NO_LABELS', `[gbrt] expected targets in '${target}' but received none`)
     const all = valid ? [targets, valid.columns[target]] : [targets]
     const objective = values.objective === undefined ? guessed(all) : OBJECTIVES[values.objective]
-    const device = new Device({ kind, threads })
+    const device = new Device({ kind, threads, tableValues: targets.length * layout.names.length })
     const line = progressLine({ quiet: json })
     try {
       const columns = columnsOfLayout(layout, table)

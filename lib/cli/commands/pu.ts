@@ -59,7 +59,7 @@ export const puCommand = defineCommand({
     const begun = performance.now()
     const table = await readPuTable('pu', values.table, { id, positive, drop, categorical, signal })
     const { layout, columns, positives } = table
-    const device = new Device({ kind, threads })
+    const device = new Device({ kind, threads, tableValues: positives.length * columns.length })
     const line = progressLine({ quiet: json })
     try {
       const matrix = await BinnedMatrix.from(device, { columns }, { names: layout.names, categorical, seed, signal })

@@ -4,6 +4,7 @@
 // written side by side and added up by the search: 264 blocks that added to the same cells by atomics took three times
 // as long.
 #include "kernels/cuda/gbrt_cells-inl.cuh"
+#include "kernels/cuda/gbrt_part-inl.cuh"
 #include "kernels/cuda/gbrt_search-inl.cuh"
 #include "ops/gbrt_grow.h"
 
@@ -11,76 +12,12 @@ namespace seqrisk {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarp;
-constexpr int kRowsEach = 4;
-constexpr int64_t kTile = kThreads * kRowsEach;  // rows that find their places together
-static_assert(kWarps * kRowsEach == kWarp, "a warp scans the counts of a tile");
 constexpr int64_t kLeastRows = 1024;  // of a block that builds a part of a histogram
 constexpr int kBuildBlocks = 2;       // of a multiprocessor
 constexpr int kPartBlocks = 8;
 
-__device__ uint32_t low_half(GbrtTally tally) {
-  return static_cast<uint32_t>(tally);
-}
-
-// Rows first … first + kTile − 1 of a range: those that go left are written from the range's beginning on, the others
-// from its end backwards. Returns which of the thread's rows went left, a bit each.
-template <class RowAt, class GoesLeft>
-__device__ unsigned part_tile(GbrtRange range, uint32_t first, uint32_t* to, GbrtTally* tally, const RowAt& row_at,
-                              const GoesLeft& goes_left, uint32_t (&rows)[kRowsEach]) {
-  __shared__ uint32_t lefts[kWarp];  // of a warp's k-th rows; then of all before them
-  __shared__ uint32_t begin_left, begin_right;
-  const int lane = threadIdx.x % kWarp;
-  const int warp = threadIdx.x / kWarp;
-  const uint32_t count = range.count - first < kTile ? range.count - first : static_cast<uint32_t>(kTile);
-  unsigned masks[kRowsEach];
-  unsigned own = 0;
-#pragma unroll
-  for (int k = 0; k < kRowsEach; ++k) {
-    const uint32_t i = k * kThreads + threadIdx.x;
-    rows[k] = i < count ? row_at(range.begin + first + i) : 0;
-  }
-#pragma unroll
-  for (int k = 0; k < kRowsEach; ++k) {
-    const bool left = k * kThreads + threadIdx.x < count && goes_left(rows[k]);
-    masks[k] = __ballot_sync(kAllLanes, left);
-    if (left) own |= 1u << k;
-    if (lane == 0) lefts[k * kWarps + warp] = __popc(masks[k]);
-  }
-  __syncthreads();
-  if (warp == 0) {
-    const uint32_t mine = lefts[lane];
-    uint32_t sum = mine;
-    for (int step = 1; step < kWarp; step *= 2) {
-      const uint32_t before = __shfl_up_sync(kAllLanes, sum, step);
-      if (lane >= step) sum += before;
-    }
-    lefts[lane] = sum - mine;
-    if (lane == kWarp - 1) {
-      const GbrtTally before = atomicAdd(tally, static_cast<GbrtTally>(count - sum) << 32 | sum);
-      begin_left = low_half(before);
-      begin_right = static_cast<uint32_t>(before >> 32);
-    }
-  }
-  __syncthreads();
-#pragma unroll
-  for (int k = 0; k < kRowsEach; ++k) {
-    const uint32_t i = k * kThreads + threadIdx.x;
-    if (i >= count) continue;
-    const uint32_t before = lefts[k * kWarps + warp] + __popc(masks[k] & ((1u << lane) - 1));
-    if (own >> k & 1) {
-      to[range.begin + begin_left + before] = rows[k];
-    } else {
-      to[range.begin + range.count - 1 - (begin_right + i - before)] = rows[k];
-    }
-  }
-  __syncthreads();  // the next tile writes what this one reads
-  return own;
-}
-
 // The rows that train, then the others, to list 0.
-__global__ void __launch_bounds__(kThreads) list_kernel(GbrtGrow a) {
+__global__ void __launch_bounds__(kPartThreads) list_kernel(GbrtGrow a) {
   uint32_t rows[kRowsEach];
   const GbrtRange all{0, static_cast<uint32_t>(a.bins.rows)};
   part_tile(
@@ -97,7 +34,7 @@ __device__ const uint32_t* list_of(const GbrtGrow& a, int32_t list) {
   return list < 0 ? nullptr : a.order + list * a.bins.rows;
 }
 
-__global__ void __launch_bounds__(kThreads) part_kernel(GbrtGrow a) {
+__global__ void __launch_bounds__(kPartThreads) part_kernel(GbrtGrow a) {
   GbrtGrowing& s = *a.growing;
   // Read at once, before anything is done with it.
   const int64_t at = s.at;
@@ -476,12 +413,12 @@ void gbrt_grow(const GbrtGrow& a, Launch& launch) {
   const auto blocks = static_cast<unsigned>(resident < tiles ? resident : tiles);
   if (a.first_split == 0) {
     cudaMemsetAsync(a.growing, 0, sizeof(GbrtGrowing), launch.stream);
-    if (a.trains) list_kernel<<<blocks_of(a.bins.rows, kTile), kThreads, 0, launch.stream>>>(a);
+    if (a.trains) list_kernel<<<blocks_of(a.bins.rows, kTile), kPartThreads, 0, launch.stream>>>(a);
     build_kernel<<<build, kCellThreads, shared, launch.stream>>>(a, true, run, parts);
     find_kernel<<<features, kSearchThreads, 0, launch.stream>>>(a, true, chunks, run, parts);
   }
   for (int64_t split = a.first_split; split < a.end_split; ++split) {
-    part_kernel<<<blocks, kThreads, 0, launch.stream>>>(a);
+    part_kernel<<<blocks, kPartThreads, 0, launch.stream>>>(a);
     build_kernel<<<build, kCellThreads, shared, launch.stream>>>(a, false, run, parts);
     find_kernel<<<features, kSearchThreads, 0, launch.stream>>>(a, false, chunks, run, parts);
   }
