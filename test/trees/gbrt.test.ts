@@ -283,6 +283,29 @@ describe('boosted trees', () => {
     expect(await model.predict(device, { columns }, { raw: true })).toEqual(scores)
   })
 
+  it('every bag has its own rows of custom gradients, not those of the bag before alone', async () => {
+    const matrix = await BinnedMatrix.from(openDevice(), { columns })
+    const options = { numIterations: 4, baggingFraction: 0.5, baggingFreq: 1, objective: 'custom' } as const
+    const { model } = await new GbrtTrainer(matrix, options).fit({
+      custom(scores, gradients, hessians) {
+        for (let r = 0; r < scores.length; r++) gradients[r] = scores[r] - soft[r]
+        hessians.fill(1)
+      },
+    })
+    const { leafCount, leafWeight, numLeaves } = model.trees
+    let leaf = 0
+    for (const leaves of numLeaves) {
+      let [rows, weight] = [0, 0]
+      for (const end = leaf + leaves; leaf < end; leaf++) {
+        rows += leafCount[leaf]
+        weight += leafWeight[leaf]
+      }
+      expect(rows).toBeGreaterThan(2800)
+      expect(weight).toBe(rows)
+    }
+    expect(leaf).toBeGreaterThan(40)
+  })
+
   it('custom gradients of the squared loss give the trees of the squared loss', async () => {
     const device = openDevice()
     const matrix = await BinnedMatrix.from(device, { columns })
