@@ -84,7 +84,8 @@ export interface TrainedTrees {
   categoryBins: Uint32Array
 }
 
-export type DType = 'float32' | 'int32'
+/** `bfloat16`: activations on a card of that precision; read and written as float32. */
+export type DType = 'float32' | 'int32' | 'bfloat16'
 
 export interface StreamInfo {
   device: 'cpu' | 'cuda'
@@ -117,7 +118,7 @@ export interface Binding {
 
   /** `variant` '' = $SEQRISK_VARIANT or the best; `memoryLimit` 0 = none; `guard` checks for writes outside buffers. */
   stream_open(threads: number, variant: string, memoryLimit: number, guard: boolean): StreamHandle
-  /** `bfloat16`: operands of matrix products are rounded; `memoryLimit` 0 = none. */
+  /** `bfloat16`: operands of matrix products are rounded, tensors may be stored so; `memoryLimit` 0 = none. */
   cuda_open(index: number, bfloat16: boolean, memoryLimit: number, guard: boolean): StreamHandle
   cuda_status(): CudaStatus
   stream_close(stream: StreamHandle): void

@@ -2,37 +2,43 @@
 // limit. Each is compared with the CPU's result on a small problem before it is timed.
 
 import { blockAttention } from '../../lib/ops/block_attention.js'
+import { convert } from '../../lib/ops/convert.js'
 import { fieldEmbedding } from '../../lib/ops/field_embedding.js'
 import { fixedAttentionRead, fixedAttentionWrite } from '../../lib/ops/fixed_attention.js'
 import { fullAttention } from '../../lib/ops/full_attention.js'
 import { gatedDwconv } from '../../lib/ops/gated_dwconv.js'
 import { gatherRows } from '../../lib/ops/gather_rows.js'
 import { glu } from '../../lib/ops/glu.js'
-import { layerNorm } from '../../lib/ops/layer_norm.js'
+import { LAYER_NORM_EPS, layerNorm } from '../../lib/ops/layer_norm.js'
 import { linear } from '../../lib/ops/linear.js'
 import { MachineProbe } from '../../lib/ops/machine.js'
 import { pool } from '../../lib/ops/pool.js'
 import { softmaxCrossEntropy } from '../../lib/ops/softmax_cross_entropy.js'
-import { cudaStatus, Device } from '../../lib/runtime/device.js'
+import { cudaStatus, Device, type Precision } from '../../lib/runtime/device.js'
 import { Parameter, Tape } from '../../lib/runtime/tape.js'
-import { Offsets, scope, Tensor, unscoped } from '../../lib/runtime/tensor.js'
+import { type FloatType, Offsets, scope, Tensor, unscoped } from '../../lib/runtime/tensor.js'
 import { normals } from '../support/values.js'
 
 type Float = Tensor<'float32'>
+/** Activations, stored as the device's precision is. */
+type Inner = Tensor<FloatType>
 
 /** What a kernel needs at the given number of events, in sequences of 4 000. */
 interface Problem {
   readonly inputs: readonly Parameter[]
-  forward(): Float
+  forward(): Inner
 }
 
 interface Case {
   readonly name: string
-  /** Bytes and operations of one event, forward and backward. Gradients of inputs are added to: read and written. */
-  readonly bytes: readonly [number, number]
+  /**
+   * Bytes of one event, forward and backward, where an element of an activation takes `e`; and operations. Gradients of
+   * inputs are added to: read and written.
+   */
+  bytes(e: number): readonly [number, number]
   readonly operations: readonly [number, number]
   readonly bound: 'copy' | 'multiply-add' | 'tensor cores'
-  readonly precision?: 'bfloat16'
+  readonly precision?: Precision
   make(device: Device, events: number): Problem
 }
 
@@ -40,9 +46,10 @@ const D = 256
 const EVENTS = 256_000
 const SMALL = 8_000
 const LENGTH = 4000
+const PRECISIONS = ['float32', 'bfloat16'] as const
 
 const CASES: readonly Case[] = [
-  ...[undefined, 'bfloat16' as const].flatMap(precision =>
+  ...PRECISIONS.flatMap(precision =>
     [
       [D, D],
       [D, 3 * D],
@@ -50,84 +57,94 @@ const CASES: readonly Case[] = [
     ].map(
       ([width, out]): Case => ({
         name: `linear ${width} → ${out}`,
-        bytes: [4 * (width + out), 4 * (3 * width + 2 * out)],
+        bytes: e => [e * (width + out), e * (3 * width + 2 * out)],
         operations: [2 * width * out, 4 * width * out],
-        bound: precision ? 'tensor cores' : 'multiply-add',
+        bound: precision === 'bfloat16' ? 'tensor cores' : 'multiply-add',
         precision,
         make(device, events) {
-          const [x, weight, bias] = [
-            floats(device, events, width),
-            floats(device, out, width),
-            floats(device, out),
-          ].map(value => parameter(value))
+          const x = input(device, events, width)
+          const [weight, bias] = [floats(device, out, width), floats(device, out)].map(value => parameter(value))
           return { inputs: [x, weight, bias], forward: () => linear(x.value, weight.value, bias.value) }
         },
       }),
     ),
   ),
-  ...[5, 31].map(
-    (width): Case => ({
-      name: `gated_dwconv K=${width}`,
-      bytes: [8 * D, 16 * D],
-      operations: [4 * width * D, 12 * width * D],
+  ...PRECISIONS.flatMap(precision =>
+    [5, 31].map(
+      (width): Case => ({
+        name: `gated_dwconv K=${width}`,
+        bytes: e => [2 * e * D, 4 * e * D],
+        operations: [4 * width * D, 12 * width * D],
+        bound: 'copy',
+        precision,
+        make(device, events) {
+          const filter = [floats(device, width, D), floats(device, D), floats(device, width, D), floats(device, D)].map(
+            value => parameter(value),
+          )
+          const x = input(device, events, D)
+          const offsets = offsetsOf(device, events)
+          const [weight, bias, gateWeight, gateBias] = filter.map(({ value }) => value)
+          return {
+            inputs: [x, ...filter],
+            forward: () => gatedDwconv(x.value, weight, bias, gateWeight, gateBias, offsets),
+          }
+        },
+      }),
+    ),
+  ),
+  ...PRECISIONS.map(
+    (precision): Case => ({
+      name: 'layer_norm',
+      // The residual stream is float32.
+      bytes: e => [(4 + e) * D, (4 + e + 8) * D],
+      operations: [8 * D, 16 * D],
       bound: 'copy',
+      precision,
       make(device, events) {
-        const filter = [floats(device, width, D), floats(device, D), floats(device, width, D), floats(device, D)].map(
-          value => parameter(value),
+        const [x, weight, bias] = [floats(device, events, D), floats(device, D), floats(device, D)].map(value =>
+          parameter(value),
         )
-        const x = parameter(floats(device, events, D))
-        const offsets = offsetsOf(device, events)
-        const [weight, bias, gateWeight, gateBias] = filter.map(({ value }) => value)
         return {
-          inputs: [x, ...filter],
-          forward: () => gatedDwconv(x.value, weight, bias, gateWeight, gateBias, offsets),
+          inputs: [x, weight, bias],
+          forward: () => layerNorm(x.value, weight.value, bias.value, LAYER_NORM_EPS, device.activations),
         }
       },
     }),
   ),
-  {
-    name: 'layer_norm',
-    bytes: [8 * D, 16 * D],
-    operations: [8 * D, 16 * D],
-    bound: 'copy',
-    make(device, events) {
-      const [x, weight, bias] = [floats(device, events, D), floats(device, D), floats(device, D)].map(value =>
-        parameter(value),
-      )
-      return { inputs: [x, weight, bias], forward: () => layerNorm(x.value, weight.value, bias.value) }
-    },
-  },
-  {
-    name: 'glu',
-    bytes: [12 * D, 28 * D],
-    operations: [10 * D, 20 * D],
-    bound: 'copy',
-    make(device, events) {
-      const x = parameter(floats(device, events, 2 * D))
-      return { inputs: [x], forward: () => glu(x.value) }
-    },
-  },
-  ...[undefined, 'bfloat16' as const].flatMap((precision): Case[] => [
+  ...PRECISIONS.map(
+    (precision): Case => ({
+      name: 'glu',
+      bytes: e => [3 * e * D, 7 * e * D],
+      operations: [10 * D, 20 * D],
+      bound: 'copy',
+      precision,
+      make(device, events) {
+        const x = input(device, events, 2 * D)
+        return { inputs: [x], forward: () => glu(x.value) }
+      },
+    }),
+  ),
+  ...PRECISIONS.flatMap((precision): Case[] => [
     {
       name: 'block_attention B=64',
-      bytes: [16 * D, 44 * D],
+      bytes: e => [4 * e * D, 11 * e * D],
       operations: [4 * 64 * D, 10 * 64 * D],
       bound: 'copy',
       precision,
       make(device, events) {
-        const qkv = parameter(floats(device, events, 3 * D))
+        const qkv = input(device, events, 3 * D)
         const offsets = offsetsOf(device, events)
         return { inputs: [qkv], forward: () => blockAttention(qkv.value, offsets, { heads: 4, block: 64 }) }
       },
     },
     {
       name: 'fixed_attention 64 slots, write',
-      bytes: [8 * D, 24 * D],
+      bytes: e => [2 * e * D, 6 * e * D],
       operations: [4 * 64 * D, 10 * 64 * D],
       bound: 'copy',
       precision,
       make(device, events) {
-        const [queries, kv] = [floats(device, 64, D), floats(device, events, 2 * D)].map(value => parameter(value))
+        const [queries, kv] = [parameter(floats(device, 64, D)), input(device, events, 2 * D)]
         const offsets = offsetsOf(device, events)
         return {
           inputs: [queries, kv],
@@ -137,13 +154,13 @@ const CASES: readonly Case[] = [
     },
     {
       name: 'fixed_attention 64 slots, read',
-      bytes: [8 * D, 20 * D],
+      bytes: e => [2 * e * D, 5 * e * D],
       operations: [4 * 64 * D, 10 * 64 * D],
       bound: 'copy',
       precision,
       make(device, events) {
-        const kv = parameter(floats(device, (events / LENGTH) * 64, 2 * D))
-        const q = parameter(floats(device, events, D))
+        const kv = input(device, (events / LENGTH) * 64, 2 * D)
+        const q = input(device, events, D)
         const offsets = offsetsOf(device, events)
         return {
           inputs: [q, kv],
@@ -153,12 +170,12 @@ const CASES: readonly Case[] = [
     },
     {
       name: 'full_attention N=4000',
-      bytes: [16 * D, 44 * D],
+      bytes: e => [4 * e * D, 11 * e * D],
       operations: [4 * LENGTH * D, 10 * LENGTH * D],
-      bound: precision ? 'tensor cores' : 'multiply-add',
+      bound: precision === 'bfloat16' ? 'tensor cores' : 'multiply-add',
       precision,
       make(device, events) {
-        const qkv = parameter(floats(device, events, 3 * D))
+        const qkv = input(device, events, 3 * D)
         const offsets = offsetsOf(device, events)
         return { inputs: [qkv], forward: () => fullAttention(qkv.value, offsets, { heads: 4 }) }
       },
@@ -167,7 +184,7 @@ const CASES: readonly Case[] = [
   ...[20, 60_000].map(
     (ids): Case => ({
       name: `field_embedding, a field of ${ids}`,
-      bytes: [4 * D, 4 * D],
+      bytes: () => [4 * D, 4 * D],
       operations: [D, D],
       bound: 'copy',
       make(device, events) {
@@ -185,7 +202,7 @@ const CASES: readonly Case[] = [
   ),
   {
     name: 'gather_rows, 15 %',
-    bytes: [0.15 * 8 * D, 0.15 * 4 * D + 8 * D],
+    bytes: () => [0.15 * 8 * D, 0.15 * 4 * D + 8 * D],
     operations: [D, D],
     bound: 'copy',
     make(device, events) {
@@ -199,7 +216,7 @@ const CASES: readonly Case[] = [
   },
   {
     name: 'pool mean',
-    bytes: [4 * D, 8 * D],
+    bytes: () => [4 * D, 8 * D],
     operations: [D, D],
     bound: 'copy',
     make(device, events) {
@@ -210,7 +227,7 @@ const CASES: readonly Case[] = [
   },
   {
     name: 'softmax_cross_entropy, 1000 classes',
-    bytes: [4 * 1000, 12 * 1000],
+    bytes: () => [4 * 1000, 12 * 1000],
     operations: [4000, 4000],
     bound: 'copy',
     make(device, events) {
@@ -249,7 +266,8 @@ export default async function* cudaKernels(): AsyncGenerator<string> {
     const [forward, backward] = await time(one, card)
     for (const [i, name] of ['forward', 'backward'].entries()) {
       const ms = [forward, backward][i]
-      const gigabytes = (one.bytes[i] * EVENTS) / ms / 1e6
+      const bytes = one.bytes(one.precision === 'bfloat16' ? 2 : 4)[i]
+      const gigabytes = (bytes * EVENTS) / ms / 1e6
       const flops = (one.operations[i] * EVENTS) / ms / 1e6
       const share =
         one.bound === 'copy'
@@ -333,6 +351,14 @@ function hold(make: () => Problem): Problem & { dispose(): void } {
 
 function parameter(value: Float): Parameter {
   return new Parameter('input', value)
+}
+
+/** An activation whose gradient is added to, as a parameter's is. */
+function input(device: Device, rows: number, width: number): Parameter {
+  const exact = floats(device, rows, width)
+  const value = convert(exact, device.activations) as Float
+  if (value !== exact) exact.dispose()
+  return new Parameter('input', value, { gradient: Tensor.zeros(device, value.dtype, value.shape) })
 }
 
 /** The same numbers again and again: drawing 10⁸ of them would take longer than the bench. */

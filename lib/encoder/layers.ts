@@ -8,15 +8,18 @@ import { fullAttention } from '../ops/full_attention.js'
 import { dwconv, gatedDwconv } from '../ops/gated_dwconv.js'
 import { glu } from '../ops/glu.js'
 import { gru } from '../ops/gru.js'
-import { layerNorm } from '../ops/layer_norm.js'
+import { LAYER_NORM_EPS, layerNorm } from '../ops/layer_norm.js'
 import { linear } from '../ops/linear.js'
 import { unfold } from '../ops/unfold.js'
 import type { Parameter } from '../runtime/tape.js'
-import type { Offsets, Tensor } from '../runtime/tensor.js'
+import type { FloatType, Offsets, Tensor } from '../runtime/tensor.js'
 import type { EncoderConfig } from './config.js'
 import type { Initial, ParameterStore } from './parameters.js'
 
+/** The residual stream, and what leads in and out of the encoder. */
 type Float = Tensor<'float32'>
+/** Inside a sub-layer, between its norm and its last map: stored as `device.activations`. */
+type Inner = Tensor<FloatType>
 
 /** What a forward pass knows besides its input. */
 export interface Pass {
@@ -25,7 +28,7 @@ export interface Pass {
 }
 
 /** residual + dropout(y). */
-function addResidual(y: Float, residual: Float, pass: Pass): Float {
+function addResidual(y: Inner, residual: Float, pass: Pass): Float {
   if (!pass.dropout || pass.dropout.rate === 0) return add(residual, y)
   const { rate, seed, nextElement } = pass.dropout
   pass.dropout.nextElement += y.size
@@ -43,13 +46,13 @@ export class Linear {
     this.bias = store.create(`${name}.bias`, [outWidth], { constant: 0 })
   }
 
-  apply(x: Float, options: { activation?: 'relu' | 'gelu'; residual?: Float } = {}): Float {
+  apply<T extends FloatType>(x: Tensor<T>, options: { activation?: 'relu' | 'gelu' } = {}): Tensor<T> {
     return linear(x, this.weight.value, this.bias.value, options)
   }
 
   /** residual + dropout(x·Wᵀ + b), in one kernel when nothing is dropped. */
-  applyResidual(x: Float, residual: Float, pass: Pass): Float {
-    if (!pass.dropout || pass.dropout.rate === 0) return this.apply(x, { residual })
+  applyResidual(x: Inner, residual: Float, pass: Pass): Float {
+    if (!pass.dropout || pass.dropout.rate === 0) return linear(x, this.weight.value, this.bias.value, { residual })
     return addResidual(this.apply(x), residual, pass)
   }
 }
@@ -65,6 +68,11 @@ export class LayerNorm {
 
   apply(x: Float): Float {
     return layerNorm(x, this.weight.value, this.bias.value)
+  }
+
+  /** For what follows inside a sub-layer. */
+  enter(x: Float): Inner {
+    return layerNorm(x, this.weight.value, this.bias.value, LAYER_NORM_EPS, x.device.activations)
   }
 }
 
@@ -96,7 +104,7 @@ export class SeparableConvolution implements SubLayer {
   apply(x: Float, offsets: Offsets, pass: Pass): Float {
     const { dilation, causal } = this.#config
     const [weight, bias, gateWeight, gateBias] = this.#taps.map(tap => tap.value)
-    const h = this.#norm.apply(x)
+    const h = this.#norm.enter(x)
     const g = gatedDwconv(h, weight, bias, gateWeight, gateBias, offsets, { dilation, causal })
     return this.#out.applyResidual(g, x, pass)
   }
@@ -122,7 +130,7 @@ export class PointwiseGatedConvolution implements SubLayer {
 
   apply(x: Float, offsets: Offsets, pass: Pass): Float {
     const { dilation, causal } = this.#config
-    const h = dwconv(this.#norm.apply(x), this.#weight.value, this.#bias.value, offsets, { dilation, causal })
+    const h = dwconv(this.#norm.enter(x), this.#weight.value, this.#bias.value, offsets, { dilation, causal })
     return addResidual(glu(this.#out.apply(h)), x, pass)
   }
 }
@@ -142,7 +150,7 @@ export class DenseConvolution implements SubLayer {
 
   apply(x: Float, offsets: Offsets, pass: Pass): Float {
     const { kernel, dilation, causal } = this.#config
-    const windows = unfold(this.#norm.apply(x), offsets, { width: kernel, dilation, causal })
+    const windows = unfold(this.#norm.enter(x), offsets, { width: kernel, dilation, causal })
     return addResidual(glu(this.#dense.apply(windows)), x, pass)
   }
 }
@@ -189,7 +197,7 @@ export class SelfAttention implements SubLayer {
 
   apply(x: Float, offsets: Offsets, pass: Pass): Float {
     const { heads, attention, attentionSize } = this.#config
-    const qkv = this.#qkv.apply(this.#norm.apply(x))
+    const qkv = this.#qkv.apply(this.#norm.enter(x))
     const y =
       attention === 'full'
         ? fullAttention(qkv, offsets, { heads })
@@ -223,7 +231,7 @@ export class FixedAttention implements SubLayer {
 
   apply(x: Float, offsets: Offsets, pass: Pass): Float {
     const heads = this.#heads
-    const h = this.#norm.apply(x)
+    const h = this.#norm.enter(x)
     const memory = fixedAttentionWrite(this.#queries.value, this.#kv.apply(h), offsets, { heads })
     const slots = { heads, slots: this.#slots }
     const y = fixedAttentionRead(this.#query.apply(h), this.#memoryKv.apply(memory), offsets, slots)
@@ -245,7 +253,7 @@ export class FeedForward implements SubLayer {
   }
 
   apply(x: Float, _offsets: Offsets, pass: Pass): Float {
-    const h = this.#inner.apply(this.#norm.apply(x), { activation: 'relu' })
+    const h = this.#inner.apply(this.#norm.enter(x), { activation: 'relu' })
     return this.#out.applyResidual(h, x, pass)
   }
 }

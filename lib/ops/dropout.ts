@@ -1,6 +1,6 @@
 import { binding } from '../native.js'
 import { currentTape } from '../runtime/tape.js'
-import { Tensor } from '../runtime/tensor.js'
+import { type FloatType, Tensor } from '../runtime/tensor.js'
 import { expectOptions } from '../util/errors.js'
 
 export interface DropoutOptions {
@@ -20,12 +20,12 @@ export interface DropoutOptions {
  * @throws {RangeError} for a rate, a seed or an offset out of range.  Deterministic.
  * Source: Srivastava et al. 2014, scaled while training.
  */
-export function dropout(x: Tensor<'float32'>, options: DropoutOptions): Tensor<'float32'> {
+export function dropout<T extends FloatType>(x: Tensor<T>, options: DropoutOptions): Tensor<T> {
   expectOptions('dropout', options, ['rate', 'seed', 'offset'])
   const { rate, seed, offset = 0 } = options
   if (rate === 0) return x
   const { device } = x
-  const out = Tensor.empty(device, 'float32', x.shape)
+  const out = Tensor.empty(device, x.dtype, x.shape)
   binding.dropout_forward(device.handle, x.handle, rate, seed, offset, out.handle, false)
   const tape = currentTape()
   tape?.add(out, [x], dout => {

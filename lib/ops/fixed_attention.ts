@@ -1,8 +1,9 @@
 import { binding } from '../native.js'
 import { currentTape } from '../runtime/tape.js'
-import { type Offsets, Tensor } from '../runtime/tensor.js'
+import { type FloatType, type Offsets, Tensor } from '../runtime/tensor.js'
 import { expectOptions } from '../util/errors.js'
 import { attentionWidth } from './attention_width.js'
+import { convert, headsNeedFloat32 } from './convert.js'
 import { parameterGradient } from './gradients.js'
 
 export interface FixedAttentionWriteOptions {
@@ -26,19 +27,22 @@ export interface FixedAttentionReadOptions extends FixedAttentionWriteOptions {
  * Same bits for any batch around a sequence (but for the gradient of the queries) and any number of threads.
  * Source: Britz et al. 2017; learned queries as in Lee et al. 2019, section 3.2.
  */
-export function fixedAttentionWrite(
+export function fixedAttentionWrite<T extends FloatType>(
   queries: Tensor<'float32'>,
-  kv: Tensor<'float32'>,
+  kv: Tensor<T>,
   offsets: Offsets,
   options: FixedAttentionWriteOptions,
-): Tensor<'float32'> {
+): Tensor<T> {
   expectOptions('fixedAttentionWrite', options, ['heads'])
   const { heads } = options
   const { device } = kv
   const width = attentionWidth('fixedAttentionWrite', 'queries', queries, 1, heads)
+  if (headsNeedFloat32(kv, width / heads)) {
+    return convert(fixedAttentionWrite(queries, convert(kv, 'float32'), offsets, options), kv.dtype)
+  }
   const rows = offsets.sequences * queries.shape[0]
   const tape = currentTape()
-  const memory = Tensor.empty(device, 'float32', [rows, width])
+  const memory = Tensor.empty(device, kv.dtype, [rows, width])
   const lse = tape && Tensor.empty(device, 'float32', [rows, heads])
   const problem = [device.handle, queries.handle, kv.handle, offsets.handle, heads] as const
   binding.fixed_attention_write_forward(...problem, memory.handle, lse?.handle)
@@ -68,18 +72,21 @@ export function fixedAttentionWrite(
  * Same bits for any batch around a sequence and any number of threads.
  * Source: Britz et al. 2017; Lee et al. 2019, section 3.2.
  */
-export function fixedAttentionRead(
-  q: Tensor<'float32'>,
-  kv: Tensor<'float32'>,
+export function fixedAttentionRead<T extends FloatType>(
+  q: Tensor<T>,
+  kv: Tensor<T>,
   offsets: Offsets,
   options: FixedAttentionReadOptions,
-): Tensor<'float32'> {
+): Tensor<T> {
   expectOptions('fixedAttentionRead', options, ['heads', 'slots'])
   const { heads, slots } = options
   const { device } = q
-  attentionWidth('fixedAttentionRead', 'q', q, 1, heads)
+  const width = attentionWidth('fixedAttentionRead', 'q', q, 1, heads)
+  if (headsNeedFloat32(q, width / heads)) {
+    return convert(fixedAttentionRead(convert(q, 'float32'), convert(kv, 'float32'), offsets, options), q.dtype)
+  }
   const tape = currentTape()
-  const out = Tensor.empty(device, 'float32', q.shape)
+  const out = Tensor.empty(device, q.dtype, q.shape)
   const lse = tape && Tensor.empty(device, 'float32', [q.shape[0], heads])
   const problem = [device.handle, q.handle, kv.handle, offsets.handle, heads, slots] as const
   binding.fixed_attention_read_forward(...problem, out.handle, lse?.handle)

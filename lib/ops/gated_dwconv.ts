@@ -1,6 +1,6 @@
 import { binding } from '../native.js'
 import { currentTape } from '../runtime/tape.js'
-import { type Offsets, Tensor } from '../runtime/tensor.js'
+import { type FloatType, type Offsets, Tensor } from '../runtime/tensor.js'
 import { expectOptions } from '../util/errors.js'
 import { parameterGradient } from './gradients.js'
 
@@ -15,24 +15,24 @@ export interface ConvolutionOptions {
  * Depthwise convolution with a gate, channel by channel, inside each sequence of a packed batch:
  *   `out[t] = (Σ_k weight[k] ⊙ x[t + r(k − o)] + bias) ⊙ σ(Σ_k gateWeight[k] ⊙ x[t + r(k − o)] + gateBias)`
  * with r the dilation and o = ⌊width/2⌋, or width − 1 when causal; x is 0 outside its own sequence.
- * @param x           (events, channels) float32
+ * @param x           (events, channels)
  * @param weight      (width, channels) float32, width odd, 1 … 255
  * @param bias        (channels) float32
  * @param gateWeight  (width, channels) float32
  * @param gateBias    (channels) float32
- * @returns           (events, channels) float32. A sequence gets the same bits alone and in any batch.
+ * @returns           (events, channels), stored as x. A sequence gets the same bits alone and in any batch.
  * @throws {RangeError} for an even or larger width, a dilation below 1, or a shape that differs
  * Source: gated linear units, Dauphin et al. 2017, eq. 1, with depthwise filters.
  */
-export function gatedDwconv(
-  x: Tensor<'float32'>,
+export function gatedDwconv<T extends FloatType>(
+  x: Tensor<T>,
   weight: Tensor<'float32'>,
   bias: Tensor<'float32'>,
   gateWeight: Tensor<'float32'>,
   gateBias: Tensor<'float32'>,
   offsets: Offsets,
   options: ConvolutionOptions = {},
-): Tensor<'float32'> {
+): Tensor<T> {
   expectOptions('gatedDwconv', options, ['dilation', 'causal'])
   return convolve(x, [weight, bias], [gateWeight, gateBias], offsets, options)
 }
@@ -41,13 +41,13 @@ export function gatedDwconv(
  * Depthwise convolution without a gate: `out[t] = Σ_k weight[k] ⊙ x[t + r(k − o)] + bias`, otherwise like gatedDwconv.
  * @throws {RangeError} for an even or larger width, a dilation below 1, or a shape that differs
  */
-export function dwconv(
-  x: Tensor<'float32'>,
+export function dwconv<T extends FloatType>(
+  x: Tensor<T>,
   weight: Tensor<'float32'>,
   bias: Tensor<'float32'>,
   offsets: Offsets,
   options: ConvolutionOptions = {},
-): Tensor<'float32'> {
+): Tensor<T> {
   expectOptions('dwconv', options, ['dilation', 'causal'])
   return convolve(x, [weight, bias], null, offsets, options)
 }
@@ -55,18 +55,18 @@ export function dwconv(
 /** A filter and its bias. */
 type Filter = readonly [weight: Tensor<'float32'>, bias: Tensor<'float32'>]
 
-function convolve(
-  x: Tensor<'float32'>,
+function convolve<T extends FloatType>(
+  x: Tensor<T>,
   filter: Filter,
   gate: Filter | null,
   offsets: Offsets,
   options: ConvolutionOptions,
-): Tensor<'float32'> {
+): Tensor<T> {
   const [weight, bias] = filter
   const { dilation = 1, causal = false } = options
   const { device } = x
   const tape = currentTape()
-  const out = Tensor.empty(device, 'float32', x.shape)
+  const out = Tensor.empty(device, x.dtype, x.shape)
   binding.gated_dwconv_forward(
     device.handle,
     x.handle,

@@ -1,6 +1,6 @@
 import { binding } from '../native.js'
 import { currentTape } from '../runtime/tape.js'
-import { Tensor } from '../runtime/tensor.js'
+import { type FloatType, Tensor } from '../runtime/tensor.js'
 import { expectRange } from '../util/errors.js'
 
 /**
@@ -10,12 +10,12 @@ import { expectRange } from '../util/errors.js'
  * @throws {RangeError} for rows of odd width.  Deterministic.
  * Source: Dauphin et al. 2017.
  */
-export function glu(x: Tensor<'float32'>): Tensor<'float32'> {
+export function glu<T extends FloatType>(x: Tensor<T>): Tensor<T> {
   const { device } = x
   const [rows, both] = x.shape
   expectRange(both % 2 === 0, 'glu', 'rows of even width', both)
   const tape = currentTape()
-  const out = Tensor.empty(device, 'float32', [rows, both / 2])
+  const out = Tensor.empty(device, x.dtype, [rows, both / 2])
   binding.glu_forward(device.handle, out.handle, x.handle)
   tape?.add(out, [x], dout => {
     const dx = tape.slot(x)

@@ -2,7 +2,7 @@
 
 import { binding } from '../native.js'
 import type { Tape } from '../runtime/tape.js'
-import { Tensor } from '../runtime/tensor.js'
+import { type FloatType, Tensor } from '../runtime/tensor.js'
 
 /**
  * The gradient of a weight, which kernels always add to: the parameter's own, a fresh zero for a computed weight, or
@@ -17,8 +17,9 @@ export function parameterGradient(tape: Tape, weight: Tensor<'float32'>): Tensor
 /**
  * `dout` is (part of) the gradient of `input`: hands the tensor itself on where there is no gradient yet, and adds it
  * to the one that is there. Afterwards `dout` may change with further contributions: read it before.
+ * Where the two are stored differently it is converted.
  */
-export function accumulateGradient(tape: Tape, input: Tensor<'float32'>, dout: Tensor<'float32'>): void {
+export function accumulateGradient(tape: Tape, input: Tensor<FloatType>, dout: Tensor<FloatType>): void {
   if (tape.passOn(input, dout)) return
   const slot = tape.slot(input)!
   binding.scale_forward(input.device.handle, dout.handle, 1, slot.tensor.handle, slot.accumulate)

@@ -1,6 +1,6 @@
 import { binding } from '../native.js'
 import { currentTape } from '../runtime/tape.js'
-import { Tensor } from '../runtime/tensor.js'
+import { type FloatType, Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { parameterGradient } from './gradients.js'
 
@@ -11,25 +11,42 @@ const activations = ['none', 'relu', 'gelu'] as const
 
 export type Activation = (typeof activations)[number]
 
-export interface LinearOptions {
+export interface LinearOptions<R extends FloatType = FloatType> {
   /** Default `none`. `gelu` is the exact one, x·Φ(x). */
   readonly activation?: Activation
   /** (rows, outFeatures), added after the activation. */
-  readonly residual?: Float | null
+  readonly residual?: Tensor<R> | null
   /** What `packLinear` made of this very weight: saves the packing where few rows meet one weight again and again. */
   readonly packed?: Float | null
 }
 
 /**
  * `out = act(x · weightᵀ + bias) + residual`.
- * @param x       (rows, inFeatures) float32
+ * @param x       (rows, inFeatures)
  * @param weight  (outFeatures, inFeatures) float32
  * @param bias    (outFeatures) float32, or null for none
- * @returns       (rows, outFeatures) float32
+ * @returns       (rows, outFeatures), stored as the residual, or as x where there is none
  * @throws {RangeError} if a shape differs or the activation is unknown
  * A row has the same bits alone and among any others, for any number of threads. GELU: Hendrycks, Gimpel 2016.
  */
-export function linear(x: Float, weight: Float, bias: Float | null = null, options: LinearOptions = {}): Float {
+export function linear<R extends FloatType>(
+  x: Tensor<FloatType>,
+  weight: Float,
+  bias: Float | null,
+  options: LinearOptions<R> & { readonly residual: Tensor<R> },
+): Tensor<R>
+export function linear<T extends FloatType>(
+  x: Tensor<T>,
+  weight: Float,
+  bias?: Float | null,
+  options?: LinearOptions<T>,
+): Tensor<T>
+export function linear(
+  x: Tensor<FloatType>,
+  weight: Float,
+  bias: Float | null = null,
+  options: LinearOptions = {},
+): Tensor<FloatType> {
   expectOptions('linear', options, ['activation', 'residual', 'packed'])
   const { activation = 'none', residual, packed } = options
   expectRange(
@@ -42,10 +59,10 @@ export function linear(x: Float, weight: Float, bias: Float | null = null, optio
   const { device } = x
   const shape = [x.shape[0], weight.shape[0]]
   const tape = currentTape()
-  const out = Tensor.empty(device, 'float32', shape)
+  const out = Tensor.empty(device, residual?.dtype ?? x.dtype, shape)
   // The slope of ReLU can be read off its own output, unless something was added to it.
   const keepsSums = tape && (activation === 'gelu' || (activation === 'relu' && residual))
-  const sums = keepsSums ? Tensor.empty(device, 'float32', shape) : null
+  const sums = keepsSums ? Tensor.empty(device, x.dtype, shape) : null
   binding.linear_forward(
     device.handle,
     x.handle,

@@ -1,6 +1,6 @@
 import { binding } from '../native.js'
 import { currentTape } from '../runtime/tape.js'
-import { type Offsets, Tensor } from '../runtime/tensor.js'
+import { type FloatType, type Offsets, Tensor } from '../runtime/tensor.js'
 
 export interface UnfoldOptions {
   /** Events side by side: odd, 1 … 255. */
@@ -18,12 +18,12 @@ export interface UnfoldOptions {
  * @returns  (events, width · channels) float32
  * @throws {RangeError} for an even width, or a shape that differs.  Deterministic.
  */
-export function unfold(x: Tensor<'float32'>, offsets: Offsets, options: UnfoldOptions): Tensor<'float32'> {
+export function unfold<T extends FloatType>(x: Tensor<T>, offsets: Offsets, options: UnfoldOptions): Tensor<T> {
   const { width, dilation = 1, causal = false } = options
   const { device } = x
   const tape = currentTape()
   const [events, channels] = x.shape
-  const out = Tensor.empty(device, 'float32', [events, width * channels])
+  const out = Tensor.empty(device, x.dtype, [events, width * channels])
   binding.unfold_forward(device.handle, x.handle, offsets.handle, width, dilation, causal, out.handle)
   tape?.add(out, [x], dout => {
     const dx = tape.slot(x)

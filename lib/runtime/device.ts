@@ -7,7 +7,10 @@ import { expectOptions, expectRange } from '../util/errors.js'
 
 export type DeviceKind = 'auto' | 'cpu' | 'cuda'
 
-/** Of the operands of matrix products on a card; sums and everything else are float32. */
+/**
+ * On a card: of the operands of matrix products, and of the activations inside an encoder's blocks. Sums, the residual
+ * stream, weights, their gradients and the optimiser are float32.
+ */
 export type Precision = 'float32' | 'bfloat16'
 
 export interface DeviceOptions {
@@ -61,6 +64,8 @@ export class Device {
   readonly kind: 'cpu' | 'cuda'
   readonly variant: string
   readonly threads: number
+  /** How layers store activations between their ops. */
+  readonly activations: Precision
 
   /**
    * @throws {RangeError} for an unknown variant, card or thread count
@@ -104,6 +109,7 @@ export class Device {
     this.kind = info.device
     this.variant = info.variant
     this.threads = info.threads
+    this.activations = takesCard ? precision : 'float32'
   }
 
   /** Memory in bytes, kernel variant, threads. */

@@ -1,9 +1,9 @@
 // The tape: each op records how its gradients follow from the gradient of its output; backward plays that in reverse.
 //
-// Gradients of activations are assigned by the first op that contributes and added to by the others; gradients of
+// Gradients of activations are stored as those are, and are assigned by the first op that contributes and added to by the others; gradients of
 // parameters always add up (see `Parameter`).
 
-import { scope, Tensor, unscoped } from './tensor.js'
+import { type FloatType, scope, Tensor, unscoped } from './tensor.js'
 
 type Float = Tensor<'float32'>
 
@@ -36,14 +36,14 @@ export class Parameter {
 const parameters = new WeakMap<Tensor, Parameter>()
 
 /** Where a backward kernel puts the gradient of one input. `accumulate`: add to what stands there. */
-export interface GradientSlot {
-  readonly tensor: Float
+export interface GradientSlot<T extends FloatType = FloatType> {
+  readonly tensor: Tensor<T>
   readonly accumulate: boolean
 }
 
 interface Entry {
-  readonly out: Float
-  readonly backward: (dout: Float) => void
+  readonly out: Tensor<FloatType>
+  readonly backward: (dout: Tensor<FloatType>) => void
 }
 
 let openTape: Tape | null = null
@@ -55,7 +55,7 @@ export function currentTape(): Tape | null {
 
 export class Tape {
   readonly #entries: Entry[] = []
-  readonly #gradients = new Map<Tensor, Float>()
+  readonly #gradients = new Map<Tensor, Tensor<FloatType>>()
   readonly #tracked = new WeakSet<Tensor>()
 
   /** Runs `body` (synchronously) and records its ops. */
@@ -75,30 +75,34 @@ export class Tape {
   }
 
   /** Called by ops: `out` was computed from `inputs`; `backward` is called once with its gradient, if it has one. */
-  add(out: Float, inputs: readonly (Tensor | null | undefined)[], backward: (dout: Float) => void): void {
+  add<T extends FloatType>(
+    out: Tensor<T>,
+    inputs: readonly (Tensor | null | undefined)[],
+    backward: (dout: Tensor<T>) => void,
+  ): void {
     if (!inputs.some(input => input && this.wants(input))) return
     this.#tracked.add(out)
-    this.#entries.push({ out, backward })
+    // A gradient has the type of its tensor.
+    this.#entries.push({ out, backward: backward as Entry['backward'] })
   }
 
   /** Where the gradient of an activation goes, or null if nobody wants it. Called by ops inside their backward. */
-  slot(input: Tensor<'float32'>): GradientSlot | null {
-    const parameter = parameters.get(input)
-    if (parameter) return { tensor: parameter.gradient, accumulate: true }
+  slot<T extends FloatType>(input: Tensor<T>): GradientSlot<T> | null {
+    const known = parameters.get(input)?.gradient ?? this.#gradients.get(input)
+    if (known) return { tensor: known as Tensor<T>, accumulate: true }
     if (!this.#tracked.has(input)) return null
-    const known = this.#gradients.get(input)
-    if (known) return { tensor: known, accumulate: true }
-    const fresh = Tensor.empty(input.device, 'float32', input.shape)
+    const fresh = Tensor.empty(input.device, input.dtype, input.shape)
     this.#gradients.set(input, fresh)
     return { tensor: fresh, accumulate: false }
   }
 
   /**
    * For ops through which a gradient passes unchanged (residual connections): hands `dout` itself on to `input`.
-   * Returns false when `input` already has a gradient, to which the op must then add `dout`.
+   * Returns false when `input` already has a gradient, to which the op must then add `dout`, or is stored otherwise.
    */
-  passOn(input: Tensor, dout: Float): boolean {
+  passOn(input: Tensor, dout: Tensor<FloatType>): boolean {
     if (parameters.has(input) || this.#gradients.has(input)) return false
+    if (this.#tracked.has(input) && input.dtype !== dout.dtype) return false
     if (this.#tracked.has(input)) this.#gradients.set(input, dout)
     return true
   }
@@ -107,13 +111,13 @@ export class Tape {
    * Adds the gradients of Σ ⟨dout, loss⟩ to the parameters' gradients; `dout` is a tensor of the loss's shape or one
    * number for all its elements (default 1). Activations' gradients are freed on the way. A tape plays once.
    */
-  backward(losses: readonly { loss: Float; dout?: Float | number }[]): void {
+  backward(losses: readonly { loss: Tensor<FloatType>; dout?: Tensor<FloatType> | number }[]): void {
     scope(() => {
       for (const { loss, dout = 1 } of losses) {
         if (this.#gradients.has(loss)) {
           throw new RangeError('[Tape.backward] expected every loss once but received one twice; sum its weights')
         }
-        const seed = Tensor.empty(loss.device, 'float32', loss.shape)
+        const seed = Tensor.empty(loss.device, loss.dtype, loss.shape)
         this.#gradients.set(loss, typeof dout === 'number' ? seed.fill(dout) : seed.copyFrom(dout))
       }
       for (let i = this.#entries.length - 1; i >= 0; i--) {

@@ -4,7 +4,10 @@ import type { DType, OffsetsHandle, TensorHandle } from '../../binding.js'
 import { binding } from '../native.js'
 import type { Device } from './device.js'
 
-export type TensorData<T extends DType> = T extends 'float32' ? Float32Array<ArrayBuffer> : Int32Array<ArrayBuffer>
+export type TensorData<T extends DType> = T extends 'int32' ? Int32Array<ArrayBuffer> : Float32Array<ArrayBuffer>
+
+/** Types of activations. The host reads and writes both as float32. */
+export type FloatType = Exclude<DType, 'int32'>
 
 /** Something in device memory that a scope can free. */
 interface Disposable {
@@ -62,7 +65,7 @@ function* tensorsIn(value: unknown): Generator<Disposable> {
   }
 }
 
-/** A dense array of float32 or int32 in a device's memory, row-major. Its shape never changes. */
+/** A dense array in a device's memory, row-major. Its shape never changes. */
 export class Tensor<T extends DType = DType> {
   readonly device: Device
   readonly handle: TensorHandle
@@ -113,7 +116,8 @@ export class Tensor<T extends DType = DType> {
     return this
   }
 
-  copyFrom(source: Tensor<T>): this {
+  /** The values of `source`, rounded where it is float32 and this is bfloat16. */
+  copyFrom(source: Tensor<T extends FloatType ? FloatType : T>): this {
     binding.tensor_copy(this.handle, source.handle)
     return this
   }

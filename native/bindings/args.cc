@@ -70,13 +70,13 @@ Napi::Value Args::next() {
 }
 
 // Of that type, alive, on this stream; of any shape.
-Tensor* Args::live_tensor(const char* name, DType dtype, bool optional, bool written) {
+Tensor* Args::live_tensor(const char* name, Kind kind, bool optional, bool written) {
   const Napi::Value value = next();
   if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
   const std::string where = "[" + std::string(op_) + "] expected " + name + " ";
   Tensor* tensor = unwrap_tensor(value);
-  if (!tensor || tensor->dtype != dtype) {
-    throw Error::type(where + "to be a " + name_of(dtype) + " tensor but received " + describe(value));
+  if (!tensor || !kind.accept(tensor->dtype)) {
+    throw Error::type(where + "to be a " + kind.text() + " tensor but received " + describe(value));
   }
   if (!tensor->buffer) {
     throw Error::type(where + "to be alive but received a freed tensor; keep it out of the scope that freed it");
@@ -85,12 +85,12 @@ Tensor* Args::live_tensor(const char* name, DType dtype, bool optional, bool wri
     throw Error::type(where + "on this stream but received a tensor of another one; copy it through the host");
   }
   alive_.push_back(tensor->buffer);
-  ranges_.push_back({name, tensor->data(), tensor->data() + tensor->elements() * 4, written});
+  ranges_.push_back({name, tensor->data(), tensor->data() + tensor->bytes(), written});
   return tensor;
 }
 
-Tensor* Args::tensor(const char* name, DType dtype, Shape shape, bool optional, bool written) {
-  Tensor* tensor = live_tensor(name, dtype, optional, written);
+Tensor* Args::tensor(const char* name, Kind kind, Shape shape, bool optional, bool written) {
+  Tensor* tensor = live_tensor(name, kind, optional, written);
   if (!tensor) return nullptr;
   bool fits = tensor->shape.size() == shape.size();
   size_t axis = 0;
@@ -105,55 +105,80 @@ Tensor* Args::tensor(const char* name, DType dtype, Shape shape, bool optional, 
 }
 
 const float* Args::input(const char* name, Shape shape) {
-  return reinterpret_cast<const float*>(tensor(name, DType::float32, shape, false, false)->data());
+  return reinterpret_cast<const float*>(tensor(name, {DType::float32}, shape, false, false)->data());
 }
 
 const float* Args::optional_input(const char* name, Shape shape) {
-  const Tensor* found = tensor(name, DType::float32, shape, true, false);
+  const Tensor* found = tensor(name, {DType::float32}, shape, true, false);
   return found ? reinterpret_cast<const float*>(found->data()) : nullptr;
 }
 
 float* Args::output(const char* name, Shape shape) {
-  return reinterpret_cast<float*>(tensor(name, DType::float32, shape, false, true)->data());
+  return reinterpret_cast<float*>(tensor(name, {DType::float32}, shape, false, true)->data());
 }
 
 float* Args::optional_output(const char* name, Shape shape) {
-  const Tensor* found = tensor(name, DType::float32, shape, true, true);
+  const Tensor* found = tensor(name, {DType::float32}, shape, true, true);
   return found ? reinterpret_cast<float*>(found->data()) : nullptr;
 }
 
-Tensor* Args::flat_tensor(const char* name, Dim& elements, bool written) {
-  Tensor* found = live_tensor(name, DType::float32, false, written);
+float* Args::activations(const char* name, Shape shape, Stored& stored, bool optional, bool written) {
+  const Tensor* found = tensor(name, {DType::float32, &stored}, shape, optional, written);
+  return found ? reinterpret_cast<float*>(found->data()) : nullptr;
+}
+
+const float* Args::input(const char* name, Shape shape, Stored& stored) {
+  return activations(name, shape, stored, false, false);
+}
+
+const float* Args::optional_input(const char* name, Shape shape, Stored& stored) {
+  return activations(name, shape, stored, true, false);
+}
+
+float* Args::output(const char* name, Shape shape, Stored& stored) {
+  return activations(name, shape, stored, false, true);
+}
+
+float* Args::optional_output(const char* name, Shape shape, Stored& stored) {
+  return activations(name, shape, stored, true, true);
+}
+
+float* Args::flat(const char* name, Dim& elements, Kind kind, bool written) {
+  const Tensor* found = live_tensor(name, kind, false, written);
   if (!elements.bound()) elements.bind(found->elements());
   if (elements != found->elements()) {
     refuse(std::string(name) + " of " + std::to_string(elements) + " elements", describe_shape(found->shape));
   }
-  return found;
-}
-
-const float* Args::input_flat(const char* name, Dim& elements) {
-  return reinterpret_cast<const float*>(flat_tensor(name, elements, false)->data());
+  return reinterpret_cast<float*>(found->data());
 }
 
 float* Args::output_flat(const char* name, Dim& elements) {
-  return reinterpret_cast<float*>(flat_tensor(name, elements, true)->data());
+  return flat(name, elements, {DType::float32}, true);
+}
+
+const float* Args::input_flat(const char* name, Dim& elements, Stored& stored) {
+  return flat(name, elements, {DType::float32, &stored}, false);
+}
+
+float* Args::output_flat(const char* name, Dim& elements, Stored& stored) {
+  return flat(name, elements, {DType::float32, &stored}, true);
 }
 
 const int32_t* Args::input_ids(const char* name, Shape shape) {
-  return reinterpret_cast<const int32_t*>(tensor(name, DType::int32, shape, false, false)->data());
+  return reinterpret_cast<const int32_t*>(tensor(name, {DType::int32}, shape, false, false)->data());
 }
 
 const int32_t* Args::optional_input_ids(const char* name, Shape shape) {
-  const Tensor* found = tensor(name, DType::int32, shape, true, false);
+  const Tensor* found = tensor(name, {DType::int32}, shape, true, false);
   return found ? reinterpret_cast<const int32_t*>(found->data()) : nullptr;
 }
 
 int32_t* Args::output_ids(const char* name, Shape shape) {
-  return reinterpret_cast<int32_t*>(tensor(name, DType::int32, shape, false, true)->data());
+  return reinterpret_cast<int32_t*>(tensor(name, {DType::int32}, shape, false, true)->data());
 }
 
 int32_t* Args::optional_output_ids(const char* name, Shape shape) {
-  const Tensor* found = tensor(name, DType::int32, shape, true, true);
+  const Tensor* found = tensor(name, {DType::int32}, shape, true, true);
   return found ? reinterpret_cast<int32_t*>(found->data()) : nullptr;
 }
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "bindings/handles.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 
@@ -58,6 +59,24 @@ class Axis {
 
 using Shape = std::initializer_list<Axis>;
 
+// How activations are stored, float32 or bfloat16: the first tensor that is named with it decides.
+class Stored {
+ public:
+  operator Storage() const { return storage_of(dtype_); }
+  bool accept(DType dtype) {
+    if (!bound_ && dtype != DType::int32) {
+      dtype_ = dtype;
+      bound_ = true;
+    }
+    return dtype == dtype_;
+  }
+  const char* text() const { return bound_ ? name_of(dtype_) : "float32 or bfloat16"; }
+
+ private:
+  DType dtype_ = DType::float32;
+  bool bound_ = false;
+};
+
 // Scratch memory of one kernel call: stream-ordered, so that it may be released as soon as the kernel is submitted.
 class Scratch {
  public:
@@ -90,8 +109,14 @@ class Args {
   const float* optional_input(const char* name, Shape shape);  // null or undefined gives nullptr
   float* output(const char* name, Shape shape);
   float* optional_output(const char* name, Shape shape);
-  const float* input_flat(const char* name, Dim& elements);  // of any shape
-  float* output_flat(const char* name, Dim& elements);       // of any shape
+  float* output_flat(const char* name, Dim& elements);  // of any shape
+  // Activations: their pointers point to what `stored` says.
+  const float* input(const char* name, Shape shape, Stored& stored);
+  float* output(const char* name, Shape shape, Stored& stored);
+  const float* optional_input(const char* name, Shape shape, Stored& stored);
+  float* optional_output(const char* name, Shape shape, Stored& stored);
+  const float* input_flat(const char* name, Dim& elements, Stored& stored);
+  float* output_flat(const char* name, Dim& elements, Stored& stored);
   const int32_t* input_ids(const char* name, Shape shape);
   const int32_t* optional_input_ids(const char* name, Shape shape);
   int32_t* output_ids(const char* name, Shape shape);
@@ -127,9 +152,18 @@ class Args {
   };
 
   Napi::Value next();
-  Tensor* live_tensor(const char* name, DType dtype, bool optional, bool written);
-  Tensor* flat_tensor(const char* name, Dim& elements, bool written);
-  Tensor* tensor(const char* name, DType dtype, Shape shape, bool optional, bool written);
+  // Of one type, or of what is stored so.
+  struct Kind {
+    DType dtype;
+    Stored* stored = nullptr;
+
+    bool accept(DType found) const { return stored ? stored->accept(found) : found == dtype; }
+    const char* text() const { return stored ? stored->text() : name_of(dtype); }
+  };
+  Tensor* live_tensor(const char* name, Kind kind, bool optional, bool written);
+  float* flat(const char* name, Dim& elements, Kind kind, bool written);
+  Tensor* tensor(const char* name, Kind kind, Shape shape, bool optional, bool written);
+  float* activations(const char* name, Shape shape, Stored& stored, bool optional, bool written);
 
   const Napi::CallbackInfo& info_;
   const char* op_;

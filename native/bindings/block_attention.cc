@@ -10,9 +10,9 @@ constexpr int64_t kMaxBlock = (int64_t{1} << 31) - 1;
 
 // Reads what both directions start with: qkv, offsets, heads, block, shift. Returns the scratch bytes they need.
 template <class Call>
-size_t read_problem(Args& args, Call& call, Dim& events) {
+size_t read_problem(Args& args, Call& call, Dim& events, Stored& stored) {
   Dim columns;
-  call.qkv = args.input("qkv", {events, columns});
+  call.qkv = args.input("qkv", {events, columns}, stored);
   call.packing = args.offsets("offsets", events);
   call.heads = args.integer("heads", 1, kMaxHeads);
   call.block = args.integer("block", 1, kMaxBlock);
@@ -23,11 +23,13 @@ size_t read_problem(Args& args, Call& call, Dim& events) {
 
 void block_attention_forward(Args& args) {
   Dim events;
+  Stored stored;
   BlockAttentionForward call{};
-  const size_t bytes = read_problem(args, call, events);
-  call.out = args.output("out", {events, call.width});
+  const size_t bytes = read_problem(args, call, events, stored);
+  call.out = args.output("out", {events, call.width}, stored);
   call.lse = args.optional_output("lse", {events, call.heads});
   args.finish();
+  call.stored = stored;
   const Scratch scratch = args.scratch(bytes);
   call.scratch = scratch.floats();
   args.stream().submit(Kernel::block_attention_forward, call);
@@ -35,14 +37,16 @@ void block_attention_forward(Args& args) {
 
 void block_attention_backward(Args& args) {
   Dim events;
+  Stored stored;
   BlockAttentionBackward call{};
-  const size_t bytes = read_problem(args, call, events);
-  call.out = args.input("out", {events, call.width});
+  const size_t bytes = read_problem(args, call, events, stored);
+  call.out = args.input("out", {events, call.width}, stored);
   call.lse = args.input("lse", {events, call.heads});
-  call.dout = args.input("dout", {events, call.width});
-  call.dqkv = args.output("dqkv", {events, 3 * call.width});
+  call.dout = args.input("dout", {events, call.width}, stored);
+  call.dqkv = args.output("dqkv", {events, 3 * call.width}, stored);
   call.accumulate_dqkv = args.flag("accumulate_dqkv");
   args.finish();
+  call.stored = stored;
   const Scratch scratch = args.scratch(bytes);
   call.scratch = scratch.floats();
   args.stream().submit(Kernel::block_attention_backward, call);

@@ -11,16 +11,18 @@ constexpr double kMaxRate = 0.99999994;
 
 void dropout_forward(Args& args) {
   Dim count;
+  Stored stored;
   DropoutForward call{};
-  call.x = args.input_flat("x", count);
+  call.x = args.input_flat("x", count, stored);
   call.rate = args.number("rate", 0, kMaxRate);
   call.seed = args.seed("seed");
   call.offset = args.seed("offset");
-  call.out = args.output_flat("out", count);
+  call.out = args.output_flat("out", count, stored);
   call.accumulate = args.flag("accumulate");
   args.allow_alias(call.out, call.x);
   args.finish();
   call.count = count;
+  call.stored = stored;
   args.stream().submit(Kernel::dropout_forward, call);
 }
 

@@ -10,10 +10,10 @@ constexpr int64_t kMaxSlots = 1 << 20;
 
 // What both directions of the write start with: queries, kv, offsets, heads.
 template <class Call>
-void read_write_problem(Args& args, Call& call, Dim& events) {
+void read_write_problem(Args& args, Call& call, Dim& events, Stored& stored) {
   Dim slots, width, columns;
   call.queries = args.input("queries", {slots, width});
-  call.kv = args.input("kv", {events, columns});
+  call.kv = args.input("kv", {events, columns}, stored);
   call.packing = args.offsets("offsets", events);
   call.heads = args.integer("heads", 1, kMaxHeads);
   call.width = attention_width(args, "queries", width, 1, call.heads);
@@ -29,12 +29,14 @@ void read_write_problem(Args& args, Call& call, Dim& events) {
 
 void fixed_attention_write_forward(Args& args) {
   Dim events;
+  Stored stored;
   FixedAttentionWriteForward call{};
-  read_write_problem(args, call, events);
+  read_write_problem(args, call, events, stored);
   const int64_t rows = call.packing.sequences * call.slots;
-  call.memory = args.output("memory", {rows, call.width});
+  call.memory = args.output("memory", {rows, call.width}, stored);
   call.lse = args.optional_output("lse", {rows, call.heads});
   args.finish();
+  call.stored = stored;
   const Scratch scratch = args.scratch(attention_scratch_of(args, call.width / call.heads));
   const Scratch partials = args.scratch(fixed_attention_partials(call.packing, call.slots, call.width + call.heads));
   call.scratch = scratch.floats();
@@ -44,16 +46,18 @@ void fixed_attention_write_forward(Args& args) {
 
 void fixed_attention_write_backward(Args& args) {
   Dim events;
+  Stored stored;
   FixedAttentionWriteBackward call{};
-  read_write_problem(args, call, events);
+  read_write_problem(args, call, events, stored);
   const int64_t rows = call.packing.sequences * call.slots;
-  call.memory = args.input("memory", {rows, call.width});
+  call.memory = args.input("memory", {rows, call.width}, stored);
   call.lse = args.input("lse", {rows, call.heads});
-  call.dmemory = args.input("dmemory", {rows, call.width});
+  call.dmemory = args.input("dmemory", {rows, call.width}, stored);
   call.dqueries = args.optional_output("dqueries", {call.slots, call.width});
-  call.dkv = args.optional_output("dkv", {events, 2 * call.width});
+  call.dkv = args.optional_output("dkv", {events, 2 * call.width}, stored);
   call.accumulate_dkv = args.flag("accumulate_dkv");
   args.finish();
+  call.stored = stored;
   const Scratch scratch = args.scratch(attention_scratch_of(args, call.width / call.heads));
   const Scratch partials =
       args.scratch(call.dqueries ? fixed_attention_query_partials(call.packing, call.slots, call.width) : 0);
@@ -64,10 +68,10 @@ void fixed_attention_write_backward(Args& args) {
 
 // What both directions of the read start with: q, kv, offsets, heads, slots.
 template <class Call>
-void read_read_problem(Args& args, Call& call, Dim& events) {
+void read_read_problem(Args& args, Call& call, Dim& events, Stored& stored) {
   Dim width, rows, columns;
-  call.q = args.input("q", {events, width});
-  call.kv = args.input("kv", {rows, columns});
+  call.q = args.input("q", {events, width}, stored);
+  call.kv = args.input("kv", {rows, columns}, stored);
   call.packing = args.offsets("offsets", events);
   call.heads = args.integer("heads", 1, kMaxHeads);
   call.slots = args.integer("slots", 1, kMaxSlots);
@@ -81,11 +85,13 @@ void read_read_problem(Args& args, Call& call, Dim& events) {
 
 void fixed_attention_read_forward(Args& args) {
   Dim events;
+  Stored stored;
   FixedAttentionReadForward call{};
-  read_read_problem(args, call, events);
-  call.out = args.output("out", {events, call.width});
+  read_read_problem(args, call, events, stored);
+  call.out = args.output("out", {events, call.width}, stored);
   call.lse = args.optional_output("lse", {events, call.heads});
   args.finish();
+  call.stored = stored;
   const Scratch scratch = args.scratch(attention_scratch_of(args, call.width / call.heads));
   call.scratch = scratch.floats();
   args.stream().submit(Kernel::fixed_attention_read_forward, call);
@@ -93,16 +99,18 @@ void fixed_attention_read_forward(Args& args) {
 
 void fixed_attention_read_backward(Args& args) {
   Dim events;
+  Stored stored;
   FixedAttentionReadBackward call{};
-  read_read_problem(args, call, events);
-  call.out = args.input("out", {events, call.width});
+  read_read_problem(args, call, events, stored);
+  call.out = args.input("out", {events, call.width}, stored);
   call.lse = args.input("lse", {events, call.heads});
-  call.dout = args.input("dout", {events, call.width});
-  call.dq = args.optional_output("dq", {events, call.width});
+  call.dout = args.input("dout", {events, call.width}, stored);
+  call.dq = args.optional_output("dq", {events, call.width}, stored);
   call.accumulate_dq = args.flag("accumulate_dq");
-  call.dkv = args.optional_output("dkv", {call.packing.sequences * call.slots, 2 * call.width});
+  call.dkv = args.optional_output("dkv", {call.packing.sequences * call.slots, 2 * call.width}, stored);
   call.accumulate_dkv = args.flag("accumulate_dkv");
   args.finish();
+  call.stored = stored;
   const Scratch scratch = args.scratch(attention_scratch_of(args, call.width / call.heads));
   const Scratch partials =
       args.scratch(call.dkv ? fixed_attention_partials(call.packing, call.slots, 2 * call.width) : 0);

@@ -8,9 +8,9 @@ namespace {
 
 // Reads what both directions start with: qkv, offsets, heads. Returns the scratch bytes they need.
 template <class Call>
-size_t read_problem(Args& args, Call& call, Dim& events) {
+size_t read_problem(Args& args, Call& call, Dim& events, Stored& stored) {
   Dim columns;
-  call.qkv = args.input("qkv", {events, columns});
+  call.qkv = args.input("qkv", {events, columns}, stored);
   call.packing = args.offsets("offsets", events);
   call.heads = args.integer("heads", 1, kMaxHeads);
   call.width = attention_width(args, "qkv", columns, 3, call.heads);
@@ -19,11 +19,13 @@ size_t read_problem(Args& args, Call& call, Dim& events) {
 
 void full_attention_forward(Args& args) {
   Dim events;
+  Stored stored;
   FullAttentionForward call{};
-  const size_t bytes = read_problem(args, call, events);
-  call.out = args.output("out", {events, call.width});
+  const size_t bytes = read_problem(args, call, events, stored);
+  call.out = args.output("out", {events, call.width}, stored);
   call.lse = args.optional_output("lse", {events, call.heads});
   args.finish();
+  call.stored = stored;
   const Scratch scratch = args.scratch(bytes);
   call.scratch = scratch.floats();
   args.stream().submit(Kernel::full_attention_forward, call);
@@ -31,14 +33,16 @@ void full_attention_forward(Args& args) {
 
 void full_attention_backward(Args& args) {
   Dim events;
+  Stored stored;
   FullAttentionBackward call{};
-  const size_t bytes = read_problem(args, call, events);
-  call.out = args.input("out", {events, call.width});
+  const size_t bytes = read_problem(args, call, events, stored);
+  call.out = args.input("out", {events, call.width}, stored);
   call.lse = args.input("lse", {events, call.heads});
-  call.dout = args.input("dout", {events, call.width});
-  call.dqkv = args.output("dqkv", {events, 3 * call.width});
+  call.dout = args.input("dout", {events, call.width}, stored);
+  call.dqkv = args.output("dqkv", {events, 3 * call.width}, stored);
   call.accumulate_dqkv = args.flag("accumulate_dqkv");
   args.finish();
+  call.stored = stored;
   const Scratch scratch = args.scratch(bytes);
   call.scratch = scratch.floats();
   args.stream().submit(Kernel::full_attention_backward, call);

@@ -24,8 +24,9 @@ void check_gate(const Args& args, std::initializer_list<const void*> parts) {
 
 void gated_dwconv_forward(Args& args) {
   Dim events, channels, width;
+  Stored stored;
   GatedDwconvForward call{};
-  call.x = args.input("x", {events, channels});
+  call.x = args.input("x", {events, channels}, stored);
   call.weight = args.input("weight", {width, channels});
   call.bias = args.input("bias", {channels});
   call.gate_weight = args.optional_input("gate_weight", {width, channels});
@@ -33,10 +34,11 @@ void gated_dwconv_forward(Args& args) {
   call.packing = args.offsets("offsets", events);
   call.dilation = args.integer("dilation", 1, INT32_MAX);
   call.causal = args.flag("causal");
-  call.out = args.output("out", {events, channels});
+  call.out = args.output("out", {events, channels}, stored);
   args.finish();
   check_gate(args, {call.gate_weight, call.gate_bias});
   call.channels = channels;
+  call.stored = stored;
   call.width = odd_width(args, width);
   const Scratch scratch = args.scratch(gated_dwconv_forward_scratch(channels, width));
   call.scratch = scratch.floats();
@@ -45,8 +47,9 @@ void gated_dwconv_forward(Args& args) {
 
 void gated_dwconv_backward(Args& args) {
   Dim events, channels, width;
+  Stored stored;
   GatedDwconvBackward call{};
-  call.x = args.input("x", {events, channels});
+  call.x = args.input("x", {events, channels}, stored);
   call.weight = args.input("weight", {width, channels});
   call.bias = args.input("bias", {channels});
   call.gate_weight = args.optional_input("gate_weight", {width, channels});
@@ -54,8 +57,8 @@ void gated_dwconv_backward(Args& args) {
   call.packing = args.offsets("offsets", events);
   call.dilation = args.integer("dilation", 1, INT32_MAX);
   call.causal = args.flag("causal");
-  call.dout = args.input("dout", {events, channels});
-  call.dx = args.optional_output("dx", {events, channels});
+  call.dout = args.input("dout", {events, channels}, stored);
+  call.dx = args.optional_output("dx", {events, channels}, stored);
   call.accumulate_dx = args.flag("accumulate_dx");
   call.dweight = args.output("dweight", {width, channels});
   call.dbias = args.output("dbias", {channels});
@@ -64,6 +67,7 @@ void gated_dwconv_backward(Args& args) {
   args.finish();
   check_gate(args, {call.gate_weight, call.gate_bias, call.dgate_weight, call.dgate_bias});
   call.channels = channels;
+  call.stored = stored;
   call.width = odd_width(args, width);
   const GatedDwconvCut cut = gated_dwconv_cut(call.packing, channels, width, call.dilation, call.causal);
   const Scratch scratch = args.scratch(gated_dwconv_backward_scratch(cut, channels, width, args.stream().threads()));

@@ -12,7 +12,15 @@ constexpr napi_type_tag kOffsetsTag = {0x5e9715c0a51de2f3, 0xc4618e5d0b97f32a};
 }  // namespace
 
 const char* name_of(DType dtype) {
-  return dtype == DType::float32 ? "float32" : "int32";
+  switch (dtype) {
+    case DType::float32:
+      return "float32";
+    case DType::int32:
+      return "int32";
+    case DType::bfloat16:
+      return "bfloat16";
+  }
+  return "";
 }
 
 int64_t Tensor::elements() const {

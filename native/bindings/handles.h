@@ -8,12 +8,21 @@
 #include <vector>
 
 #include "ops/packing.h"
+#include "ops/storage.h"
 #include "runtime/stream.h"
 
 namespace seqrisk {
 
-enum class DType { float32, int32 };
+// bfloat16: activations on a card of that precision.
+enum class DType { float32, int32, bfloat16 };
 const char* name_of(DType dtype);
+
+inline Storage storage_of(DType dtype) {
+  return dtype == DType::bfloat16 ? Storage::bfloat16 : Storage::float32;
+}
+inline int64_t bytes_of(DType dtype) {
+  return dtype == DType::bfloat16 ? 2 : 4;
+}
 
 // Memory of one stream. References die on the JavaScript thread only: queued work needs none, since releasing a block
 // is ordered behind it.
@@ -41,7 +50,8 @@ struct Tensor {
   int64_t offset = 0;  // elements from the buffer's start
 
   int64_t elements() const;
-  std::byte* data() const { return buffer->data() + offset * 4; }
+  int64_t bytes() const { return elements() * bytes_of(dtype); }
+  std::byte* data() const { return buffer->data() + offset * bytes_of(dtype); }
 };
 
 // Checked offsets of a packed batch, in the stream's memory.

@@ -31,18 +31,21 @@ void linear_pack(Args& args) {
 
 void linear_forward(Args& args) {
   Dim rows, in_features, out_features;
+  Stored x_stored, out_stored;
   LinearForward call{};
-  call.x = args.input("x", {rows, in_features});
+  call.x = args.input("x", {rows, in_features}, x_stored);
   call.weight = args.input("weight", {out_features, in_features});
   call.packed = args.optional_input("packed", {linear_padded(out_features), in_features});
   call.bias = args.optional_input("bias", {out_features});
   call.activation = activation(args);
-  call.residual = args.optional_input("residual", {rows, out_features});
-  call.out = args.output("out", {rows, out_features});
-  call.saved = args.optional_output("saved", {rows, out_features});
+  call.residual = args.optional_input("residual", {rows, out_features}, out_stored);
+  call.out = args.output("out", {rows, out_features}, out_stored);
+  call.saved = args.optional_output("saved", {rows, out_features}, x_stored);
   args.finish();
   expect_features(args, in_features, out_features);
   call.rows = rows;
+  call.x_stored = x_stored;
+  call.out_stored = out_stored;
   call.in_features = in_features;
   call.out_features = out_features;
   call.x_stride = in_features;
@@ -55,17 +58,18 @@ void linear_forward(Args& args) {
 
 void linear_backward(Args& args) {
   Dim rows, in_features, out_features;
+  Stored x_stored, out_stored;
   LinearBackward call{};
-  call.x = args.input("x", {rows, in_features});
+  call.x = args.input("x", {rows, in_features}, x_stored);
   call.weight = args.input("weight", {out_features, in_features});
   call.activation = activation(args);
-  call.saved = args.optional_input("saved", {rows, out_features});
-  call.dout = args.input("dout", {rows, out_features});
-  call.dx = args.optional_output("dx", {rows, in_features});
+  call.saved = args.optional_input("saved", {rows, out_features}, x_stored);
+  call.dout = args.input("dout", {rows, out_features}, out_stored);
+  call.dx = args.optional_output("dx", {rows, in_features}, x_stored);
   call.accumulate_dx = args.flag("accumulate_dx");
   call.dweight = args.optional_output("dweight", {out_features, in_features});
   call.dbias = args.optional_output("dbias", {out_features});
-  call.dresidual = args.optional_output("dresidual", {rows, out_features});
+  call.dresidual = args.optional_output("dresidual", {rows, out_features}, out_stored);
   if (call.dx == call.dresidual) {
     args.allow_alias(call.dx, call.dresidual);
   }
@@ -73,6 +77,8 @@ void linear_backward(Args& args) {
   expect_features(args, in_features, out_features);
   if (call.activation != Activation::kNone && !call.saved) args.refuse("saved with an activation", "none");
   call.rows = rows;
+  call.x_stored = x_stored;
+  call.out_stored = out_stored;
   call.in_features = in_features;
   call.out_features = out_features;
   call.x_stride = in_features;

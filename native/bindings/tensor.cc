@@ -6,6 +6,7 @@
 #include "bindings/bindings.h"
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
+#include "ops/scale.h"
 
 namespace seqrisk {
 namespace {
@@ -72,7 +73,8 @@ DType dtype_of(const Napi::Value& value, const std::string& where) {
   const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
   if (name == "float32") return DType::float32;
   if (name == "int32") return DType::int32;
-  throw Error::type(where + "dtype 'float32' or 'int32' but received " + describe(value));
+  if (name == "bfloat16") return DType::bfloat16;
+  throw Error::type(where + "dtype 'float32', 'int32' or 'bfloat16' but received " + describe(value));
 }
 
 struct HostArray {
@@ -82,10 +84,10 @@ struct HostArray {
 
 // The bytes of a typed array that may be read right now: of the right type, not shared, not detached.
 HostArray host_array(const Napi::Value& value, DType dtype, const std::string& where) {
-  const char* wanted = dtype == DType::float32 ? "a Float32Array" : "an Int32Array";
+  const char* wanted = dtype == DType::int32 ? "an Int32Array" : "a Float32Array";
   if (!value.IsTypedArray()) throw Error::type(where + wanted + " but received " + describe(value));
   const auto array = value.As<Napi::TypedArray>();
-  const auto type = dtype == DType::float32 ? napi_float32_array : napi_int32_array;
+  const auto type = dtype == DType::int32 ? napi_int32_array : napi_float32_array;
   if (array.TypedArrayType() != type) {
     throw Error::type(where + wanted + " but received a typed array of another type; convert it first");
   }
@@ -108,13 +110,39 @@ HostArray host_array(const Napi::Value& value, DType dtype, const std::string& w
   return {data, static_cast<int64_t>(length)};
 }
 
+// The host sees a tensor of bfloat16 as float32: through memory beside it, in order with the work around.
+std::shared_ptr<Buffer> beside(const Tensor& tensor, const char* where) {
+  const size_t bytes = static_cast<size_t>(tensor.elements()) * sizeof(float);
+  return std::make_shared<Buffer>(tensor.buffer->shared_stream(), bytes, where);
+}
+
+void convert(Stream& stream, std::byte* to, Storage to_stored, const std::byte* from, Storage from_stored,
+             int64_t count) {
+  ScaleForward call{};
+  call.x = reinterpret_cast<const float*>(from);
+  call.out = reinterpret_cast<float*>(to);
+  call.count = count;
+  call.factor = 1;
+  call.x_stored = from_stored;
+  call.out_stored = to_stored;
+  stream.submit(Kernel::scale_forward, call);
+}
+
+void round_into(const Tensor& tensor, const Buffer& values) {
+  convert(tensor.buffer->stream(), tensor.data(), Storage::bfloat16, values.data(), Storage::float32,
+          tensor.elements());
+}
+
 Napi::Value tensor_create(const Info& info) {
   const std::string where = "[tensor_create] expected ";
   std::shared_ptr<Stream> stream = open_stream(info, where);
   const DType dtype = dtype_of(argument(info, 1), where);
+  if (dtype == DType::bfloat16 && !stream->has_bfloat16()) {
+    throw Error::type(where + "dtype bfloat16 on a card of precision 'bfloat16' but received a stream of '" +
+                      stream->variant() + "'; use float32");
+  }
   Tensor tensor{nullptr, dtype, shape_of(argument(info, 2), where)};
-  const size_t bytes = static_cast<size_t>(tensor.elements()) * 4;
-  tensor.buffer = std::make_shared<Buffer>(std::move(stream), bytes, "tensor_create");
+  tensor.buffer = std::make_shared<Buffer>(std::move(stream), static_cast<size_t>(tensor.bytes()), "tensor_create");
   return wrap_tensor(info.Env(), std::move(tensor));
 }
 
@@ -142,7 +170,14 @@ Napi::Value tensor_write(const Info& info) {
     throw Error::range(where + std::to_string(tensor.elements()) + " values for shape " + describe_shape(tensor.shape) +
                        " but received " + std::to_string(array.elements));
   }
-  tensor.buffer->stream().upload(tensor.data(), array.data, static_cast<size_t>(array.elements) * 4);
+  const size_t bytes = static_cast<size_t>(array.elements) * 4;
+  if (tensor.dtype == DType::bfloat16) {
+    const std::shared_ptr<Buffer> values = beside(tensor, "tensor_write");
+    values->stream().upload(values->data(), array.data, bytes);
+    round_into(tensor, *values);
+  } else {
+    tensor.buffer->stream().upload(tensor.data(), array.data, bytes);
+  }
   return info.Env().Undefined();
 }
 
@@ -152,14 +187,21 @@ Napi::Value tensor_fill(const Info& info) {
   const Napi::Value value = argument(info, 1);
   if (!value.IsNumber()) throw Error::type(where + "a number but received " + describe(value));
   uint32_t pattern = 0;
-  if (tensor.dtype == DType::float32) {
+  if (tensor.dtype != DType::int32) {
     const float number = value.As<Napi::Number>().FloatValue();
     std::memcpy(&pattern, &number, 4);
   } else {
     const int32_t number = value.As<Napi::Number>().Int32Value();
     std::memcpy(&pattern, &number, 4);
   }
-  tensor.buffer->stream().fill(tensor.data(), pattern, static_cast<size_t>(tensor.elements()));
+  const auto elements = static_cast<size_t>(tensor.elements());
+  if (tensor.dtype == DType::bfloat16) {
+    const std::shared_ptr<Buffer> values = beside(tensor, "tensor_fill");
+    values->stream().fill(values->data(), pattern, elements);
+    round_into(tensor, *values);
+  } else {
+    tensor.buffer->stream().fill(tensor.data(), pattern, elements);
+  }
   return info.Env().Undefined();
 }
 
@@ -168,13 +210,18 @@ Napi::Value tensor_copy(const Info& info) {
   Tensor& to = live_tensor(info, where);
   const Tensor* from = unwrap_tensor(argument(info, 1));
   if (!from || !from->buffer) throw Error::type(where + "a live tensor but received " + describe(argument(info, 1)));
-  if (from->dtype != to.dtype || from->elements() != to.elements()) {
+  const bool same_kind = (from->dtype == DType::int32) == (to.dtype == DType::int32);
+  if (!same_kind || from->elements() != to.elements()) {
     throw Error::range(where + "the size and type of " + describe(info[0]) + " but received " + describe(info[1]));
   }
   if (&from->buffer->stream() != &to.buffer->stream()) {
     throw Error::type(where + "two tensors of one stream but received two streams; copy through the host");
   }
-  to.buffer->stream().copy(to.data(), from->data(), static_cast<size_t>(to.elements()) * 4);
+  if (from->dtype == to.dtype) {
+    to.buffer->stream().copy(to.data(), from->data(), static_cast<size_t>(to.bytes()));
+  } else {
+    convert(to.buffer->stream(), to.data(), storage_of(to.dtype), from->data(), storage_of(from->dtype), to.elements());
+  }
   return info.Env().Undefined();
 }
 
@@ -188,13 +235,21 @@ Napi::Value tensor_read(const Info& info) {
   }
   const size_t elements = static_cast<size_t>(tensor.elements());
   const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, elements * 4);
-  const Napi::Value array = tensor.dtype == DType::float32
-                                ? Napi::Value(Napi::Float32Array::New(env, elements, buffer, 0))
-                                : Napi::Value(Napi::Int32Array::New(env, elements, buffer, 0));
+  const Napi::Value array = tensor.dtype == DType::int32
+                                ? Napi::Value(Napi::Int32Array::New(env, elements, buffer, 0))
+                                : Napi::Value(Napi::Float32Array::New(env, elements, buffer, 0));
+  Stream& stream = tensor.buffer->stream();
+  std::shared_ptr<Buffer> values;
+  const std::byte* from = tensor.data();
+  if (tensor.dtype == DType::bfloat16) {
+    values = beside(tensor, "tensor_read");
+    convert(stream, values->data(), Storage::float32, from, Storage::bfloat16, tensor.elements());
+    from = values->data();
+  }
   // The promise holds the array, so the memory that the stream writes to stays.
   auto [promise, done] = Environment::of(env).promise(env, array, tensor.buffer->shared_stream());
   Napi::ArrayBuffer target = buffer;
-  tensor.buffer->stream().download(target.Data(), tensor.data(), elements * 4, std::move(done));
+  stream.download(target.Data(), from, elements * 4, std::move(done));
   return promise;
 }
 

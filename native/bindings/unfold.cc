@@ -17,24 +17,28 @@ void read_window(Args& args, Call& call, Dim& events) {
 
 void unfold_forward(Args& args) {
   Dim events, channels;
+  Stored stored;
   UnfoldForward call{};
-  call.x = args.input("x", {events, channels});
+  call.x = args.input("x", {events, channels}, stored);
   read_window(args, call, events);
-  call.out = args.output("out", {events, call.width * channels});
+  call.out = args.output("out", {events, call.width * channels}, stored);
   args.finish();
   call.channels = channels;
+  call.stored = stored;
   args.stream().submit(Kernel::unfold_forward, call);
 }
 
 void unfold_backward(Args& args) {
   Dim events, channels;
+  Stored stored;
   UnfoldBackward call{};
-  call.dx = args.output("dx", {events, channels});
+  call.dx = args.output("dx", {events, channels}, stored);
   read_window(args, call, events);
-  call.dout = args.input("dout", {events, call.width * channels});
+  call.dout = args.input("dout", {events, call.width * channels}, stored);
   call.accumulate_dx = args.flag("accumulate_dx");
   args.finish();
   call.channels = channels;
+  call.stored = stored;
   args.stream().submit(Kernel::unfold_backward, call);
 }
 

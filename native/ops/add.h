@@ -3,13 +3,17 @@
 
 #include <cstdint>
 
+#include "ops/storage.h"
+
 namespace seqrisk {
 
 struct AddForward {
-  const float* a;  // (count)
-  const float* b;  // (count)
-  float* out;      // (count); may be a or b
+  const float* a;  // (count) [stored as a]
+  const float* b;  // (count) [stored as b]
+  float* out;      // (count) [stored as a]; may be a or b
   int64_t count;
+  Storage a_stored;
+  Storage b_stored;
 };
 
 }  // namespace seqrisk

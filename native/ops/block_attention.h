@@ -6,12 +6,13 @@
 
 #include "ops/attention.h"
 #include "ops/packing.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 
 struct BlockAttentionForward {
-  const float* qkv;  // (events, 3·width): queries, keys, values; head h has columns [h·width/heads, (h+1)·width/heads)
-  float* out;        // (events, width)
+  const float* qkv;  // (events, 3·width) [stored]: queries, keys, values; head h has columns [h·width/heads, (h+1)·width/heads)
+  float* out;        // (events, width) [stored]
   float* lse;        // (events, heads) log of the sum of exponentials, kept for the backward, or null
   float* scratch;    // attention_scratch() bytes for each worker
   Packing packing;
@@ -19,14 +20,15 @@ struct BlockAttentionForward {
   int64_t heads;
   int64_t block;
   bool shift;
+  Storage stored;
 };
 
 struct BlockAttentionBackward {
-  const float* qkv;
-  const float* out;
+  const float* qkv;   // [stored]
+  const float* out;   // [stored]
   const float* lse;
-  const float* dout;  // (events, width)
-  float* dqkv;        // (events, 3·width) assigned, or added to when accumulate_dqkv
+  const float* dout;  // (events, width) [stored]
+  float* dqkv;        // (events, 3·width) [stored] assigned, or added to when accumulate_dqkv
   float* scratch;     // attention_scratch() bytes for each worker
   Packing packing;
   int64_t width;
@@ -34,6 +36,7 @@ struct BlockAttentionBackward {
   int64_t block;
   bool shift;
   bool accumulate_dqkv;
+  Storage stored;
 };
 
 }  // namespace seqrisk

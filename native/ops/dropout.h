@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "ops/philox.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 
@@ -14,13 +15,14 @@ namespace seqrisk {
 constexpr uint32_t kDropoutStream = 0x64726f70;
 
 struct DropoutForward {
-  const float* x;  // (count); the backward's dout
-  float* out;      // (count) assigned, or added to when accumulate; the backward's dx
+  const float* x;  // (count) [stored]; the backward's dout
+  float* out;      // (count) [stored] assigned, or added to when accumulate; the backward's dx
   int64_t count;
   float rate;  // in [0, 1)
   uint64_t seed;
   uint64_t offset;
   bool accumulate;
+  Storage stored;
 };
 
 }  // namespace seqrisk

@@ -7,6 +7,7 @@
 
 #include "ops/attention.h"
 #include "ops/packing.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 
@@ -15,8 +16,8 @@ constexpr int64_t kFixedAttentionChunk = 2048;
 
 struct FixedAttentionWriteForward {
   const float* queries;  // (slots, width), the same for all sequences
-  const float* kv;       // (events, 2·width): keys, values
-  float* memory;         // (sequences·slots, width), zeros for a sequence without events
+  const float* kv;       // (events, 2·width) [stored]: keys, values
+  float* memory;         // (sequences·slots, width) [stored], zeros for a sequence without events
   float* lse;            // (sequences·slots, heads) log of the sum of exponentials, kept for the backward, or null
   float* scratch;        // attention_scratch() bytes for each worker
   float* partials;       // fixed_attention_partials(…, width + heads) bytes
@@ -24,16 +25,17 @@ struct FixedAttentionWriteForward {
   int64_t width;
   int64_t heads;
   int64_t slots;
+  Storage stored;
 };
 
 struct FixedAttentionWriteBackward {
   const float* queries;
-  const float* kv;
-  const float* memory;
+  const float* kv;      // [stored]
+  const float* memory;  // [stored]
   const float* lse;
-  const float* dmemory;  // (sequences·slots, width)
+  const float* dmemory;  // (sequences·slots, width) [stored]
   float* dqueries;       // (slots, width) added to; null skips it
-  float* dkv;            // (events, 2·width) assigned, or added to when accumulate_dkv; null skips it
+  float* dkv;            // (events, 2·width) [stored] assigned, or added to when accumulate_dkv; null skips it
   float* scratch;        // attention_scratch() bytes for each worker
   float* partials;       // fixed_attention_query_partials() bytes
   Packing packing;
@@ -41,28 +43,30 @@ struct FixedAttentionWriteBackward {
   int64_t heads;
   int64_t slots;
   bool accumulate_dkv;
+  Storage stored;
 };
 
 struct FixedAttentionReadForward {
-  const float* q;   // (events, width)
-  const float* kv;  // (sequences·slots, 2·width): keys, values of the slots
-  float* out;       // (events, width)
+  const float* q;   // (events, width) [stored]
+  const float* kv;  // (sequences·slots, 2·width) [stored]: keys, values of the slots
+  float* out;       // (events, width) [stored]
   float* lse;       // (events, heads) log of the sum of exponentials, kept for the backward, or null
   float* scratch;   // attention_scratch() bytes for each worker
   Packing packing;
   int64_t width;
   int64_t heads;
   int64_t slots;
+  Storage stored;
 };
 
 struct FixedAttentionReadBackward {
-  const float* q;
-  const float* kv;
-  const float* out;
+  const float* q;    // [stored]
+  const float* kv;   // [stored]
+  const float* out;  // [stored]
   const float* lse;
-  const float* dout;  // (events, width)
-  float* dq;          // (events, width) assigned, or added to when accumulate_dq; null skips it
-  float* dkv;         // (sequences·slots, 2·width) assigned, or added to when accumulate_dkv; null skips it
+  const float* dout;  // (events, width) [stored]
+  float* dq;          // (events, width) [stored] assigned, or added to when accumulate_dq; null skips it
+  float* dkv;         // (sequences·slots, 2·width) [stored] assigned, or added to when accumulate_dkv; null skips it
   float* scratch;     // attention_scratch() bytes for each worker
   float* partials;    // fixed_attention_partials(…, 2·width) bytes
   Packing packing;
@@ -71,6 +75,7 @@ struct FixedAttentionReadBackward {
   int64_t slots;
   bool accumulate_dq;
   bool accumulate_dkv;
+  Storage stored;
 };
 
 // Partial sums of sequences with more than one chunk. At most two of their chunks start in any kFixedAttentionChunk

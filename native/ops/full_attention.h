@@ -5,30 +5,33 @@
 
 #include "ops/attention.h"
 #include "ops/packing.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 
 struct FullAttentionForward {
-  const float* qkv;  // (events, 3·width): queries, keys, values; head h has columns [h·width/heads, (h+1)·width/heads)
-  float* out;        // (events, width)
+  const float* qkv;  // (events, 3·width) [stored]: queries, keys, values; head h has columns [h·width/heads, (h+1)·width/heads)
+  float* out;        // (events, width) [stored]
   float* lse;        // (events, heads) log of the sum of exponentials, kept for the backward, or null
   float* scratch;    // attention_scratch() bytes for each worker
   Packing packing;
   int64_t width;
   int64_t heads;
+  Storage stored;
 };
 
 struct FullAttentionBackward {
-  const float* qkv;
-  const float* out;
+  const float* qkv;   // [stored]
+  const float* out;   // [stored]
   const float* lse;
-  const float* dout;  // (events, width)
-  float* dqkv;        // (events, 3·width) assigned, or added to when accumulate_dqkv
+  const float* dout;  // (events, width) [stored]
+  float* dqkv;        // (events, 3·width) [stored] assigned, or added to when accumulate_dqkv
   float* scratch;     // attention_scratch() bytes for each worker
   Packing packing;
   int64_t width;
   int64_t heads;
   bool accumulate_dqkv;
+  Storage stored;
 };
 
 }  // namespace seqrisk

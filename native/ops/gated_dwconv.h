@@ -11,35 +11,37 @@
 #include <cstdint>
 
 #include "ops/packing.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 
 constexpr int64_t kGatedDwconvMaxWidth = 255;
 
 struct GatedDwconvForward {
-  const float* x;            // (events, channels)
+  const float* x;            // (events, channels) [stored]
   const float* weight;       // (width, channels)
   const float* bias;         // (channels)
   const float* gate_weight;  // (width, channels), or null with gate_bias: no gate
   const float* gate_bias;    // (channels)
-  float* out;                // (events, channels)
+  float* out;                // (events, channels) [stored]
   float* scratch;            // gated_dwconv_forward_scratch() bytes
   Packing packing;
   int64_t channels;
   int64_t width;  // odd
   int64_t dilation;
   bool causal;
+  Storage stored;
 };
 
 // Nothing but the inputs is kept for it: the gate is computed again.
 struct GatedDwconvBackward {
-  const float* x;
+  const float* x;  // [stored]
   const float* weight;
   const float* bias;
   const float* gate_weight;
   const float* gate_bias;
-  const float* dout;    // (events, channels)
-  float* dx;            // (events, channels) assigned, or added to when accumulate_dx; null skips it
+  const float* dout;    // (events, channels) [stored]
+  float* dx;            // (events, channels) [stored] assigned, or added to when accumulate_dx; null skips it
   float* dweight;       // (width, channels) added to
   float* dbias;         // (channels) added to
   float* dgate_weight;  // (width, channels) added to; null without a gate
@@ -51,6 +53,7 @@ struct GatedDwconvBackward {
   int64_t dilation;
   bool causal;
   bool accumulate_dx;
+  Storage stored;
 };
 
 // How the backward is cut. A task is a range of events times a group of channels; it needs the gradients of the gate's

@@ -4,22 +4,26 @@
 
 #include <cstdint>
 
+#include "ops/storage.h"
+
 namespace seqrisk {
 
 struct GluForward {
-  const float* x;  // (rows, 2 · width)
-  float* out;      // (rows, width)
+  const float* x;  // (rows, 2 · width) [stored]
+  float* out;      // (rows, width) [stored]
   int64_t rows;
   int64_t width;
+  Storage stored;
 };
 
 struct GluBackward {
-  const float* x;     // (rows, 2 · width)
-  const float* dout;  // (rows, width)
-  float* dx;          // (rows, 2 · width) assigned, or added to when accumulate_dx
+  const float* x;     // (rows, 2 · width) [stored]
+  const float* dout;  // (rows, width) [stored]
+  float* dx;          // (rows, 2 · width) [stored] assigned, or added to when accumulate_dx
   int64_t rows;
   int64_t width;
   bool accumulate_dx;
+  Storage stored;
 };
 
 }  // namespace seqrisk

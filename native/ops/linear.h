@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/storage.h"
+
 namespace seqrisk {
 
 enum class Activation : int32_t { kNone, kRelu, kGelu };
@@ -21,13 +23,13 @@ struct LinearPack {
 
 // out must not overlap an input. Strides are in elements, from row to row; elements of a row are adjacent.
 struct LinearForward {
-  const float* x;         // (rows, in_features)
+  const float* x;         // (rows, in_features) [stored as x]
   const float* weight;    // (out_features, in_features)
   const float* packed;    // what linear_pack made of weight, or null; worth it where few rows meet one weight often
   const float* bias;      // (out_features) or null
-  const float* residual;  // (rows, out_features) added after the activation, or null
-  float* out;             // (rows, out_features)
-  float* saved;           // (rows, out_features) x · weightᵀ + bias, kept for the backward, or null
+  const float* residual;  // (rows, out_features) [stored as out] added after the activation, or null
+  float* out;             // (rows, out_features) [stored as out]
+  float* saved;           // (rows, out_features) [stored as x] x · weightᵀ + bias, kept for the backward, or null
   float* scratch;         // linear_packed_bytes() bytes; unused where packed is given
   int64_t rows;
   int64_t in_features;
@@ -36,19 +38,21 @@ struct LinearForward {
   int64_t out_stride;
   int64_t residual_stride;
   Activation activation;
+  Storage x_stored;
+  Storage out_stored;
 };
 
 // With g = dout ⊙ act'(saved): dx = g · weight, dweight += gᵀ · x, dbias += Σ_rows g. The residual's gradient is
 // dout itself: whoever calls may pass it on, or have it added to what is there.
 struct LinearBackward {
-  const float* x;       // null where dweight is
+  const float* x;       // [stored as x]; null where dweight is
   const float* weight;  // null where dx is
-  const float* dout;    // (rows, out_features)
-  const float* saved;   // (rows, out_features), null without activation; for ReLU its output serves as well
-  float* dx;            // (rows, in_features) assigned, or added to when accumulate_dx; null skips it
+  const float* dout;    // (rows, out_features) [stored as out]
+  const float* saved;   // (rows, out_features) [stored as x], null without activation; for ReLU its output serves as well
+  float* dx;            // (rows, in_features) [stored as x] assigned, or added to when accumulate_dx; null skips it
   float* dweight;       // (out_features, in_features) added to; null skips it
   float* dbias;         // (out_features) added to; null skips it
-  float* dresidual;     // (rows, out_features) dout is added to it; null skips it; may be dx (x was the residual)
+  float* dresidual;     // (rows, out_features) [stored as out] dout is added to it; null skips it; may be dx (x was the residual)
   float* scratch;       // linear_backward_scratch() bytes
   int64_t rows;
   int64_t in_features;
@@ -58,6 +62,8 @@ struct LinearBackward {
   int64_t dx_stride;
   Activation activation;
   bool accumulate_dx;
+  Storage x_stored;
+  Storage out_stored;
 };
 
 // Packed weights are padded to the widest panel of any variant.

@@ -3,14 +3,18 @@
 
 #include <cstdint>
 
+#include "ops/storage.h"
+
 namespace seqrisk {
 
 struct ScaleForward {
-  const float* x;  // (count)
-  float* out;      // (count) assigned, or added to when accumulate; may be x
+  const float* x;  // (count) [stored as x]
+  float* out;      // (count) [stored as out] assigned, or added to when accumulate; may be x
   int64_t count;
   float factor;
   bool accumulate;
+  Storage x_stored;
+  Storage out_stored;
 };
 
 }  // namespace seqrisk

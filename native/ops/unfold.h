@@ -6,30 +6,33 @@
 #include <cstdint>
 
 #include "ops/packing.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 
 constexpr int64_t kUnfoldMaxWidth = 255;
 
 struct UnfoldForward {
-  const float* x;  // (events, channels)
-  float* out;      // (events, width · channels)
+  const float* x;  // (events, channels) [stored]
+  float* out;      // (events, width · channels) [stored]
   Packing packing;
   int64_t channels;
   int64_t width;
   int64_t dilation;
   bool causal;
+  Storage stored;
 };
 
 struct UnfoldBackward {
-  const float* dout;  // (events, width · channels)
-  float* dx;          // (events, channels) assigned, or added to when accumulate_dx
+  const float* dout;  // (events, width · channels) [stored]
+  float* dx;          // (events, channels) [stored] assigned, or added to when accumulate_dx
   Packing packing;
   int64_t channels;
   int64_t width;
   int64_t dilation;
   bool causal;
   bool accumulate_dx;
+  Storage stored;
 };
 
 }  // namespace seqrisk

@@ -23,6 +23,7 @@ class CudaStream final : public QueuedStream {
   const char* variant() const override { return variant_.c_str(); }
   int threads() const override { return 1; }
   bool has_scratch() const override { return false; }
+  bool has_bfloat16() const override { return launch_.bfloat16; }
 
   Block* allocate(size_t bytes, const char* where) override;
   void release(Block* block) override;

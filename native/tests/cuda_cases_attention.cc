@@ -36,8 +36,9 @@ Forward self_of(Side& side, const Shape& s, bool kept) {
   Forward a{};
   a.packing = side.packing(s.batch.lengths);
   const int64_t events = a.packing.events;
-  a.qkv = side.normals(events * 3 * s.width());
-  a.out = side.output("out", events * s.width(), side.products());
+  a.stored = side.stored();
+  a.qkv = side.activations(events * 3 * s.width());
+  a.out = side.output("out", events * s.width(), side.products(), a.stored);
   a.lse = kept ? side.output("lse", events * s.heads, side.products()) : nullptr;
   a.scratch = side.scratch(attention_scratch(s.head_dim) * static_cast<size_t>(side.workers()));
   a.width = s.width();
@@ -56,11 +57,12 @@ Backward self_backward_of(Side& side, const Shape& s, bool accumulate,
   Backward a{};
   a.packing = side.packing(s.batch.lengths);
   const int64_t events = a.packing.events;
-  a.qkv = side.input(f.qkv, events * 3 * s.width());
-  a.out = side.input(f.out, events * s.width());
+  a.stored = side.stored();
+  a.qkv = side.input(f.qkv, events * 3 * s.width(), a.stored);
+  a.out = side.input(f.out, events * s.width(), a.stored);
   a.lse = side.input(f.lse, events * s.heads);
-  a.dout = side.normals(events * s.width());
-  a.dqkv = side.result("dqkv", events * 3 * s.width(), accumulate, side.products());
+  a.dout = side.activations(events * s.width());
+  a.dqkv = side.result("dqkv", events * 3 * s.width(), accumulate, side.products(), a.stored);
   a.scratch = side.scratch(attention_scratch(s.head_dim) * static_cast<size_t>(side.workers()));
   a.width = s.width();
   a.heads = s.heads;
@@ -74,8 +76,9 @@ FixedAttentionWriteForward write_of(Side& side, const Shape& s, bool kept) {
   a.packing = side.packing(s.batch.lengths);
   const int64_t rows = a.packing.sequences * s.slots;
   a.queries = side.normals(s.slots * s.width());
-  a.kv = side.normals(a.packing.events * 2 * s.width());
-  a.memory = side.output("memory", rows * s.width(), side.products());
+  a.stored = side.stored();
+  a.kv = side.activations(a.packing.events * 2 * s.width());
+  a.memory = side.output("memory", rows * s.width(), side.products(), a.stored);
   a.lse = kept ? side.output("lse", rows * s.heads, side.products()) : nullptr;
   a.scratch = side.scratch(attention_scratch(s.head_dim) * static_cast<size_t>(side.workers()));
   a.partials = side.scratch(fixed_attention_partials(a.packing, s.slots, s.width() + s.heads));
@@ -95,13 +98,14 @@ FixedAttentionWriteBackward write_backward_of(Side& side, const Shape& s, int va
   const int64_t rows = a.packing.sequences * s.slots;
   const int64_t keys = a.packing.events * 2 * s.width();
   a.queries = side.input(f.queries, s.slots * s.width());
-  a.kv = side.input(f.kv, keys);
-  a.memory = side.input(f.memory, rows * s.width());
+  a.stored = side.stored();
+  a.kv = side.input(f.kv, keys, a.stored);
+  a.memory = side.input(f.memory, rows * s.width(), a.stored);
   a.lse = side.input(f.lse, rows * s.heads);
-  a.dmemory = side.normals(rows * s.width());
+  a.dmemory = side.activations(rows * s.width());
   a.accumulate_dkv = variant == 1;
   a.dqueries = variant == 2 ? nullptr : side.added("dqueries", s.slots * s.width(), side.products(kTerms));
-  a.dkv = variant == 3 ? nullptr : side.result("dkv", keys, a.accumulate_dkv, side.products());
+  a.dkv = variant == 3 ? nullptr : side.result("dkv", keys, a.accumulate_dkv, side.products(), a.stored);
   a.scratch = side.scratch(attention_scratch(s.head_dim) * static_cast<size_t>(side.workers()));
   a.partials = side.scratch(a.dqueries ? fixed_attention_query_partials(a.packing, s.slots, s.width()) : 0);
   a.width = s.width();
@@ -113,9 +117,10 @@ FixedAttentionWriteBackward write_backward_of(Side& side, const Shape& s, int va
 FixedAttentionReadForward read_of(Side& side, const Shape& s, bool kept) {
   FixedAttentionReadForward a{};
   a.packing = side.packing(s.batch.lengths);
-  a.q = side.normals(a.packing.events * s.width());
-  a.kv = side.normals(a.packing.sequences * s.slots * 2 * s.width());
-  a.out = side.output("out", a.packing.events * s.width(), side.products());
+  a.stored = side.stored();
+  a.q = side.activations(a.packing.events * s.width());
+  a.kv = side.activations(a.packing.sequences * s.slots * 2 * s.width());
+  a.out = side.output("out", a.packing.events * s.width(), side.products(), a.stored);
   a.lse = kept ? side.output("lse", a.packing.events * s.heads, side.products()) : nullptr;
   a.scratch = side.scratch(attention_scratch(s.head_dim) * static_cast<size_t>(side.workers()));
   a.width = s.width();
@@ -132,15 +137,16 @@ FixedAttentionReadBackward read_backward_of(Side& side, const Shape& s, int vari
   a.packing = side.packing(s.batch.lengths);
   const int64_t events = a.packing.events;
   const int64_t keys = a.packing.sequences * s.slots * 2 * s.width();
-  a.q = side.input(f.q, events * s.width());
-  a.kv = side.input(f.kv, keys);
-  a.out = side.input(f.out, events * s.width());
+  a.stored = side.stored();
+  a.q = side.input(f.q, events * s.width(), a.stored);
+  a.kv = side.input(f.kv, keys, a.stored);
+  a.out = side.input(f.out, events * s.width(), a.stored);
   a.lse = side.input(f.lse, events * s.heads);
-  a.dout = side.normals(events * s.width());
+  a.dout = side.activations(events * s.width());
   a.accumulate_dq = variant == 1;
   a.accumulate_dkv = variant == 1;
-  a.dq = variant == 2 ? nullptr : side.result("dq", events * s.width(), variant == 1, side.products(kTerms));
-  a.dkv = variant == 3 ? nullptr : side.result("dkv", keys, variant == 1, side.products());
+  a.dq = variant == 2 ? nullptr : side.result("dq", events * s.width(), variant == 1, side.products(kTerms), a.stored);
+  a.dkv = variant == 3 ? nullptr : side.result("dkv", keys, variant == 1, side.products(), a.stored);
   a.scratch = side.scratch(attention_scratch(s.head_dim) * static_cast<size_t>(side.workers()));
   a.partials = side.scratch(a.dkv ? fixed_attention_partials(a.packing, s.slots, 2 * s.width()) : 0);
   a.width = s.width();
@@ -213,6 +219,10 @@ void add_attention_cases(CaseTable& table) {
   for (const Batch& batch : batches(5000)) {
     for (const int64_t slots : {1, 16, 70}) add_fixed(table, {batch, 2, 8, 0, false, slots});
   }
+  // As many events as a large sequence has.
+  const Batch longest{"64 000 events", {64000}};
+  add_self(table, {longest, 1, 32, 64, true, 0});
+  add_fixed(table, {longest, 1, 32, 0, false, 16});
   // More than one sequence of several chunks, and slots beyond a tile.
   add_fixed(table, {{"two long", {2049, 0, 4097, 3}}, 1, 32, 0, false, 3});
   for (const int64_t slots : {64, 65, 129}) add_fixed(table, {some, 2, 16, 0, false, slots});

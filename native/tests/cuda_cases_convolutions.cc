@@ -22,7 +22,8 @@ template <class Arguments>
 void set_problem(Side& side, const Shape& s, Arguments& a) {
   const int64_t filter = s.width * s.channels;
   a.packing = side.packing(s.batch.lengths);
-  a.x = side.normals(a.packing.events * s.channels);
+  a.stored = side.stored();
+  a.x = side.activations(a.packing.events * s.channels);
   a.weight = side.normals(filter);
   a.bias = side.normals(s.channels);
   a.gate_weight = s.gate ? side.normals(filter, 0.5) : nullptr;
@@ -36,7 +37,7 @@ void set_problem(Side& side, const Shape& s, Arguments& a) {
 GatedDwconvForward forward_of(Side& side, const Shape& s) {
   GatedDwconvForward a{};
   set_problem(side, s, a);
-  a.out = side.output("out", a.packing.events * s.channels, kSums);
+  a.out = side.output("out", a.packing.events * s.channels, kSums, a.stored);
   a.scratch = side.scratch(gated_dwconv_forward_scratch(s.channels, s.width));
   return a;
 }
@@ -47,9 +48,9 @@ GatedDwconvBackward backward_of(Side& side, const Shape& s, int variant) {
   set_problem(side, s, a);
   const int64_t filter = s.width * s.channels;
   const int64_t elements = a.packing.events * s.channels;
-  a.dout = side.normals(elements);
+  a.dout = side.activations(elements);
   a.accumulate_dx = variant == 1;
-  a.dx = variant == 2 ? nullptr : side.result("dx", elements, a.accumulate_dx, kSums);
+  a.dx = variant == 2 ? nullptr : side.result("dx", elements, a.accumulate_dx, kSums, a.stored);
   const Judge judge = sums_of(a.packing.events, 0.25);
   a.dweight = side.added("dweight", filter, judge);
   a.dbias = side.added("dbias", s.channels, judge);
@@ -73,8 +74,9 @@ void add_unfold(CaseTable& table, const Shape& s) {
                                     UnfoldForward a{};
                                     a.packing = side.packing(s.batch.lengths);
                                     const int64_t elements = a.packing.events * s.channels;
-                                    a.x = side.normals(elements);
-                                    a.out = side.output("out", elements * s.width, kSame);
+                                    a.stored = side.stored();
+                                    a.x = side.activations(elements);
+                                    a.out = side.output("out", elements * s.width, kSame, a.stored);
                                     a.channels = s.channels;
                                     a.width = s.width;
                                     a.dilation = s.dilation;
@@ -86,8 +88,9 @@ void add_unfold(CaseTable& table, const Shape& s) {
                                        UnfoldBackward a{};
                                        a.packing = side.packing(s.batch.lengths);
                                        const int64_t elements = a.packing.events * s.channels;
-                                       a.dout = side.normals(elements * s.width);
-                                       a.dx = side.result("dx", elements, accumulate, kSums);
+                                       a.stored = side.stored();
+                                       a.dout = side.activations(elements * s.width);
+                                       a.dx = side.result("dx", elements, accumulate, kSums, a.stored);
                                        a.channels = s.channels;
                                        a.width = s.width;
                                        a.dilation = s.dilation;
@@ -118,6 +121,15 @@ void add_convolution_cases(CaseTable& table) {
     for (const int64_t channels : {1, 5, 96}) {
       for (const bool gate : {false, true}) add_dwconv(table, {batch, channels, 5, 2, channels == 5, gate});
       add_unfold(table, {batch, channels, 3, 2, channels == 5, false});
+    }
+  }
+  // Runs of every length, and sequences that end inside of them.
+  for (const int64_t channels : {64, 256}) {
+    for (const int64_t width : {3, 5, 7}) {
+      for (const bool causal : {false, true}) {
+        add_dwconv(table, {{"long and short", {2600, 3, 0, 1, 44, 900, 7}}, channels, width, 1, causal, width != 5});
+      }
+      add_dwconv(table, {{"long and short", {2600, 3, 0, 1, 44, 900, 7}}, channels, width, 4, false, true});
     }
   }
   add_dwconv(table, {{"long and wide", {1500, 600}}, 600, 7, 1, false, true});

@@ -14,9 +14,12 @@ void add(CaseTable& table) {
     for (const bool alias : {false, true}) {
       table.add_forward.push_back({label({"count", "alias"}, count, alias), [=](Side& side) {
                                      AddForward a{};
-                                     a.b = side.normals(count);
-                                     a.out = side.result("out", count, alias, kSame);
-                                     a.a = alias ? a.out : side.normals(count);
+                                     // A residual stream and what is added to it, or two alike.
+                                     a.a_stored = count % 2 == 0 ? side.stored() : Storage::float32;
+                                     a.b_stored = side.stored();
+                                     a.b = side.activations(count);
+                                     a.out = side.result("out", count, alias, kSame, a.a_stored);
+                                     a.a = alias ? a.out : side.input(side.random(count), a.a_stored);
                                      a.count = count;
                                      return a;
                                    }});
@@ -29,8 +32,10 @@ void scale(CaseTable& table) {
     for (const bool accumulate : {false, true}) {
       table.scale_forward.push_back({label({"count", "accumulate"}, count, accumulate), [=](Side& side) {
                                        ScaleForward a{};
-                                       a.x = side.normals(count);
-                                       a.out = side.result("out", count, accumulate, kElements);
+                                       a.x_stored = count % 3 == 0 ? Storage::float32 : side.stored();
+                                       a.out_stored = count % 2 == 0 ? Storage::float32 : side.stored();
+                                       a.x = side.input(side.random(count), a.x_stored);
+                                       a.out = side.result("out", count, accumulate, kElements, a.out_stored);
                                        a.count = count;
                                        a.factor = -0.37f;
                                        a.accumulate = accumulate;
@@ -39,8 +44,9 @@ void scale(CaseTable& table) {
     }
   }
   table.scale_forward.push_back({"in place", [](Side& side) {
-                                   float* both = side.added("out", 1023, kElements);
-                                   return ScaleForward{both, both, 1023, 3.5f, false};
+                                   const Storage stored = side.stored();
+                                   float* both = side.added("out", 1023, kElements, stored);
+                                   return ScaleForward{both, both, 1023, 3.5f, false, stored, stored};
                                  }});
 }
 
@@ -54,8 +60,9 @@ void dropout(CaseTable& table) {
       table.dropout_forward.push_back(
           {label({"count", "rate", "offset", "accumulate"}, count, rate, offset, accumulate), [=](Side& side) {
              DropoutForward a{};
-             a.x = side.normals(count);
-             a.out = side.result("out", count, accumulate, kElements);
+             a.stored = side.stored();
+             a.x = side.activations(count);
+             a.out = side.result("out", count, accumulate, kElements, a.stored);
              a.count = count;
              a.rate = rate;
              a.seed = 0x1234567890abcdefULL;
@@ -80,8 +87,9 @@ void glu(CaseTable& table) {
   for (const auto& [rows, width] : kShapes) {
     table.glu_forward.push_back({label({"rows", "width"}, rows, width), [=](Side& side) {
                                    GluForward a{};
-                                   a.x = side.normals(rows * 2 * width, 3);
-                                   a.out = side.output("out", rows * width, kElements);
+                                   a.stored = side.stored();
+                                   a.x = side.activations(rows * 2 * width, 3);
+                                   a.out = side.output("out", rows * width, kElements, a.stored);
                                    a.rows = rows;
                                    a.width = width;
                                    return a;
@@ -89,9 +97,10 @@ void glu(CaseTable& table) {
     for (const bool accumulate : {false, true}) {
       table.glu_backward.push_back({label({"rows", "width", "accumulate"}, rows, width, accumulate), [=](Side& side) {
                                       GluBackward a{};
-                                      a.x = side.normals(rows * 2 * width, 3);
-                                      a.dout = side.normals(rows * width);
-                                      a.dx = side.result("dx", rows * 2 * width, accumulate, kElements);
+                                      a.stored = side.stored();
+                                      a.x = side.activations(rows * 2 * width, 3);
+                                      a.dout = side.activations(rows * width);
+                                      a.dx = side.result("dx", rows * 2 * width, accumulate, kElements, a.stored);
                                       a.rows = rows;
                                       a.width = width;
                                       a.accumulate_dx = accumulate;

@@ -12,7 +12,8 @@ struct Shape {
 
 constexpr Shape kShapes[] = {{0, 5, 3},      {1, 1, 1},       {3, 5, 7},     {1, 64, 32},     {33, 100, 36},
                              {200, 64, 256}, {129, 257, 130}, {1000, 48, 1}, {77, 1, 33},     {5, 1000, 3},
-                             {4096, 16, 16}, {700, 256, 192}, {64, 8, 257},  {1300, 128, 128}};
+                             {4096, 16, 16}, {700, 256, 192}, {64, 8, 257},  {1300, 128, 128},
+                           {5000, 256, 768}, {40000, 64, 128}, {3000, 768, 256}};
 
 std::string label_of(const Shape& s) {
   return label({"rows", "in", "out"}, s.rows, s.in_features, s.out_features);
@@ -31,7 +32,14 @@ struct Parts {
   bool saved;
   bool packed;
   int64_t gap;  // elements between rows
+  bool x_stored;  // where activations are bfloat16: x
+  bool out_stored;
 };
+
+// Values that bfloat16 has, stored so or not.
+const float* operands_of(Side& side, int64_t count, Storage stored) {
+  return stored == Storage::float32 ? side.operands(count) : side.activations(count);
+}
 
 LinearForward forward_of(Side& side, const Shape& s, const Parts& parts) {
   LinearForward a{};
@@ -42,8 +50,10 @@ LinearForward forward_of(Side& side, const Shape& s, const Parts& parts) {
   a.out_stride = s.out_features + parts.gap;
   a.residual_stride = s.out_features + parts.gap;
   a.activation = parts.activation;
-  a.x = side.normals(s.rows * a.x_stride);
-  a.weight = side.normals(s.in_features * s.out_features);
+  a.x_stored = parts.x_stored ? side.stored() : Storage::float32;
+  a.out_stored = parts.out_stored ? side.stored() : Storage::float32;
+  a.x = operands_of(side, s.rows * a.x_stride, a.x_stored);
+  a.weight = side.operands(s.in_features * s.out_features);
   if (parts.packed) {
     const LinearPack pack = pack_of(side, s, a.weight);
     side.run(&KernelTable::linear_pack, &cuda::LauncherTable::linear_pack, pack);
@@ -53,17 +63,22 @@ LinearForward forward_of(Side& side, const Shape& s, const Parts& parts) {
     a.scratch = side.scratch(linear_packed_bytes(s.in_features, s.out_features));
   }
   a.bias = parts.bias ? side.normals(s.out_features) : nullptr;
-  a.residual = parts.residual ? side.normals(s.rows * a.residual_stride) : nullptr;
-  // Every element is one chain of fused multiply-adds; GELU's exponential is each device's own.
+  a.residual = parts.residual ? side.input(side.random(s.rows * a.residual_stride), a.out_stored) : nullptr;
+  // Every element is one chain of fused multiply-adds; GELU's exponential is each device's own. Tensor cores add up in
+  // an order of theirs, of operands that are not rounded here. Sums that are kept are rounded before the activation is
+  // taken of them.
   const bool same = side.cpu_fuses() && !side.rounds_operands();
-  const Judge chain = same ? kSame : side.products();
-  const Judge judge = same ? kElements : side.products();
-  a.out = side.output("out", s.rows * a.out_stride, parts.activation == Activation::kGelu ? judge : chain);
-  a.saved = parts.saved ? side.output("saved", s.rows * s.out_features, chain) : nullptr;
+  const Judge chain = same ? kSame : kSums;
+  Judge judge = parts.activation != Activation::kGelu ? chain : same ? kElements : kSums;
+  const bool rounds_sums = side.rounds_operands() && (parts.saved || parts.activation == Activation::kGelu);
+  if (rounds_sums) judge.tolerance += kStoredError;
+  a.out = side.output("out", s.rows * a.out_stride, judge, a.out_stored);
+  a.saved = parts.saved ? side.output("saved", s.rows * s.out_features, chain, a.x_stored) : nullptr;
   return a;
 }
 
-LinearBackward backward_of(Side& side, const Shape& s, Activation activation, int parts) {
+LinearBackward backward_of(Side& side, const Shape& s, Activation activation, int parts, bool x_stored,
+                           bool out_stored) {
   LinearBackward a{};
   a.rows = s.rows;
   a.in_features = s.in_features;
@@ -75,14 +90,21 @@ LinearBackward backward_of(Side& side, const Shape& s, Activation activation, in
   const bool wants_dx = parts != 2;
   const bool wants_dweight = parts != 3;
   a.accumulate_dx = parts == 1;
-  a.x = side.normals(s.rows * s.in_features);
-  a.weight = side.normals(s.in_features * s.out_features);
-  a.dout = side.normals(s.rows * s.out_features);
-  a.saved = activation == Activation::kNone ? nullptr : side.normals(s.rows * s.out_features);
-  a.dx = wants_dx ? side.result("dx", s.rows * s.in_features, a.accumulate_dx, side.products()) : nullptr;
-  a.dweight = wants_dweight ? side.added("dweight", s.in_features * s.out_features, side.products()) : nullptr;
-  a.dbias = parts != 3 ? side.added("dbias", s.out_features, sums_of(s.rows, 0.5)) : nullptr;
-  if (parts == 1) a.dresidual = side.added("dresidual", s.rows * s.out_features, kElements);
+  a.x_stored = x_stored ? side.stored() : Storage::float32;
+  a.out_stored = out_stored ? side.stored() : Storage::float32;
+  a.x = operands_of(side, s.rows * s.in_features, a.x_stored);
+  a.weight = side.operands(s.in_features * s.out_features);
+  a.dout = operands_of(side, s.rows * s.out_features, a.out_stored);
+  a.saved = activation == Activation::kNone ? nullptr : side.input(side.random(s.rows * s.out_features), a.x_stored);
+  // Operands are not rounded here, but for dout once it has gone through GELU.
+  const bool rounds = side.rounds_operands() && activation == Activation::kGelu;
+  const Judge judge = rounds ? side.products() : kSums;
+  Judge bias_judge = sums_of(s.rows, 0.5);
+  if (rounds) bias_judge.tolerance = side.products().tolerance;
+  a.dx = wants_dx ? side.result("dx", s.rows * s.in_features, a.accumulate_dx, judge, a.x_stored) : nullptr;
+  a.dweight = wants_dweight ? side.added("dweight", s.in_features * s.out_features, judge) : nullptr;
+  a.dbias = parts != 3 ? side.added("dbias", s.out_features, bias_judge) : nullptr;
+  if (parts == 1) a.dresidual = side.added("dresidual", s.rows * s.out_features, kElements, a.out_stored);
   if (parts == 4) a.dresidual = a.dx;  // x was the residual
   a.scratch = side.scratch(linear_backward_scratch(s.rows, s.in_features, s.out_features));
   return a;
@@ -99,18 +121,24 @@ void add_linear_cases(CaseTable& table) {
     for (const Activation activation : kActivations) {
       for (int i = 0; i < 3; ++i) {
         ++turn;
-        const Parts parts{activation, turn % 2 == 0, turn % 3 == 0, turn % 5 < 2, turn % 4 == 3, turn % 7 == 6 ? 3 : 0};
+        const Parts parts{activation, turn % 2 == 0, turn % 3 == 0, turn % 5 < 2, turn % 4 == 3, turn % 7 == 6 ? 3 : 0,
+                          turn % 5 != 3, turn % 4 != 1};
         table.linear_forward.push_back(
             {label_of(s) + ", " +
-                 label({"activation", "bias", "residual", "saved", "packed", "gap"}, static_cast<int>(activation),
-                       parts.bias, parts.residual, parts.saved, parts.packed, parts.gap),
+                 label({"activation", "bias", "residual", "saved", "packed", "gap", "x stored", "out stored"},
+                       static_cast<int>(activation), parts.bias, parts.residual, parts.saved, parts.packed, parts.gap,
+                       parts.x_stored, parts.out_stored),
              [=](Side& side) { return forward_of(side, s, parts); }});
       }
       for (int parts = 0; parts < 5; ++parts) {
         if (parts == 4 && s.in_features != s.out_features) continue;
+        // x and its residual are one tensor in variant 4.
+        const bool x_stored = ++turn % 5 != 3;
+        const bool out_stored = parts == 4 ? x_stored : turn % 4 != 1;
         table.linear_backward.push_back(
-            {label_of(s) + ", " + label({"activation", "variant"}, static_cast<int>(activation), parts),
-             [=](Side& side) { return backward_of(side, s, activation, parts); }});
+            {label_of(s) + ", " + label({"activation", "variant", "x stored", "out stored"},
+                                        static_cast<int>(activation), parts, x_stored, out_stored),
+             [=](Side& side) { return backward_of(side, s, activation, parts, x_stored, out_stored); }});
       }
     }
   }

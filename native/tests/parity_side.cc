@@ -15,6 +15,20 @@ namespace {
 constexpr size_t kBoundary = 64;  // of host memory, as the CPU's allocator has it
 constexpr int kPoison = 0xff;     // reads as NaN
 
+// The upper half of a float32, rounded to nearest, ties to even; NaN stays.
+uint16_t rounded(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if (std::isnan(value)) return static_cast<uint16_t>(bits >> 16 | 1);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+float widened(uint16_t value) {
+  const uint32_t bits = static_cast<uint32_t>(value) << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof wide);
+  return wide;
+}
+
 }  // namespace
 
 void Side::Release::operator()(std::byte* data) const {
@@ -47,6 +61,28 @@ void* Side::place_bytes(std::string name, Use use, Judge judge, Element element,
   write(buffer.data, buffer.before);
   buffers_.push_back(std::move(buffer));
   return buffers_.back().data;
+}
+
+float* Side::place_stored(const char* name, Use use, Judge judge, std::vector<float> values, Storage stored) {
+  const auto count = static_cast<int64_t>(values.size());
+  if (stored == Storage::float32) return static_cast<float*>(place(name, use, judge, values.data(), count));
+  std::vector<uint16_t> halves;
+  for (float& value : values) {
+    halves.push_back(rounded(value));
+    value = widened(halves.back());
+  }
+  if (judge.tolerance >= 0) judge.tolerance += kStoredError;
+  void* data = on_card_ ? place_bytes(name, use, judge, Element::bfloat16, halves.data(), halves.size() * 2)
+                        : place(name, use, judge, values.data(), count);
+  return static_cast<float*>(data);
+}
+
+const float* Side::operands(int64_t count, double scale) {
+  std::vector<float> values = random(count, scale);
+  if (rounds_operands()) {
+    for (float& value : values) value = widened(rounded(value));
+  }
+  return input(values);
 }
 
 void* Side::place_scratch(size_t bytes) {
@@ -103,10 +139,10 @@ Packing Side::packing(const std::vector<int32_t>& lengths) {
   return {input(offsets), static_cast<int64_t>(lengths.size()), events, longest};
 }
 
-float* Side::output(const char* name, int64_t count, Judge judge) {
+float* Side::output(const char* name, int64_t count, Judge judge, Storage stored) {
   std::vector<float> poison(static_cast<size_t>(count));
   if (count > 0) std::memset(poison.data(), kPoison, poison.size() * sizeof(float));
-  return changed(name, poison, judge);
+  return changed(name, poison, judge, stored);
 }
 
 void Side::snapshot() {
@@ -127,6 +163,19 @@ FoundFault Side::found() const {
   return {true, fault_->expected, fault_->index, fault_->value};
 }
 
+size_t Side::size_of(const Buffer& buffer) {
+  switch (buffer.element) {
+    case Element::int64:
+      return 8;
+    case Element::uint8:
+      return 1;
+    case Element::bfloat16:
+      return 2;
+    default:
+      return 4;
+  }
+}
+
 double Side::value_of(const Buffer& buffer, size_t i) {
   const std::byte* data = buffer.after.data();
   switch (buffer.element) {
@@ -138,14 +187,15 @@ double Side::value_of(const Buffer& buffer, size_t i) {
       return static_cast<double>(reinterpret_cast<const int64_t*>(data)[i]);
     case Element::uint8:
       return reinterpret_cast<const uint8_t*>(data)[i];
+    case Element::bfloat16:
+      return static_cast<double>(widened(reinterpret_cast<const uint16_t*>(data)[i]));
   }
   return NAN;
 }
 
 // ‖card − cpu‖ / ‖cpu‖; infinite where one is NaN or infinite and the other is not the same.
 double Side::error_of(const Buffer& card, const Buffer& cpu, std::string& trouble) {
-  const size_t size_of = cpu.element == Element::int64 ? 8 : cpu.element == Element::uint8 ? 1 : 4;
-  const size_t count = cpu.after.size() / size_of;
+  const size_t count = cpu.after.size() / size_of(cpu);
   double difference = 0;
   double size = 0;
   for (size_t i = 0; i < count; ++i) {

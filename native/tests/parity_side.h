@@ -35,6 +35,8 @@ inline constexpr Judge kSums{1e-5};
 inline Judge sums_of(int64_t terms, double size) {
   return {kSums.tolerance, size * std::sqrt(static_cast<double>(terms))};
 }
+// Of what is stored as bfloat16: an element is rounded once, to 8 bits.
+inline constexpr double kStoredError = 0x1.02p-9;
 // Written, but with values that are the device's own.
 inline constexpr Judge kWritten{INFINITY};
 // Nobody's business; only two runs give the same.
@@ -79,9 +81,20 @@ class Side {
   }
   const float* normals(int64_t count, double scale = 1) { return input(random(count, scale)); }
   Packing packing(const std::vector<int32_t>& lengths);
+  // Activations: values that bfloat16 has wherever that is asked for. The card has them stored so, the CPU as float32.
+  Storage stored() const { return rounds_operands() ? Storage::bfloat16 : Storage::float32; }
+  const float* input(const std::vector<float>& values, Storage stored) {
+    return place_stored("an input", Use::input, kSame, values, stored);
+  }
+  const float* input(const float* values, int64_t count, Storage stored) {
+    return input(std::vector<float>(values, values + count), stored);
+  }
+  const float* activations(int64_t count, double scale = 1) { return input(random(count, scale), stored()); }
+  // What products round, in float32: values that they leave as they are.
+  const float* operands(int64_t count, double scale = 1);
 
   // Outputs: assigned (NaN before), added to (random before), or one of both.
-  float* output(const char* name, int64_t count, Judge judge);
+  float* output(const char* name, int64_t count, Judge judge, Storage stored = Storage::float32);
   template <class T>
   T* output_of(const char* name, int64_t count, Judge judge = kSame) {
     const std::vector<T> before(static_cast<size_t>(count), static_cast<T>(-9));
@@ -90,16 +103,18 @@ class Side {
   int32_t* output_ids(const char* name, int64_t count, Judge judge = kSame) {
     return output_of<int32_t>(name, count, judge);
   }
-  float* added(const char* name, int64_t count, Judge judge) { return changed(name, random(count), judge); }
-  float* result(const char* name, int64_t count, bool accumulate, Judge judge) {
-    return accumulate ? added(name, count, judge) : output(name, count, judge);
+  float* added(const char* name, int64_t count, Judge judge, Storage stored = Storage::float32) {
+    return changed(name, random(count), judge, stored);
+  }
+  float* result(const char* name, int64_t count, bool accumulate, Judge judge, Storage stored = Storage::float32) {
+    return accumulate ? added(name, count, judge, stored) : output(name, count, judge, stored);
   }
   int32_t* changed_ids(const char* name, const std::vector<int32_t>& before, Judge judge) {
     const auto count = static_cast<int64_t>(before.size());
     return static_cast<int32_t*>(place(name, Use::output, judge, before.data(), count));
   }
-  float* changed(const char* name, const std::vector<float>& before, Judge judge) {
-    return static_cast<float*>(place(name, Use::output, judge, before.data(), static_cast<int64_t>(before.size())));
+  float* changed(const char* name, const std::vector<float>& before, Judge judge, Storage stored = Storage::float32) {
+    return place_stored(name, Use::output, judge, before, stored);
   }
 
   // Memory of the CPU's kernels; null on a card, whose launchers have their own.
@@ -155,7 +170,7 @@ class Side {
 
  private:
   enum class Use { input, output };
-  enum class Element { float32, int32, int64, uint8 };
+  enum class Element { float32, int32, int64, uint8, bfloat16 };
   template <class T>
   static constexpr Element element_of() {
     if (std::is_same_v<T, float>) return Element::float32;
@@ -181,10 +196,12 @@ class Side {
   void* place(const char* name, Use use, Judge judge, const T* values, int64_t count) {
     return place_bytes(name, use, judge, element_of<T>(), values, static_cast<size_t>(count) * sizeof(T));
   }
+  float* place_stored(const char* name, Use use, Judge judge, std::vector<float> values, Storage stored);
   void* place_scratch(size_t bytes);
   std::unique_ptr<std::byte, Release> allocate(size_t bytes);
   void write(std::byte* to, const std::vector<std::byte>& bytes) const;
   std::vector<std::byte> read(const Buffer& buffer) const;
+  static size_t size_of(const Buffer& buffer);
   static double value_of(const Buffer& buffer, size_t i);
   static double error_of(const Buffer& card, const Buffer& cpu, std::string& trouble);
 

@@ -1,24 +1,37 @@
-// Matrix products in bfloat16 on a card: near the CPU's float32, the same bits in two runs and alone as among others.
+// bfloat16 on a card, in products and as what activations are stored as: near the CPU's float32, the same bits in two
+// runs and alone as among others.
 
 import { describe, expect, it } from 'vitest'
+import { type EncoderConfig, transformerConfig } from '../../lib/encoder/config.js'
+import { Encoder } from '../../lib/encoder/encoder.js'
+import { fitEncoding } from '../../lib/events/encoding.js'
+import { add } from '../../lib/ops/add.js'
 import { blockAttention } from '../../lib/ops/block_attention.js'
+import { convert } from '../../lib/ops/convert.js'
+import { dropout } from '../../lib/ops/dropout.js'
 import { fixedAttentionRead, fixedAttentionWrite } from '../../lib/ops/fixed_attention.js'
 import { fullAttention } from '../../lib/ops/full_attention.js'
+import { dwconv, gatedDwconv } from '../../lib/ops/gated_dwconv.js'
+import { glu } from '../../lib/ops/glu.js'
+import { LAYER_NORM_EPS, layerNorm } from '../../lib/ops/layer_norm.js'
 import { linear } from '../../lib/ops/linear.js'
+import { unfold } from '../../lib/ops/unfold.js'
 import { cudaStatus, type Device } from '../../lib/runtime/device.js'
 import { Parameter, Tape } from '../../lib/runtime/tape.js'
-import { Offsets, Tensor } from '../../lib/runtime/tensor.js'
+import { type FloatType, Offsets, Tensor } from '../../lib/runtime/tensor.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
+import { smallSource } from '../support/small_source.js'
 
 type Float = Tensor<'float32'>
+type Inner = Tensor<FloatType>
 
 interface Problem {
   readonly lengths: readonly number[]
   /** Columns of each input, one row an event, or the given rows. */
   readonly inputs: readonly { readonly width: number; readonly rows?: number }[]
-  run(inputs: readonly Float[], offsets: Offsets): Float
+  run(inputs: readonly Float[], offsets: Offsets): Inner
 }
 
 const { devices, missing } = cudaStatus()
@@ -27,6 +40,8 @@ const reason = devices.length > 0 ? '' : ` (skipped: ${missing})`
 const lengths = [3, 200, 0, 64, 65, 1, 700]
 const events = lengths.reduce((sum, length) => sum + length, 0)
 const self = (width: number) => [{ width: 3 * width }]
+/** As layers of an encoder store it. */
+const inner = (x: Float): Inner => convert(x, x.device.activations)
 const problems: [string, Problem][] = [
   ...[
     [64, 64],
@@ -42,25 +57,76 @@ const problems: [string, Problem][] = [
       run: ([x, weight, bias]) => linear(x, weight, bias, { activation: 'gelu' }),
     },
   ]),
-  ...[8, 32, 36, 64, 100, 128].map((dim): [string, Problem] => [
+  ...(['none', 'relu', 'gelu'] as const).map((activation): [string, Problem] => [
+    `linear of bfloat16, ${activation}`,
+    {
+      lengths,
+      inputs: [{ width: 96 }, { width: 96, rows: 200 }, { width: 0, rows: 200 }],
+      run: ([x, weight, bias]) => linear(inner(x), weight, bias, { activation }),
+    },
+  ]),
+  [
+    'linear of bfloat16 onto a residual stream',
+    {
+      lengths,
+      inputs: [{ width: 64 }, { width: 64, rows: 64 }, { width: 0, rows: 64 }],
+      run: ([x, weight, bias]) => linear(inner(x), weight, bias, { residual: x }),
+    },
+  ],
+  [
+    'layer_norm, gated_dwconv and a residual',
+    {
+      lengths,
+      inputs: [
+        { width: 72 },
+        { width: 0, rows: 72 },
+        { width: 0, rows: 72 },
+        { width: 72, rows: 5 },
+        { width: 0, rows: 72 },
+        { width: 72, rows: 5 },
+        { width: 0, rows: 72 },
+      ],
+      run: ([x, gain, shift, weight, bias, gateWeight, gateBias], offsets) => {
+        const h = layerNorm(x, gain, shift, LAYER_NORM_EPS, x.device.activations)
+        return add(x, gatedDwconv(h, weight, bias, gateWeight, gateBias, offsets))
+      },
+    },
+  ],
+  [
+    'dwconv, glu, unfold and dropout',
+    {
+      lengths,
+      inputs: [{ width: 20 }, { width: 20, rows: 3 }, { width: 0, rows: 20 }],
+      run: ([x, weight, bias], offsets) =>
+        dropout(unfold(glu(dwconv(inner(x), weight, bias, offsets)), offsets, { width: 3 }), { rate: 0.2, seed: 5 }),
+    },
+  ],
+  ...[8, 32, 36, 64, 100, 128, 192].map((dim): [string, Problem] => [
     `block_attention, heads of ${dim}`,
-    { lengths, inputs: self(2 * dim), run: ([qkv], offsets) => blockAttention(qkv, offsets, { heads: 2, block: 64 }) },
+    {
+      lengths,
+      inputs: self(2 * dim),
+      run: ([qkv], offsets) => blockAttention(inner(qkv), offsets, { heads: 2, block: 64 }),
+    },
   ]),
   [
     'block_attention, long blocks and shift',
     {
       lengths,
       inputs: self(96),
-      run: ([qkv], offsets) => blockAttention(qkv, offsets, { heads: 3, block: 150, shift: true }),
+      run: ([qkv], offsets) => blockAttention(inner(qkv), offsets, { heads: 3, block: 150, shift: true }),
     },
   ],
-  ['full_attention', { lengths, inputs: self(64), run: ([qkv], offsets) => fullAttention(qkv, offsets, { heads: 2 }) }],
+  [
+    'full_attention',
+    { lengths, inputs: self(64), run: ([qkv], offsets) => fullAttention(inner(qkv), offsets, { heads: 2 }) },
+  ],
   [
     'fixed_attention, write',
     {
       lengths,
       inputs: [{ width: 64, rows: 70 }, { width: 128 }],
-      run: ([queries, kv], offsets) => fixedAttentionWrite(queries, kv, offsets, { heads: 2 }),
+      run: ([queries, kv], offsets) => fixedAttentionWrite(queries, inner(kv), offsets, { heads: 2 }),
     },
   ],
   [
@@ -68,7 +134,7 @@ const problems: [string, Problem][] = [
     {
       lengths,
       inputs: [{ width: 64 }, { width: 128, rows: 70 * lengths.length }],
-      run: ([q, kv], offsets) => fixedAttentionRead(q, kv, offsets, { heads: 2, slots: 70 }),
+      run: ([q, kv], offsets) => fixedAttentionRead(inner(q), inner(kv), offsets, { heads: 2, slots: 70 }),
     },
   ],
 ]
@@ -108,7 +174,7 @@ describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
         difference += (got[i][k] - value) ** 2
         size += value ** 2
       }
-      // An operand errs by at most 2⁻⁹ of itself; errors of products are independent, so their sum errs by about as much.
+      // An operand or an element errs by at most 2⁻⁹ of itself; errors of products are independent, so their sum errs by about as much.
       expect(Math.sqrt(difference / size), `result ${i}`).toBeLessThan(2 ** -6)
       expect(difference, `result ${i} is rounded`).toBeGreaterThan(0)
     }
@@ -130,5 +196,43 @@ describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
       const one = linear(Tensor.from(device, x.slice(row * 128, (row + 1) * 128), [1, 128]), weight)
       expectSameBits(await one.read(), all.subarray(row * 384, (row + 1) * 384), `row ${row}`)
     }
+  })
+
+  it('reads and writes what it stores as float32', async () => {
+    const device = openDevice({ kind: 'cuda', precision: 'bfloat16' })
+    const values = Float32Array.of(1, -2.5, 1 + 2 ** -8, 1 + 2 ** -7, 3e38, Number.NaN, Number.NEGATIVE_INFINITY)
+    const tensor = Tensor.empty(device, 'bfloat16', [7]).write(values)
+    // The upper half of each; ties go to the even neighbour.
+    const halves = Uint32Array.of(0x3f80, 0xc020, 0x3f80, 0x3f81, 0x7f62, 0x7fc0, 0xff80).map(half => half * 65_536)
+    const stored = new Float32Array(halves.buffer)
+    const read = await tensor.read()
+    expect(read).toEqual(stored)
+    expect([...(await tensor.view(1, [2]).read())]).toEqual([-2.5, 1])
+    const copy = Tensor.empty(device, 'bfloat16', [7]).copyFrom(tensor)
+    expect([...(await Tensor.zeros(device, 'float32', [7]).copyFrom(copy).read()).subarray(0, 4)]).toEqual([
+      ...read.subarray(0, 4),
+    ])
+    expect([...(await copy.view(3, [3]).fill(0.5).read())]).toEqual([0.5, 0.5, 0.5])
+    expect((await copy.read())[2]).toBe(1)
+  })
+
+  const kinds: [string, Partial<EncoderConfig>][] = [
+    ['block', {}],
+    ['fixed', { attention: 'fixed' }],
+    ['full', { attention: 'full' }],
+    ['transformer', transformerConfig(16)],
+    ['dense', { convolution: 'dense' }],
+    ['pointwise', { gate: 'pointwise', dilation: 2 }],
+  ]
+  it.each(kinds)('%s: a vector depends on its own entity alone, bit for bit', async (_, config) => {
+    const device = openDevice({ kind: 'cuda', precision: 'bfloat16' })
+    const source = smallSource()
+    const sizes = { width: 16, blocks: 2, heads: 2, attentionSize: 8, ...config }
+    const encoder = new Encoder(await fitEncoding(source), sizes, { device, seed: 3 })
+    const together = await encoder.encode(source)
+    const apart = await encoder.encode(source, { batchEvents: 1 })
+    expect(together.vectors.every(Number.isFinite)).toBe(true)
+    expectSameBits(apart.vectors, together.vectors, 'vectors')
+    encoder.dispose()
   })
 })

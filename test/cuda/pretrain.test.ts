@@ -64,26 +64,41 @@ describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
     expect(Math.abs(first.loss - cpu.loss)).toBeLessThan(1e-3 * cpu.loss)
   })
 
-  it('resumes to the same bits as an uninterrupted run', async () => {
-    const device = openDevice({ kind: 'cuda' })
-    const whole = await train({ ...small, device })
-    const out = await mkdtemp(join(tmpdir(), 'seqrisk-cuda-'))
-    const controller = new AbortController()
-    let steps = 0
-    const interrupted = pretrain(source, {
-      ...small,
-      device,
-      out,
-      checkpointSeconds: 0,
-      signal: controller.signal,
-      onProgress: ({ phase }) => {
-        if (phase === 'train' && ++steps === 5) controller.abort(new Error('stop'))
-      },
-    })
-    await expect(interrupted).rejects.toThrow('stop')
-    const resumed = await train({ ...small, device, out, resume: true })
-    expectSameBits(resumed.weights, whole.weights, 'weights')
+  it('trains in bfloat16 to the same bits twice, and near float32', async () => {
+    const [exact, first, second] = [
+      await train({ ...small, device: openDevice({ kind: 'cuda' }) }),
+      await train({ ...small, device: openDevice({ kind: 'cuda', precision: 'bfloat16' }) }),
+      await train({ ...small, device: openDevice({ kind: 'cuda', precision: 'bfloat16' }) }),
+    ]
+    expectSameBits(second.weights, first.weights, 'weights')
+    expectSameBits(second.vectors, first.vectors, 'vectors')
+    // Each activation errs by up to 2⁻⁹ of itself, the loss of many by less.
+    expect(Math.abs(first.loss - exact.loss)).toBeLessThan(1e-2 * exact.loss)
   })
+
+  it.each(['float32', 'bfloat16'] as const)(
+    'resumes to the same bits as an uninterrupted run (%s)',
+    async precision => {
+      const device = openDevice({ kind: 'cuda', precision })
+      const whole = await train({ ...small, device })
+      const out = await mkdtemp(join(tmpdir(), 'seqrisk-cuda-'))
+      const controller = new AbortController()
+      let steps = 0
+      const interrupted = pretrain(source, {
+        ...small,
+        device,
+        out,
+        checkpointSeconds: 0,
+        signal: controller.signal,
+        onProgress: ({ phase }) => {
+          if (phase === 'train' && ++steps === 5) controller.abort(new Error('stop'))
+        },
+      })
+      await expect(interrupted).rejects.toThrow('stop')
+      const resumed = await train({ ...small, device, out, resume: true })
+      expectSameBits(resumed.weights, whole.weights, 'weights')
+    },
+  )
 
   it('takes the card for enough work, and the CPU for little', () => {
     for (const [options, kind] of [

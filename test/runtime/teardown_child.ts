@@ -1,18 +1,30 @@
 // What the teardown tests run in a process of their own: `teardown_child.ts SCENARIO`. In a worker thread it runs the
-// scenario that its workerData names. Prints what the test looks for.
+// scenario that its workerData names. Prints what the test looks for. With SEQRISK_TEST_DEVICE=cuda on the card.
 
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { linear } from '../../lib/ops/linear.js'
-import { Device } from '../../lib/runtime/device.js'
+import { cudaStatus, Device } from '../../lib/runtime/device.js'
 import { Offsets, scope, Tensor, unscoped } from '../../lib/runtime/tensor.js'
 import { smallModel } from '../support/model.js'
 
+const onCard = process.env.SEQRISK_TEST_DEVICE === 'cuda'
+
+function open(threads = 2): Device {
+  return onCard ? new Device({ kind: 'cuda' }) : new Device({ threads })
+}
+
 /** Seconds of work on a device of its own; returns the read that waits for it. */
 function startLongWork(): { device: Device; read: Promise<Float32Array> } {
-  const device = new Device({ threads: 2 })
+  const device = open()
   const out = scope(() => {
+    if (onCard) {
+      const x = Tensor.zeros(device, 'float32', [2 ** 26])
+      const y = Tensor.zeros(device, 'float32', [2 ** 26])
+      for (let i = 0; i < 20_000; i++) y.copyFrom(x)
+      return y.view(0, [1])
+    }
     const x = Tensor.zeros(device, 'float32', [4000, 1000])
     const weight = Tensor.zeros(device, 'float32', [1000, 1000])
     let product = x
@@ -23,7 +35,7 @@ function startLongWork(): { device: Device; read: Promise<Float32Array> } {
 }
 
 async function losses(steps: number): Promise<string> {
-  const device = new Device({ threads: 2 })
+  const device = open()
   const model = smallModel(device, 300, 32, 40)
   const bits: number[] = []
   for (let i = 0; i < steps; i++) {
@@ -47,14 +59,14 @@ function startWorker(scenario: string): Worker {
 const scenarios: Record<string, () => Promise<void>> = {
   /** Ends with a read that nobody awaits: it still settles, then the process ends by itself. */
   async 'end-with-pending-read'() {
-    const device = new Device({ threads: 2 })
+    const device = open()
     const tensor = Tensor.from(device, Float32Array.of(42))
     void tensor.read().then(([value]) => console.log(`read ${value}`))
   },
 
   /** An open device alone does not keep a process alive. */
   async 'end-with-open-device'() {
-    new Device({ threads: 2 })
+    open()
     console.log('end')
   },
 
@@ -78,12 +90,12 @@ const scenarios: Record<string, () => Promise<void>> = {
   async collect() {
     const collect = globalThis.gc
     if (!collect) throw new Error('run with --expose-gc')
-    const device = new Device({ threads: 2 })
+    const device = open()
     await (async () => {
       for (let i = 0; i < 50; i++) {
         Tensor.zeros(device, 'float32', [1000]).view(10, [5]).fill(i)
         new Offsets(device, Int32Array.of(0, 3))
-        new Device({ threads: 2 })
+        open()
       }
       await device.sync()
       console.log(`before ${device.info().liveBytes >= 50 * 4000}`)
@@ -102,7 +114,7 @@ const scenarios: Record<string, () => Promise<void>> = {
     const collect = globalThis.gc
     if (!collect) throw new Error('run with --expose-gc')
     const reads = Array.from({ length: 20 }, (_, i) => {
-      const device = new Device({ threads: 1 })
+      const device = open(1)
       const tensor = Tensor.from(device, new Float32Array(100_000).fill(i))
       return tensor.read().then(
         values => values.every(value => value === i),
@@ -159,6 +171,23 @@ const scenarios: Record<string, () => Promise<void>> = {
     const held = unscoped(() => [new Offsets(device, Int32Array.of(0, 1)), Tensor.zeros(device, 'float32', [9])])
     Object.assign(globalThis, { held, read })
     process.exit(0)
+  },
+
+  /** What a process says that is shown no card. */
+  async 'no-card'() {
+    console.log(cudaStatus().devices.length, cudaStatus().missing)
+    try {
+      new Device({ kind: 'cuda' })
+    } catch (error) {
+      console.log((error as { code?: string }).code)
+    }
+    const device = new Device({ work: 1e12 })
+    console.log(device.kind, (await Tensor.from(device, Float32Array.of(5)).read())[0])
+  },
+
+  /** The losses of some steps, for processes side by side. */
+  async losses() {
+    console.log(await losses(200))
   },
 
   async 'unknown-variant'() {

@@ -1,18 +1,24 @@
 // Softmax attention of every op on CUDA, tile by tile with the softmax on line (Dao et al. 2022): nothing larger than a
-// tile is held anywhere. float32 throughout.
+// tile is held anywhere.
 #pragma once
 
-#include "kernels/cuda/launch.h"
-#include "ops/packing.h"
+#include "kernels/cuda/device-inl.cuh"
 
 namespace seqrisk {
 namespace cuda {
 
-// Rows of a matrix; a head has head_dim columns from head · head_dim on.
+// Rows of a matrix from one of its columns on; a head has head_dim columns from head · head_dim on.
 template <class T>
 struct AttentionRows {
   T* values;
   int64_t stride;
+  int64_t first;
+
+  // Where a row's column stands, for elements as they are stored.
+  template <class Element>
+  __device__ auto at(int64_t row, int64_t column) const {
+    return stored_as<Element>(values) + row * stride + first + column;
+  }
 };
 
 struct AttentionProblem {
@@ -27,6 +33,7 @@ struct AttentionProblem {
   int64_t slots;    // of fixed attention
   int64_t block;    // of block attention; 0: whole sequences
   int64_t missing;  // events by which the first block of a sequence is shorter
+  Storage stored;   // of all rows, but for what lse is
 };
 
 struct AttentionGradients {
@@ -45,8 +52,8 @@ void self_attention(const AttentionProblem& problem, Launch& launch);
 void self_attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients, Launch& launch);
 
 // Slots, the same queries for all sequences, over the events of each sequence; and events over their sequence's slots.
-void write_attention(const AttentionProblem& problem, Launch& launch);
-void write_attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients, Launch& launch);
+void write_attention(AttentionProblem problem, Launch& launch);
+void write_attention_backward(AttentionProblem problem, const AttentionGradients& gradients, Launch& launch);
 void read_attention(const AttentionProblem& problem, Launch& launch);
 void read_attention_backward(const AttentionProblem& problem, const AttentionGradients& gradients, Launch& launch);
 

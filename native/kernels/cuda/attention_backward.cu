@@ -53,16 +53,16 @@ __global__ void __launch_bounds__(kAttentionThreads) keys_kernel(BackwardPass pa
   float* dout = v + kTile * padded_dim(dim);
   float* weights = dout + kTile * padded_dim(dim);
   float* dscores = weights + kTile * (kTile + 1);
-  load_tile<kTile>(k, p.k.values + tile.first * p.k.stride + head * dim, p.k.stride, tile.rows, dim);
-  load_tile<kTile>(v, p.v.values + tile.first * p.v.stride + head * dim, p.v.stride, tile.rows, dim);
+  load_tile<kTile>(k, p.k.at<float>(tile.first, head * dim), p.k.stride, tile.rows, dim);
+  load_tile<kTile>(v, p.v.at<float>(tile.first, head * dim), p.v.stride, tile.rows, dim);
   float dk[kEach][kColumns] = {};
   float dv[kEach][kColumns] = {};
   for (int64_t query = 0; query < tile.others; query += kTile) {
     const int queries = static_cast<int>(tile.others - query < kTile ? tile.others - query : kTile);
     const int64_t row = tile.other_first + query;
     __syncthreads();
-    load_tile<kTile>(q, p.q.values + (row - work.query_shift) * p.q.stride + head * dim, p.q.stride, queries, dim);
-    load_tile<kTile>(dout, g.dout.values + row * g.dout.stride + head * dim, g.dout.stride, queries, dim);
+    load_tile<kTile>(q, p.q.at<float>(row - work.query_shift, head * dim), p.q.stride, queries, dim);
+    load_tile<kTile>(dout, g.dout.at<float>(row, head * dim), g.dout.stride, queries, dim);
     __syncthreads();
     score_gradients<kTile>(q, k, v, dout, g.lse + row * p.heads + head, pass.delta + row * p.heads + head, p.heads,
                            queries, tile.rows, dim, weights, dscores);
@@ -71,15 +71,15 @@ __global__ void __launch_bounds__(kAttentionThreads) keys_kernel(BackwardPass pa
     add_weighted<kTile, kColumns, true>(dscores, q, queries, dim, dk);
   }
   if (g.dv.values) {
-    put_rows<kTile>(g.dv.values + tile.first * g.dv.stride + head * dim, g.dv.stride, tile.rows, dim, g.accumulate_dkv,
+    put_rows<kTile>(g.dv.at<float>(tile.first, head * dim), g.dv.stride, tile.rows, dim, g.accumulate_dkv,
                     dv);
-    put_rows<kTile>(g.dk.values + tile.first * g.dk.stride + head * dim, g.dk.stride, tile.rows, dim, g.accumulate_dkv,
+    put_rows<kTile>(g.dk.at<float>(tile.first, head * dim), g.dk.stride, tile.rows, dim, g.accumulate_dkv,
                     dk);
   }
   if (!work.has_queries(pass)) return;
   float dq[kEach][kColumns] = {};
   add_weighted<kTile, kColumns, false>(dscores, k, tile.rows, dim, dq);
-  put_rows<kTile>(g.dq.values + tile.first * g.dq.stride + head * dim, g.dq.stride, tile.rows, dim, g.accumulate_dq,
+  put_rows<kTile>(g.dq.at<float>(tile.first, head * dim), g.dq.stride, tile.rows, dim, g.accumulate_dq,
                   dq);
 }
 
@@ -98,18 +98,18 @@ __global__ void __launch_bounds__(kAttentionThreads) queries_kernel(BackwardPass
   float* v = k + kTile * padded_dim(dim);
   float* dout = v + kTile * padded_dim(dim);
   float* dscores = dout + kTile * padded_dim(dim);
-  load_tile<kTile>(q, p.q.values + work.tile.first * p.q.stride + head * dim, p.q.stride, work.tile.rows, dim);
+  load_tile<kTile>(q, p.q.at<float>(work.tile.first, head * dim), p.q.stride, work.tile.rows, dim);
   float dq[kEach][kColumns] = {};
   do {
     const AttentionTile& tile = work.tile;
     __syncthreads();
-    load_tile<kTile>(dout, g.dout.values + work.out_row * g.dout.stride + head * dim, g.dout.stride, tile.rows, dim);
+    load_tile<kTile>(dout, g.dout.at<float>(work.out_row, head * dim), g.dout.stride, tile.rows, dim);
     for (int64_t key = 0; key < tile.others; key += kTile) {
       const int keys = static_cast<int>(tile.others - key < kTile ? tile.others - key : kTile);
       const int64_t row = tile.other_first + key;
       __syncthreads();
-      load_tile<kTile>(k, p.k.values + row * p.k.stride + head * dim, p.k.stride, keys, dim);
-      load_tile<kTile>(v, p.v.values + row * p.v.stride + head * dim, p.v.stride, keys, dim);
+      load_tile<kTile>(k, p.k.at<float>(row, head * dim), p.k.stride, keys, dim);
+      load_tile<kTile>(v, p.v.at<float>(row, head * dim), p.v.stride, keys, dim);
       __syncthreads();
       const int64_t at = work.out_row * p.heads + head;
       score_gradients<kTile>(q, k, v, dout, g.lse + at, pass.delta + at, p.heads, tile.rows, keys, dim, nullptr,
@@ -118,7 +118,12 @@ __global__ void __launch_bounds__(kAttentionThreads) queries_kernel(BackwardPass
       add_weighted<kTile, kColumns, false>(dscores, k, keys, dim, dq);
     }
   } while (work.next(pass));
-  put_rows<kTile>(work.dq(pass) + head * dim, work.dq_stride(pass), work.tile.rows, dim, work.accumulates(pass), dq);
+  if (pass.partials) {
+    put_rows<kTile>(work.partials(pass, head * dim), p.heads * dim, work.tile.rows, dim, false, dq);
+  } else {
+    put_rows<kTile>(g.dq.at<float>(work.tile.first, head * dim), g.dq.stride, work.tile.rows, dim, g.accumulate_dq,
+                    dq);
+  }
 }
 
 // Calls f(tile, columns, bytes). Both passes use one tile, so that each knows what the other does.

@@ -1,5 +1,5 @@
 // Attention on tensor cores: a block of four warps has a tile of 64 rows, a warp 16 of them. Scores and weights stay in
-// registers between two products (Dao 2023). Operands are rounded to bfloat16 on their way into shared memory.
+// registers between two products (Dao 2023).
 #include "kernels/cuda/attention_bfloat16.h"
 
 #include <cfloat>
@@ -22,62 +22,46 @@ constexpr int kStride = D + kMatrixPad;
 
 // A tile in shared memory and where it comes from: rows of a head in memory.
 struct TileSource {
-  __nv_bfloat16* shared;
-  const float* from;
+  Bfloat16* shared;
+  const Bfloat16* from;
   int64_t stride;
   int rows;
 };
 
-// Loads N tiles: some pieces of each are on their way at the same time.
+// Whether rows are read and written in pieces of eight elements.
+__device__ inline bool has_pieces(const Bfloat16* rows, int64_t stride, int dim) {
+  return dim % 8 == 0 && stride % 8 == 0 && reinterpret_cast<uintptr_t>(rows) % 16 == 0;
+}
+
+// Brings N tiles. They are there behind the block's next barrier.
 template <int D, int N>
 __device__ void load_tiles(const TileSource (&tiles)[N], int dim) {
-  constexpr int kPieces = kTile * (D / 4) / kThreads;  // of a thread
-  constexpr int kAtOnce = N >= 3 ? 2 : 4;
-  bool wide = dim % 4 == 0;
-  for (const TileSource& tile : tiles) {
-    wide = wide && tile.stride % 4 == 0 && reinterpret_cast<uintptr_t>(tile.from) % 16 == 0;
-  }
-  const auto place = [](int piece, int& row, int& column) {
-    const int i = static_cast<int>(threadIdx.x) + piece * kThreads;
-    row = i / (D / 4);
-    column = i % (D / 4) * 4;
-  };
+  constexpr int kAcross = D / 8;
 #pragma unroll
-  for (int first = 0; first < kPieces; first += kAtOnce) {
-    Floats<4> values[N][kAtOnce];
+  for (int n = 0; n < N; ++n) {
+    const TileSource& tile = tiles[n];
+    const bool pieces = has_pieces(tile.from, tile.stride, dim);
 #pragma unroll
-    for (int n = 0; n < N; ++n) {
-#pragma unroll
-      for (int p = 0; p < kAtOnce; ++p) {
-        int row, column;
-        place(first + p, row, column);
-        values[n][p] = {};
-        if (row >= tiles[n].rows || column >= dim) continue;
-        const float* at = tiles[n].from + row * tiles[n].stride + column;
-        if (wide) {
-          values[n][p] = load<4>(at);
-        } else {
-          for (int v = 0; v < 4; ++v) values[n][p].at[v] = column + v < dim ? at[v] : 0.0f;
-        }
-      }
-    }
-#pragma unroll
-    for (int n = 0; n < N; ++n) {
-#pragma unroll
-      for (int p = 0; p < kAtOnce; ++p) {
-        int row, column;
-        place(first + p, row, column);
-        const float(&value)[4] = values[n][p].at;
-        *reinterpret_cast<uint2*>(tiles[n].shared + row * kStride<D> + column) =
-            make_uint2(pack_bfloat16(value[0], value[1]), pack_bfloat16(value[2], value[3]));
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kAcross; i += kThreads) {
+      const int row = i / kAcross;
+      const int column = i % kAcross * 8;
+      Bfloat16* to = tile.shared + row * kStride<D> + column;
+      const bool inside = row < tile.rows && column < dim;
+      const Bfloat16* from = tile.from + (inside ? row * tile.stride + column : 0);
+      if (pieces) {
+        copy_async(to, from, inside);
+      } else {
+        for (int v = 0; v < 8; ++v) to[v] = inside && column + v < dim ? from[v] : Bfloat16(0.0f);
       }
     }
   }
+  close_async_group();
+  wait_async_groups<0>();
 }
 
 // products = left rows [row, row + 16) · right rows [0, 64)
 template <int D>
-__device__ void row_products(const __nv_bfloat16* left, const __nv_bfloat16* right, int row,
+__device__ void row_products(const Bfloat16* left, const Bfloat16* right, int row,
                              float (&products)[kBlocks][4]) {
 #pragma unroll
   for (int j = 0; j < kBlocks; ++j) {
@@ -99,7 +83,7 @@ __device__ void row_products(const __nv_bfloat16* left, const __nv_bfloat16* rig
 
 // sums += weights (16 × 64, in registers) · rows [0, 64)
 template <int D>
-__device__ void add_weighted(const float (&weights)[kBlocks][4], const __nv_bfloat16* rows, float (&sums)[D / 8][4]) {
+__device__ void add_weighted(const float (&weights)[kBlocks][4], const Bfloat16* rows, float (&sums)[D / 8][4]) {
 #pragma unroll
   for (int k = 0; k < kTile / 16; ++k) {
     uint32_t a[4];
@@ -156,6 +140,39 @@ __device__ void put_rows(float* to, int64_t stride, int first, int rows, int dim
   }
 }
 
+// The same, rounded. The four lanes that share a row exchange what they have, so that each writes 16 bytes.
+template <int D>
+__device__ void put_rows(Bfloat16* to, int64_t stride, int first, int rows, int dim, bool accumulate,
+                         float (&sums)[D / 8][4]) {
+  const auto inside = [&](int row, int column) { return first + row < rows && column < dim; };
+  if (accumulate) {
+    each_element(sums, [&](float& value, int row, int column) {
+      if (inside(row, column)) value += load<1>(to + (first + row) * stride + column).at[0];
+    });
+  }
+  if (!has_pieces(to, stride, dim)) {
+    each_element(sums, [&](float value, int row, int column) {
+      if (inside(row, column)) store<1>(to + (first + row) * stride + column, {{value}});
+    });
+    return;
+  }
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+#pragma unroll
+    for (int j = 0; j < D / 8; j += 4) {
+      uint32_t words[4];
+      for (int w = 0; w < 4; ++w) words[w] = pack_bfloat16(sums[j + w][2 * half], sums[j + w][2 * half + 1]);
+      exchange_in_quad(words);
+      const int row = lane / 4 + half * 8;
+      const int column = (j + lane % 4) * 8;
+      if (!inside(row, column)) continue;
+      *reinterpret_cast<uint4*>(to + (first + row) * stride + column) =
+          make_uint4(words[0], words[1], words[2], words[3]);
+    }
+  }
+}
+
 // Over the four lanes that share rows.
 __device__ float row_max(float value) {
   value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, 2));
@@ -168,7 +185,8 @@ __device__ float row_sum(float value) {
 
 template <int D>
 __global__ void __launch_bounds__(kThreads, D <= 64 ? 4 : 2) forward_kernel(ForwardPass pass) {
-  extern __shared__ __nv_bfloat16 shared[];
+  if constexpr (!has_code<Bfloat16>()) return;
+  extern __shared__ __align__(16) Bfloat16 shared[];
   ForwardWork work;
   if (!work.find(pass)) return;
   const AttentionProblem& p = pass.p;
@@ -176,10 +194,10 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 4 : 2) forward_kernel(Forw
   const int dim = static_cast<int>(p.head_dim);
   const int64_t column = blockIdx.y * p.head_dim;
   const int first = static_cast<int>(threadIdx.x) / kWarp * 16;
-  __nv_bfloat16* q = shared;
-  __nv_bfloat16* k = q + kTile * kStride<D>;
-  __nv_bfloat16* v = k + kTile * kStride<D>;
-  const TileSource queries{q, p.q.values + work.query * p.q.stride + column, p.q.stride, tile.rows};
+  Bfloat16* q = shared;
+  Bfloat16* k = q + kTile * kStride<D>;
+  Bfloat16* v = k + kTile * kStride<D>;
+  const TileSource queries{q, p.q.at<Bfloat16>(work.query, column), p.q.stride, tile.rows};
   const float scale = rsqrtf(static_cast<float>(dim)) * kLog2E;  // exponents are of 2
 
   float sums[D / 8][4] = {};
@@ -189,8 +207,8 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 4 : 2) forward_kernel(Forw
     const int keys = static_cast<int>(tile.others - key < kTile ? tile.others - key : kTile);
     const int64_t row = tile.other_first + key;
     __syncthreads();
-    const TileSource keys_of{k, p.k.values + row * p.k.stride + column, p.k.stride, keys};
-    const TileSource values_of{v, p.v.values + row * p.v.stride + column, p.v.stride, keys};
+    const TileSource keys_of{k, p.k.at<Bfloat16>(row, column), p.k.stride, keys};
+    const TileSource values_of{v, p.v.at<Bfloat16>(row, column), p.v.stride, keys};
     if (key == 0) {
       load_tiles<D>({queries, keys_of, values_of}, dim);
     } else {
@@ -221,7 +239,11 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 4 : 2) forward_kernel(Forw
     add_weighted<D>(scores, v, sums);
   }
   each_element(sums, [&](float& value, int r, int) { value = total[r / 8] == 0.0f ? 0.0f : value / total[r / 8]; });
-  put_rows<D>(work.out + column, work.out_stride, first, tile.rows, dim, false, sums);
+  if (work.part) {
+    put_rows<D>(work.part + column, p.heads * dim, first, tile.rows, dim, false, sums);
+  } else {
+    put_rows<D>(p.out.at<Bfloat16>(tile.first, column), p.out.stride, first, tile.rows, dim, false, sums);
+  }
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   if (!work.lse || lane % 4 != 0) return;
   for (int r = 0; r < 2; ++r) {
@@ -233,24 +255,22 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 4 : 2) forward_kernel(Forw
 
 // The queries' side of the backward: q, dout, lse and delta of up to a tile of rows.
 struct QueryTile {
-  __nv_bfloat16* q;
-  __nv_bfloat16* dout;
+  Bfloat16* q;
+  Bfloat16* dout;
   float* lse;  // times log2 e
   float* delta;
 
   __device__ TileSource q_source(const BackwardPass& pass, int64_t row, int rows) const {
-    const auto& from = pass.p.q;
-    return {q, from.values + row * from.stride + blockIdx.y * pass.p.head_dim, from.stride, rows};
+    return {q, pass.p.q.at<Bfloat16>(row, blockIdx.y * pass.p.head_dim), pass.p.q.stride, rows};
   }
   __device__ TileSource dout_source(const BackwardPass& pass, int64_t row, int rows) const {
-    const auto& from = pass.g.dout;
-    return {dout, from.values + row * from.stride + blockIdx.y * pass.p.head_dim, from.stride, rows};
+    return {dout, pass.g.dout.at<Bfloat16>(row, blockIdx.y * pass.p.head_dim), pass.g.dout.stride, rows};
   }
   __device__ void load_numbers(const BackwardPass& pass, int64_t row, int rows) const {
     for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kThreads) {
       const int64_t at = (row + i) * pass.p.heads + blockIdx.y;
       lse[i] = i < rows ? pass.g.lse[at] * kLog2E : 0.0f;
-      delta[i] = i < rows ? pass.delta[at] : 0.0f;
+      if (pass.delta) delta[i] = i < rows ? pass.delta[at] : 0.0f;
     }
   }
 };
@@ -262,14 +282,35 @@ __device__ void score_gradient(float& score, float& gradient, float lse, float d
   gradient = counts ? score * (gradient - delta) * scale : 0.0f;
 }
 
-// Shared memory of a backward kernel: four tiles, the gradients of scores, lse and delta.
+// Shared memory of a backward kernel: four tiles, the gradients of scores, lse and delta. What stands where the
+// gradients of scores will be is a tile of out until delta is found.
+template <int D>
+constexpr int kScoresElements = kTile * (kStride<D> > kStride<kTile> ? kStride<D> : kStride<kTile>);
 template <int D>
 constexpr size_t kBackwardShared =
-    (4 * kTile * kStride<D> + kTile * kStride<kTile>)*sizeof(__nv_bfloat16) + 2 * kTile * sizeof(float);
+    (4 * kTile * kStride<D> + kScoresElements<D>)*sizeof(Bfloat16) + 2 * kTile * sizeof(float);
+
+// delta of a tile's rows, out · dout, by two threads a row.
+template <int D>
+__device__ void find_delta(const Bfloat16* out, const Bfloat16* dout, float* delta) {
+  static_assert(kThreads == 2 * kTile);
+  const int row = static_cast<int>(threadIdx.x) / 2;
+  const int column = static_cast<int>(threadIdx.x) % 2 * (D / 2);
+  float sum = 0.0f;
+#pragma unroll
+  for (int c = 0; c < D / 2; c += 8) {
+    const Floats<8> left = load<8>(out + row * kStride<D> + column + c);
+    const Floats<8> right = load<8>(dout + row * kStride<D> + column + c);
+    for (int v = 0; v < 8; ++v) sum = fmaf(left.at[v], right.at[v], sum);
+  }
+  sum += __shfl_xor_sync(kAllLanes, sum, 1);
+  if (column == 0) delta[row] = sum;
+}
 
 template <int D>
-__global__ void __launch_bounds__(kThreads, D <= 32 ? 3 : 2) keys_kernel(BackwardPass pass) {
-  extern __shared__ __nv_bfloat16 shared[];
+__global__ void __launch_bounds__(kThreads, D <= 64 ? 3 : 2) keys_kernel(BackwardPass pass) {
+  if constexpr (!has_code<Bfloat16>()) return;
+  extern __shared__ __align__(16) Bfloat16 shared[];
   KeysWork work;
   if (!work.find(pass)) return;
   const AttentionProblem& p = pass.p;
@@ -279,15 +320,15 @@ __global__ void __launch_bounds__(kThreads, D <= 32 ? 3 : 2) keys_kernel(Backwar
   const int64_t column = blockIdx.y * p.head_dim;
   const int first = static_cast<int>(threadIdx.x) / kWarp * 16;
   const float scale = rsqrtf(static_cast<float>(dim));
-  __nv_bfloat16* k = shared;
-  __nv_bfloat16* v = k + kTile * kStride<D>;
-  __nv_bfloat16* q = v + kTile * kStride<D>;
-  __nv_bfloat16* dout = q + kTile * kStride<D>;
-  __nv_bfloat16* dscores = dout + kTile * kStride<D>;
-  auto* lse = reinterpret_cast<float*>(dscores + kTile * kStride<kTile>);
+  Bfloat16* k = shared;
+  Bfloat16* v = k + kTile * kStride<D>;
+  Bfloat16* q = v + kTile * kStride<D>;
+  Bfloat16* dout = q + kTile * kStride<D>;
+  Bfloat16* dscores = dout + kTile * kStride<D>;
+  auto* lse = reinterpret_cast<float*>(dscores + kScoresElements<D>);
   const QueryTile queries_of{q, dout, lse, lse + kTile};
-  const TileSource keys_of{k, p.k.values + tile.first * p.k.stride + column, p.k.stride, tile.rows};
-  const TileSource values_of{v, p.v.values + tile.first * p.v.stride + column, p.v.stride, tile.rows};
+  const TileSource keys_of{k, p.k.at<Bfloat16>(tile.first, column), p.k.stride, tile.rows};
+  const TileSource values_of{v, p.v.at<Bfloat16>(tile.first, column), p.v.stride, tile.rows};
   float dk[D / 8][4] = {};
   float dv[D / 8][4] = {};
   // Everything transposed: rows are keys, columns are queries.
@@ -300,7 +341,12 @@ __global__ void __launch_bounds__(kThreads, D <= 32 ? 3 : 2) keys_kernel(Backwar
     const TileSource q_of = queries_of.q_source(pass, row - work.query_shift, queries);
     const TileSource dout_of = queries_of.dout_source(pass, row, queries);
     queries_of.load_numbers(pass, row, queries);
-    if (query == 0) {
+    if (!pass.delta) {  // then this is the only tile of queries
+      const TileSource out_of{dscores, g.out.at<Bfloat16>(row, column), g.out.stride, queries};
+      load_tiles<D>({keys_of, values_of, q_of, dout_of, out_of}, dim);
+      __syncthreads();
+      find_delta<D>(dscores, dout, lse + kTile);
+    } else if (query == 0) {
       load_tiles<D>({keys_of, values_of, q_of, dout_of}, dim);
     } else {
       load_tiles<D>({q_of, dout_of}, dim);
@@ -322,10 +368,8 @@ __global__ void __launch_bounds__(kThreads, D <= 32 ? 3 : 2) keys_kernel(Backwar
     add_weighted<D>(gradients, q, dk);
   }
   if (g.dv.values) {
-    put_rows<D>(g.dv.values + tile.first * g.dv.stride + column, g.dv.stride, first, tile.rows, dim, g.accumulate_dkv,
-                dv);
-    put_rows<D>(g.dk.values + tile.first * g.dk.stride + column, g.dk.stride, first, tile.rows, dim, g.accumulate_dkv,
-                dk);
+    put_rows<D>(g.dv.at<Bfloat16>(tile.first, column), g.dv.stride, first, tile.rows, dim, g.accumulate_dkv, dv);
+    put_rows<D>(g.dk.at<Bfloat16>(tile.first, column), g.dk.stride, first, tile.rows, dim, g.accumulate_dkv, dk);
   }
   if (!work.has_queries(pass)) return;
   each_element(gradients, [&](float value, int r, int c) {
@@ -345,12 +389,13 @@ __global__ void __launch_bounds__(kThreads, D <= 32 ? 3 : 2) keys_kernel(Backwar
       multiply_add(dq[2 * c + 1], a, b[2], b[3]);
     }
   }
-  put_rows<D>(g.dq.values + tile.first * g.dq.stride + column, g.dq.stride, first, tile.rows, dim, g.accumulate_dq, dq);
+  put_rows<D>(g.dq.at<Bfloat16>(tile.first, column), g.dq.stride, first, tile.rows, dim, g.accumulate_dq, dq);
 }
 
 template <int D>
 __global__ void __launch_bounds__(kThreads, D <= 64 ? 3 : 2) queries_kernel(BackwardPass pass) {
-  extern __shared__ __nv_bfloat16 shared[];
+  if constexpr (!has_code<Bfloat16>()) return;
+  extern __shared__ __align__(16) Bfloat16 shared[];
   QueriesWork work;
   if (!work.find(pass)) return;
   const AttentionProblem& p = pass.p;
@@ -358,10 +403,10 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 3 : 2) queries_kernel(Back
   const int64_t column = blockIdx.y * p.head_dim;
   const int first = static_cast<int>(threadIdx.x) / kWarp * 16;
   const float scale = rsqrtf(static_cast<float>(dim));
-  __nv_bfloat16* k = shared;
-  __nv_bfloat16* v = k + kTile * kStride<D>;
-  __nv_bfloat16* q = v + kTile * kStride<D>;
-  __nv_bfloat16* dout = q + kTile * kStride<D>;
+  Bfloat16* k = shared;
+  Bfloat16* v = k + kTile * kStride<D>;
+  Bfloat16* q = v + kTile * kStride<D>;
+  Bfloat16* dout = q + kTile * kStride<D>;
   auto* lse = reinterpret_cast<float*>(dout + kTile * kStride<D>);
   const QueryTile queries_of{q, dout, lse, lse + kTile};
   float dq[D / 8][4] = {};
@@ -375,8 +420,8 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 3 : 2) queries_kernel(Back
       const int keys = static_cast<int>(tile.others - key < kTile ? tile.others - key : kTile);
       const int64_t row = tile.other_first + key;
       __syncthreads();
-      load_tiles<D>({TileSource{k, p.k.values + row * p.k.stride + column, p.k.stride, keys},
-                     TileSource{v, p.v.values + row * p.v.stride + column, p.v.stride, keys}},
+      load_tiles<D>({TileSource{k, p.k.at<Bfloat16>(row, column), p.k.stride, keys},
+                     TileSource{v, p.v.at<Bfloat16>(row, column), p.v.stride, keys}},
                     dim);
       __syncthreads();
       float weights[kBlocks][4];
@@ -396,7 +441,13 @@ __global__ void __launch_bounds__(kThreads, D <= 64 ? 3 : 2) queries_kernel(Back
       add_weighted<D>(gradients, k, dq);
     }
   } while (work.next(pass));
-  put_rows<D>(work.dq(pass) + column, work.dq_stride(pass), first, work.tile.rows, dim, work.accumulates(pass), dq);
+  if (pass.partials) {
+    put_rows<D>(work.partials(pass, column), p.heads * dim, first, work.tile.rows, dim, false, dq);
+  } else {
+    const AttentionGradients& g = pass.g;
+    put_rows<D>(g.dq.at<Bfloat16>(work.tile.first, column), g.dq.stride, first, work.tile.rows, dim, g.accumulate_dq,
+                dq);
+  }
 }
 
 // The head's width rounded up to what kernels are made for. Calls f(that).
@@ -418,7 +469,7 @@ void forward_bfloat16(ForwardPass pass, Launch& launch) {
   pass.tiles_per_block = pass.cut.tiles_of_block();
   with_width(pass.p.head_dim, [&](auto width) {
     constexpr int D = decltype(width)::value;
-    const size_t bytes = 3 * kTile * kStride<D> * sizeof(__nv_bfloat16);
+    const size_t bytes = 3 * kTile * kStride<D> * sizeof(Bfloat16);
     launch_pass(forward_kernel<D>, pass, pass.cut.tiles() * pass.parts_of_tile, kThreads, bytes, launch);
   });
 }
@@ -430,6 +481,11 @@ void keys_bfloat16(BackwardPass pass, Launch& launch) {
     constexpr int D = decltype(width)::value;
     launch_pass(keys_kernel<D>, pass, pass.cut.tiles(), kThreads, kBackwardShared<D>, launch);
   });
+}
+
+bool is_one_tile_bfloat16(BackwardPass pass) {
+  pass.cut.tile = kTile;
+  return pass.cut.is_one_tile();
 }
 
 void queries_bfloat16(BackwardPass pass, Launch& launch) {

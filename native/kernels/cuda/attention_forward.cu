@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kAttentionThreads) forward_kernel(ForwardPass 
   float* k = q + kTile * padded_dim(dim);
   float* v = k + kTile * padded_dim(dim);
   float* weights = v + kTile * padded_dim(dim);
-  load_tile<kTile>(q, p.q.values + work.query * p.q.stride + head * dim, p.q.stride, tile.rows, dim);
+  load_tile<kTile>(q, p.q.at<float>(work.query, head * dim), p.q.stride, tile.rows, dim);
   const float scale = rsqrtf(static_cast<float>(dim));
 
   float sums[kEach][kColumns] = {};
@@ -37,8 +37,8 @@ __global__ void __launch_bounds__(kAttentionThreads) forward_kernel(ForwardPass 
     const int keys = static_cast<int>(tile.others - key < kTile ? tile.others - key : kTile);
     const int64_t row = tile.other_first + key;
     __syncthreads();
-    load_tile<kTile>(k, p.k.values + row * p.k.stride + head * dim, p.k.stride, keys, dim);
-    load_tile<kTile>(v, p.v.values + row * p.v.stride + head * dim, p.v.stride, keys, dim);
+    load_tile<kTile>(k, p.k.at<float>(row, head * dim), p.k.stride, keys, dim);
+    load_tile<kTile>(v, p.v.at<float>(row, head * dim), p.v.stride, keys, dim);
     __syncthreads();
     float scores[kEach][kEach];
     row_products<kTile>(q, k, dim, scores);
@@ -69,6 +69,8 @@ __global__ void __launch_bounds__(kAttentionThreads) forward_kernel(ForwardPass 
     add_weighted<kTile, kColumns, false>(weights, v, keys, dim, sums);
   }
 
+  float* out = work.part ? work.part + head * dim : p.out.at<float>(tile.first, head * dim);
+  const int64_t out_stride = work.part ? p.heads * dim : p.out.stride;
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
     const int row = row_of_thread() * kEach + i;
@@ -78,7 +80,7 @@ __global__ void __launch_bounds__(kAttentionThreads) forward_kernel(ForwardPass 
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       const int column = column_of_thread() + c * kAcross;
-      if (column < dim) work.out[row * work.out_stride + head * dim + column] = sums[i][c] * share;
+      if (column < dim) out[row * out_stride + column] = sums[i][c] * share;
     }
     if (work.lse && column_of_thread() == 0) {
       work.lse[row * p.heads + head] = tile.others == 0 ? -FLT_MAX : top[i] + logf(total[i]);

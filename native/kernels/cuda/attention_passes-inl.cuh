@@ -34,9 +34,8 @@ struct ForwardPass {
 struct ForwardWork {
   AttentionTile tile;
   int64_t query;  // first row of q
-  float* out;     // first row, first column of all heads
-  int64_t out_stride;
-  float* lse;  // first row; or null
+  float* part;    // where the tile's share of out goes when its sequence is put together from parts, else null
+  float* lse;     // first row; or null
 
   // False: nothing to do.
   __device__ bool find(const ForwardPass& pass) {
@@ -45,8 +44,7 @@ struct ForwardWork {
     if (tile.rows == 0) return false;
     const bool writes = pass.cut.meeting == Meeting::slots_to_events;
     query = writes ? tile.first - tile.sequence * p.slots : tile.first;
-    out = p.out.values + tile.first * p.out.stride;
-    out_stride = p.out.stride;
+    part = nullptr;
     lse = p.lse ? p.lse + tile.first * p.heads : nullptr;
     if (pass.parts_of_tile == 1 || tile.others <= kAttentionPart) return blockIdx.x % pass.parts_of_tile == 0;
     const int64_t skipped = blockIdx.x % pass.parts_of_tile * kAttentionPart;
@@ -54,10 +52,9 @@ struct ForwardWork {
     tile.other_first += skipped;
     tile.others = tile.others - skipped < kAttentionPart ? tile.others - skipped : kAttentionPart;
     const int64_t width = p.heads * p.head_dim;
-    float* part = pass.parts.at(tile.other_first, skipped == 0);
-    out = part + query * width;
-    out_stride = width;
-    lse = part + p.slots * width + query * p.heads;
+    float* whole = pass.parts.at(tile.other_first, skipped == 0);
+    part = whole + query * width;
+    lse = whole + p.slots * width + query * p.heads;
     return true;
   }
 };
@@ -67,7 +64,7 @@ struct BackwardPass {
   AttentionGradients g;
   AttentionCut cut;
   int64_t tiles_per_block;
-  const float* delta;  // (rows of out, heads)
+  const float* delta;  // (rows of out, heads); null: kernels of one tile find it themselves
   float* partials;     // gradients of common queries: (chunks, slots, width); else null
 
   __device__ bool is_self() const { return cut.meeting == Meeting::blocks || cut.meeting == Meeting::sequences; }
@@ -125,14 +122,10 @@ struct QueriesWork {
     to_sequence(pass);
     return true;
   }
-  __device__ float* dq(const BackwardPass& pass) const {
-    if (!pass.partials) return pass.g.dq.values + tile.first * pass.g.dq.stride;
-    return pass.partials + (chunk * pass.p.slots + tile.first) * pass.p.heads * pass.p.head_dim;
+  // Where the chunk's partial sums of a column of the tile's queries stand.
+  __device__ float* partials(const BackwardPass& pass, int64_t column) const {
+    return pass.partials + (chunk * pass.p.slots + tile.first) * pass.p.heads * pass.p.head_dim + column;
   }
-  __device__ int64_t dq_stride(const BackwardPass& pass) const {
-    return pass.partials ? pass.p.heads * pass.p.head_dim : pass.g.dq.stride;
-  }
-  __device__ bool accumulates(const BackwardPass& pass) const { return !pass.partials && pass.g.accumulate_dq; }
 
  private:
   __device__ void to_sequence(const BackwardPass& pass) {
@@ -159,6 +152,8 @@ void queries_float32(BackwardPass pass, Launch& launch);
 void forward_bfloat16(ForwardPass pass, Launch& launch);
 void keys_bfloat16(BackwardPass pass, Launch& launch);
 void queries_bfloat16(BackwardPass pass, Launch& launch);
+// Whether keys_bfloat16 has all queries of its keys in one tile.
+bool is_one_tile_bfloat16(BackwardPass pass);
 
 }  // namespace cuda
 }  // namespace seqrisk

@@ -1,12 +1,14 @@
-// What CUDA kernels share: sizes, wide loads, sums over a warp, faults.
+// What CUDA kernels share: sizes, wide loads of float32 and bfloat16, sums over a warp, faults.
 #pragma once
 
+#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
 #include "kernels/cuda/launch.h"
 #include "ops/packing.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 namespace cuda {
@@ -38,7 +40,83 @@ __device__ inline void store(float* to, const Floats<V>& values) {
   *reinterpret_cast<Floats<V>*>(to) = values;
 }
 
-// Whether rows of that width from there can be read four floats at a time.
+
+// bfloat16 in memory, float32 in registers.
+using Bfloat16 = __nv_bfloat16;
+template <int V>
+struct alignas(V * sizeof(Bfloat16)) Halves {
+  uint16_t at[V];
+};
+template <int V>
+__device__ inline Floats<V> widen(const Floats<V>& values) {
+  return values;
+}
+template <int V>
+__device__ inline Floats<V> widen(const Halves<V>& halves) {
+  Floats<V> values;
+  for (int v = 0; v < V; ++v) values.at[v] = __uint_as_float(static_cast<uint32_t>(halves.at[v]) << 16);
+  return values;
+}
+template <int V>
+__device__ inline Floats<V> load(const Bfloat16* from) {
+  return widen(*reinterpret_cast<const Halves<V>*>(from));
+}
+template <int V>
+__device__ inline void store(Bfloat16* to, const Floats<V>& values) {
+  Halves<V> halves;
+  for (int v = 0; v < V; ++v) halves.at[v] = __bfloat16_as_ushort(__float2bfloat16_rn(values.at[v]));
+  *reinterpret_cast<Halves<V>*>(to) = halves;
+}
+
+// As they are read, for what is to be on its way: widen() them where they are needed.
+template <class T, int V>
+struct RawOf {
+  using Type = Floats<V>;
+};
+template <int V>
+struct RawOf<Bfloat16, V> {
+  using Type = Halves<V>;
+};
+template <class T, int V>
+using Raw = typename RawOf<T, V>::Type;
+template <class T, int V>
+__device__ inline Raw<T, V> load_raw(const T* from) {
+  return *reinterpret_cast<const Raw<T, V>*>(from);
+}
+
+// What a contract's pointer to float really points to.
+template <class T>
+__host__ __device__ T* stored_as(float* values) {
+  return reinterpret_cast<T*>(values);
+}
+template <class T>
+__host__ __device__ const T* stored_as(const float* values) {
+  return reinterpret_cast<const T*>(values);
+}
+
+// Calls f with an element's type: with_storage(a.stored, [&](auto element) { using T = Element<decltype(element)>; … }).
+template <class T>
+struct ElementOf {
+  using Type = T;
+};
+template <class T>
+using Element = typename T::Type;
+template <class F>
+void with_storage(Storage stored, F f) {
+  stored == Storage::bfloat16 ? f(ElementOf<Bfloat16>()) : f(ElementOf<float>());
+}
+
+// Cards without bfloat16 need no code for it: kernels return where this is false.
+template <class... Elements>
+__device__ constexpr bool has_code() {
+#if __CUDA_ARCH__ >= 800
+  return true;
+#else
+  return !(... || (sizeof(Elements) == sizeof(Bfloat16)));
+#endif
+}
+
+// Whether rows of that width from there can be read four elements at a time.
 inline bool is_wide(int64_t width) {
   return width % 4 == 0;
 }

@@ -10,9 +10,10 @@ namespace {
 template <class Arguments>
 AttentionProblem problem(const Arguments& a, const float* q) {
   AttentionProblem p{};
-  p.q = {q, a.width};
-  p.k = {a.kv, 2 * a.width};
-  p.v = {a.kv + a.width, 2 * a.width};
+  p.q = {q, a.width, 0};
+  p.k = {a.kv, 2 * a.width, 0};
+  p.v = {a.kv, 2 * a.width, a.width};
+  p.stored = a.stored;
   p.packing = a.packing;
   p.heads = a.heads;
   p.head_dim = a.width / a.heads;
@@ -23,12 +24,12 @@ AttentionProblem problem(const Arguments& a, const float* q) {
 template <class Arguments>
 AttentionGradients gradients(const Arguments& a, const float* out, const float* dout, float* dq) {
   AttentionGradients g{};
-  g.out = {out, a.width};
-  g.dout = {dout, a.width};
+  g.out = {out, a.width, 0};
+  g.dout = {dout, a.width, 0};
   g.lse = a.lse;
-  g.dq = {dq, a.width};
-  g.dk = {a.dkv, 2 * a.width};
-  g.dv = {a.dkv ? a.dkv + a.width : nullptr, 2 * a.width};
+  g.dq = {dq, a.width, 0};
+  g.dk = {a.dkv, 2 * a.width, 0};
+  g.dv = {a.dkv, 2 * a.width, a.width};
   g.accumulate_dkv = a.accumulate_dkv;
   return g;
 }
@@ -37,7 +38,7 @@ AttentionGradients gradients(const Arguments& a, const float* out, const float* 
 
 void fixed_attention_write_forward(const FixedAttentionWriteForward& a, Launch& launch) {
   AttentionProblem p = problem(a, a.queries);
-  p.out = {a.memory, a.width};
+  p.out = {a.memory, a.width, 0};
   p.lse = a.lse;
   write_attention(p, launch);
 }
@@ -48,7 +49,7 @@ void fixed_attention_write_backward(const FixedAttentionWriteBackward& a, Launch
 
 void fixed_attention_read_forward(const FixedAttentionReadForward& a, Launch& launch) {
   AttentionProblem p = problem(a, a.q);
-  p.out = {a.out, a.width};
+  p.out = {a.out, a.width, 0};
   p.lse = a.lse;
   read_attention(p, launch);
 }

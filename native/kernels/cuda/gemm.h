@@ -1,4 +1,4 @@
-// The matrix product of every op on CUDA: c[m, n] = Σ_k a(m, k)·b(n, k), with what stands before and after it.
+// The matrix product in float32: c[m, n] = Σ_k a(m, k)·b(n, k), with what stands before and after it.
 #pragma once
 
 #include "kernels/cuda/launch.h"
@@ -36,12 +36,8 @@ struct Gemm {
   int64_t chunk_out;
 };
 
-// In float32 every element is one chain of fused multiply-adds over ascending k that starts at the bias: the CPU's
-// bits. With launch.bfloat16 operands are rounded to bfloat16 and summed in float32 by tensor cores, also over
-// ascending k. Either way an element's bits depend neither on the other rows nor on m.
-void gemm(const Gemm& problem, Launch& launch);
+// Every element is one chain of fused multiply-adds over ascending k that starts at the bias: the CPU's bits.
 void gemm_float32(const Gemm& problem, Launch& launch);
-void gemm_bfloat16(const Gemm& problem, Launch& launch);
 
 }  // namespace cuda
 }  // namespace seqrisk

@@ -1,20 +1,11 @@
 // What becomes of the sums of a matrix product.
 #pragma once
 
-#include "kernels/cuda/device-inl.cuh"
+#include "kernels/cuda/activation-inl.cuh"
 #include "kernels/cuda/gemm.h"
 
 namespace seqrisk {
 namespace cuda {
-
-__device__ inline float gelu(float x) {
-  return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
-}
-
-__device__ inline float activated(float x, Activation activation) {
-  if (activation == Activation::kGelu) return gelu(x);
-  return activation == Activation::kRelu && x < 0.0f ? 0.0f : x;  // NaN stays
-}
 
 // N times V elements of a row, `step` columns apart: each V all inside or all outside of out. `wide` problems alone may
 // have V > 1. Everything is read before anything is written: else every read would wait for the write before it.

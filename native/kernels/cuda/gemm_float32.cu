@@ -183,21 +183,13 @@ void launch_tiles(const Gemm& g, Launch& launch) {
 }  // namespace
 
 void gemm_float32(const Gemm& g, Launch& launch) {
+  if (g.m == 0 || g.n == 0) return;
   // Small tiles where large ones would leave the card idle, or be mostly empty.
   const int64_t large = ceil_div(g.m, 128) * ceil_div(g.n, 128) * g.chunks;
   if (large < launch.multiprocessors || g.n <= 64) {
     launch_tiles<64>(g, launch);
   } else {
     launch_tiles<128>(g, launch);
-  }
-}
-
-void gemm(const Gemm& g, Launch& launch) {
-  if (g.m == 0 || g.n == 0) return;
-  if (launch.bfloat16) {
-    gemm_bfloat16(g, launch);
-  } else {
-    gemm_float32(g, launch);
   }
 }
 

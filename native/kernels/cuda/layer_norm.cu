@@ -16,7 +16,8 @@ template <int V, int kPieces>
 struct Row {
   Floats<V> piece[kPieces];
 
-  __device__ void load_from(const float* row, int64_t width) {
+  template <class T>
+  __device__ void load_from(const T* row, int64_t width) {
     for (int p = 0; p < kPieces; ++p) {
       const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
       piece[p] = column < width ? load<V>(row + column) : Floats<V>{};
@@ -34,13 +35,14 @@ struct Row {
 
 constexpr int kRowsPerWarp = 2;  // at once: more reads on their way
 
-template <int V, int kPieces>
+template <class X, class Out, int V, int kPieces>
 __global__ void forward_kernel(LayerNormForward a) {
+  if constexpr (!has_code<X, Out>()) return;
   const int64_t first = (static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y) * kRowsPerWarp;
   Row<V, kPieces> rows[kRowsPerWarp];
 #pragma unroll
   for (int r = 0; r < kRowsPerWarp; ++r) {
-    if (first + r < a.rows) rows[r].load_from(a.x + (first + r) * a.width, a.width);
+    if (first + r < a.rows) rows[r].load_from(stored_as<X>(a.x) + (first + r) * a.width, a.width);
   }
 #pragma unroll
   for (int r = 0; r < kRowsPerWarp; ++r) {
@@ -61,7 +63,7 @@ __global__ void forward_kernel(LayerNormForward a) {
       const Floats<V> bias = load<V>(a.bias + column);
       Floats<V> out;
       for (int v = 0; v < V; ++v) out.at[v] = fmaf((x.piece[p].at[v] - mean) * rstd, weight.at[v], bias.at[v]);
-      store<V>(a.out + row * a.width + column, out);
+      store<V>(stored_as<Out>(a.out) + row * a.width + column, out);
     }
     if (threadIdx.x == 0) {
       if (a.mean) a.mean[row] = mean;
@@ -71,18 +73,24 @@ __global__ void forward_kernel(LayerNormForward a) {
 }
 
 // Rows of any width, read three times.
+template <class X, class Out>
 __global__ void forward_wide_kernel(LayerNormForward a) {
+  if constexpr (!has_code<X, Out>()) return;
   __shared__ float shared[kWarpsPerBlock];
   const int64_t row = blockIdx.x;
-  const float* x = a.x + row * a.width;
+  const X* x = stored_as<X>(a.x) + row * a.width;
+  Out* out = stored_as<Out>(a.out) + row * a.width;
   float sum = 0.0f;
-  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) sum += x[i];
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) sum += load<1>(x + i).at[0];
   const float mean = block_sum(sum, shared) / static_cast<float>(a.width);
   float squares = 0.0f;
-  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) squares = fmaf(x[i] - mean, x[i] - mean, squares);
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
+    const float difference = load<1>(x + i).at[0] - mean;
+    squares = fmaf(difference, difference, squares);
+  }
   const float rstd = 1.0f / sqrtf(block_sum(squares, shared) / static_cast<float>(a.width) + a.eps);
   for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
-    a.out[row * a.width + i] = fmaf((x[i] - mean) * rstd, a.weight[i], a.bias[i]);
+    store<1>(out + i, {{fmaf((load<1>(x + i).at[0] - mean) * rstd, a.weight[i], a.bias[i])}});
   }
   if (threadIdx.x == 0) {
     if (a.mean) a.mean[row] = mean;
@@ -92,9 +100,13 @@ __global__ void forward_wide_kernel(LayerNormForward a) {
 
 // With g = dout ⊙ weight and n = (x − mean)·rstd: dx = rstd·(g − mean(g) − n·mean(g ⊙ n)). A warp takes every
 // kWarpsPerBlock-th row of its block's stretch.
-template <int V, int kPieces>
+template <class X, class Out, int V, int kPieces>
 __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, float* partials) {
+  if constexpr (!has_code<X, Out>()) return;
   extern __shared__ float shared[];
+  const X* xs = stored_as<X>(a.x);
+  const Out* douts = stored_as<Out>(a.dout);
+  X* dxs = stored_as<X>(a.dx);
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * rows_per_block;
   const int64_t end = begin + rows_per_block < a.rows ? begin + rows_per_block : a.rows;
   Row<V, kPieces> dweight{};
@@ -105,17 +117,17 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
   Row<V, kPieces> next_x{};
   Row<V, kPieces> next_dout{};
   if (begin + threadIdx.y < end) {
-    next_x.load_from(a.x + (begin + threadIdx.y) * a.width, a.width);
-    next_dout.load_from(a.dout + (begin + threadIdx.y) * a.width, a.width);
+    next_x.load_from(xs + (begin + threadIdx.y) * a.width, a.width);
+    next_dout.load_from(douts + (begin + threadIdx.y) * a.width, a.width);
   }
   for (int64_t row = begin + threadIdx.y; row < end; row += kWarpsPerBlock) {
     Row<V, kPieces> x = next_x;
     const Row<V, kPieces> dout = next_dout;
     Row<V, kPieces> before{};
-    if (a.dx && a.accumulate_dx) before.load_from(a.dx + row * a.width, a.width);
+    if (a.dx && a.accumulate_dx) before.load_from(dxs + row * a.width, a.width);
     if (row + kWarpsPerBlock < end) {
-      next_x.load_from(a.x + (row + kWarpsPerBlock) * a.width, a.width);
-      next_dout.load_from(a.dout + (row + kWarpsPerBlock) * a.width, a.width);
+      next_x.load_from(xs + (row + kWarpsPerBlock) * a.width, a.width);
+      next_dout.load_from(douts + (row + kWarpsPerBlock) * a.width, a.width);
     }
     const float mean = a.mean[row];
     const float rstd = a.rstd[row];
@@ -139,7 +151,7 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
     for (int p = 0; p < kPieces; ++p) {
       const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
       if (column >= a.width) continue;
-      float* to = a.dx + row * a.width + column;
+      X* to = dxs + row * a.width + column;
       Floats<V> dx = before.piece[p];
       for (int v = 0; v < V; ++v) {
         const float g = dout.piece[p].at[v] * weight.piece[p].at[v];
@@ -163,30 +175,35 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
 }
 
 // Rows of any width: dx by a block for each row; sums by a thread for each column of a stretch.
+template <class X, class Out>
 __global__ void backward_dx_wide_kernel(LayerNormBackward a) {
+  if constexpr (!has_code<X, Out>()) return;
   __shared__ float shared[kWarpsPerBlock];
   const int64_t row = blockIdx.x;
-  const float* x = a.x + row * a.width;
-  const float* dout = a.dout + row * a.width;
-  const float mean = a.mean[row];
-  const float rstd = a.rstd[row];
+  const X* x = stored_as<X>(a.x) + row * a.width;
+  const Out* dout = stored_as<Out>(a.dout) + row * a.width;
+  X* dx = stored_as<X>(a.dx) + row * a.width;
+  const auto normal = [&](int64_t i) { return (load<1>(x + i).at[0] - a.mean[row]) * a.rstd[row]; };
+  const auto gradient = [&](int64_t i) { return load<1>(dout + i).at[0] * a.weight[i]; };
   float sum = 0.0f;
   float product = 0.0f;
   for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
-    const float g = dout[i] * a.weight[i];
+    const float g = gradient(i);
     sum += g;
-    product = fmaf(g, (x[i] - mean) * rstd, product);
+    product = fmaf(g, normal(i), product);
   }
   sum = block_sum(sum, shared) / static_cast<float>(a.width);
   product = block_sum(product, shared) / static_cast<float>(a.width);
   for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
-    const float dx = rstd * (dout[i] * a.weight[i] - sum - (x[i] - mean) * rstd * product);
-    float* to = a.dx + row * a.width + i;
-    *to = a.accumulate_dx ? *to + dx : dx;
+    float value = a.rstd[row] * (gradient(i) - sum - normal(i) * product);
+    if (a.accumulate_dx) value += load<1>(dx + i).at[0];
+    store<1>(dx + i, {{value}});
   }
 }
 
+template <class X, class Out>
 __global__ void backward_sums_wide_kernel(LayerNormBackward a, int64_t rows_per_block, float* partials) {
+  if constexpr (!has_code<X, Out>()) return;
   const int64_t column = static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
   if (column >= a.width) return;
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * rows_per_block;
@@ -194,8 +211,9 @@ __global__ void backward_sums_wide_kernel(LayerNormBackward a, int64_t rows_per_
   float dweight = 0.0f;
   float dbias = 0.0f;
   for (int64_t row = begin; row < end; ++row) {
-    const float dout = a.dout[row * a.width + column];
-    dweight = fmaf(dout, (a.x[row * a.width + column] - a.mean[row]) * a.rstd[row], dweight);
+    const float dout = load<1>(stored_as<Out>(a.dout) + row * a.width + column).at[0];
+    const float x = load<1>(stored_as<X>(a.x) + row * a.width + column).at[0];
+    dweight = fmaf(dout, (x - a.mean[row]) * a.rstd[row], dweight);
     dbias += dout;
   }
   partials[blockIdx.x * 2 * a.width + column] = dweight;
@@ -225,27 +243,21 @@ int64_t rows_per_block_of(int64_t rows) {
   return even > least ? even : least;
 }
 
-}  // namespace
-
-void layer_norm_forward(const LayerNormForward& a, Launch& launch) {
-  if (a.rows == 0 || a.width == 0) return;
+template <class X, class Out>
+void launch_forward(const LayerNormForward& a, Launch& launch) {
   const unsigned blocks = blocks_of(a.rows, kWarpsPerBlock * kRowsPerWarp);
   const dim3 threads(kWarp, kWarpsPerBlock);
   const bool wide = is_wide(a.width, a.x, a.weight, a.bias, a.out);
+  const auto run = [&](auto kernel) { kernel<<<blocks, threads, 0, launch.stream>>>(a); };
   const bool held =
-      wide ? with_pieces<4>(a.width,
-                            [&](auto pieces) {
-                              forward_kernel<4, decltype(pieces)::value><<<blocks, threads, 0, launch.stream>>>(a);
-                            })
-           : with_pieces<1>(a.width, [&](auto pieces) {
-               forward_kernel<1, decltype(pieces)::value><<<blocks, threads, 0, launch.stream>>>(a);
-             });
+      wide ? with_pieces<4>(a.width, [&](auto pieces) { run(forward_kernel<X, Out, 4, decltype(pieces)::value>); })
+           : with_pieces<1>(a.width, [&](auto pieces) { run(forward_kernel<X, Out, 1, decltype(pieces)::value>); });
   if (held) return;
-  forward_wide_kernel<<<static_cast<unsigned>(a.rows), kWarp * kWarpsPerBlock, 0, launch.stream>>>(a);
+  forward_wide_kernel<X, Out><<<static_cast<unsigned>(a.rows), kWarp * kWarpsPerBlock, 0, launch.stream>>>(a);
 }
 
-void layer_norm_backward(const LayerNormBackward& a, Launch& launch) {
-  if (a.rows == 0 || a.width == 0) return;
+template <class X, class Out>
+void launch_backward(const LayerNormBackward& a, Launch& launch) {
   const int64_t rows_per_block = rows_per_block_of(a.rows);
   const unsigned blocks = blocks_of(a.rows, rows_per_block);
   float* partials = launch.workspace_of<float>(blocks * 2 * a.width);
@@ -253,23 +265,41 @@ void layer_norm_backward(const LayerNormBackward& a, Launch& launch) {
   const dim3 threads(kWarp, kWarpsPerBlock);
   const size_t shared = static_cast<size_t>(2 * a.width) * sizeof(float);
   const bool wide = is_wide(a.width, a.x, a.weight, a.dout, a.dx);
+  const auto run = [&](auto kernel) {
+    kernel<<<blocks, threads, shared, launch.stream>>>(a, rows_per_block, partials);
+  };
   const bool held =
-      wide ? with_pieces<4>(a.width,
-                            [&](auto pieces) {
-                              backward_kernel<4, decltype(pieces)::value>
-                                  <<<blocks, threads, shared, launch.stream>>>(a, rows_per_block, partials);
-                            })
-           : with_pieces<1>(a.width, [&](auto pieces) {
-               backward_kernel<1, decltype(pieces)::value>
-                   <<<blocks, threads, shared, launch.stream>>>(a, rows_per_block, partials);
-             });
+      wide ? with_pieces<4>(a.width, [&](auto pieces) { run(backward_kernel<X, Out, 4, decltype(pieces)::value>); })
+           : with_pieces<1>(a.width, [&](auto pieces) { run(backward_kernel<X, Out, 1, decltype(pieces)::value>); });
   if (!held) {
     const int all = kWarp * kWarpsPerBlock;
-    if (a.dx) backward_dx_wide_kernel<<<static_cast<unsigned>(a.rows), all, 0, launch.stream>>>(a);
-    backward_sums_wide_kernel<<<dim3(blocks, blocks_of(a.width, all)), all, 0, launch.stream>>>(a, rows_per_block,
-                                                                                                partials);
+    if (a.dx) backward_dx_wide_kernel<X, Out><<<static_cast<unsigned>(a.rows), all, 0, launch.stream>>>(a);
+    backward_sums_wide_kernel<X, Out>
+        <<<dim3(blocks, blocks_of(a.width, all)), all, 0, launch.stream>>>(a, rows_per_block, partials);
   }
   add_partials(partials, blocks, 2 * a.width, 2 * a.width, a.width, a.dweight, a.dbias, launch.stream);
+}
+
+// The residual stream is float32, its normalised rows may be bfloat16.
+template <class Arguments, class F>
+void with_types(const Arguments& a, Launch& launch, F f) {
+  if (a.rows == 0 || a.width == 0) return;
+  if (a.x_stored != Storage::float32) return launch.refuse("x in float32");
+  with_storage(a.out_stored, [&](auto out) { f(ElementOf<float>(), out); });
+}
+
+}  // namespace
+
+void layer_norm_forward(const LayerNormForward& a, Launch& launch) {
+  with_types(a, launch, [&](auto x, auto out) {
+    launch_forward<Element<decltype(x)>, Element<decltype(out)>>(a, launch);
+  });
+}
+
+void layer_norm_backward(const LayerNormBackward& a, Launch& launch) {
+  with_types(a, launch, [&](auto x, auto out) {
+    launch_backward<Element<decltype(x)>, Element<decltype(out)>>(a, launch);
+  });
 }
 
 }  // namespace cuda

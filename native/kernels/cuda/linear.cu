@@ -1,9 +1,10 @@
-// linear on CUDA: three matrix products, see gemm.h. The gradient of the weight is summed over fixed stretches of rows,
+// linear on CUDA in float32: three matrix products, see gemm.h. The gradient of the weight is summed over fixed stretches of rows,
 // then over stretches in order.
 #include "ops/linear.h"
 
 #include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/gemm_epilogue-inl.cuh"
+#include "kernels/cuda/linear_bfloat16.h"
 
 namespace seqrisk {
 namespace cuda {
@@ -18,30 +19,8 @@ struct Slope {
   __device__ void run(int64_t row, int64_t column) const {
     Floats<V> value = load<V>(a.dout + row * a.dout_stride + column);
     const Floats<V> saved = load<V>(a.saved + row * a.out_features + column);
-    for (int v = 0; v < V; ++v) {
-      const float z = saved.at[v];
-      if (a.activation == Activation::kRelu) {
-        value.at[v] = z > 0.0f ? value.at[v] : 0.0f;
-      } else {
-        const float below = 0.5f * (1.0f + erff(z * 0.70710678118654752f));
-        const float density = 0.39894228040143268f * expf(-0.5f * z * z);
-        value.at[v] *= fmaf(z, density, below);
-      }
-    }
+    for (int v = 0; v < V; ++v) value.at[v] = through_activation(value.at[v], saved.at[v], a.activation);
     store<V>(g + row * a.out_features + column, value);
-  }
-};
-
-struct AddRows {
-  LinearBackward a;
-
-  template <int V>
-  __device__ void run(int64_t row, int64_t column) const {
-    float* to = a.dresidual + row * a.out_features + column;
-    Floats<V> sum = load<V>(to);
-    const Floats<V> more = load<V>(a.dout + row * a.dout_stride + column);
-    for (int v = 0; v < V; ++v) sum.at[v] += more.at[v];
-    store<V>(to, sum);
   }
 };
 
@@ -89,6 +68,7 @@ void linear_pack(const LinearPack& a, Launch& launch) {
 }
 
 void linear_forward(const LinearForward& a, Launch& launch) {
+  if (launch.bfloat16) return linear_forward_bfloat16(a, launch);
   Gemm g{};
   g.a = {a.x, a.x_stride, true};
   g.b = {a.packed ? a.packed : a.weight, a.in_features, true};
@@ -105,10 +85,11 @@ void linear_forward(const LinearForward& a, Launch& launch) {
   g.activation = a.activation;
   g.chunks = 1;
   g.chunk_k = g.k;
-  gemm(g, launch);
+  gemm_float32(g, launch);
 }
 
 void linear_backward(const LinearBackward& a, Launch& launch) {
+  if (launch.bfloat16) return linear_backward_bfloat16(a, launch);
   const int64_t elements = a.rows * a.out_features;
   const int64_t rounded = ceil_div(elements, 4) * 4;
   const int64_t weights = a.in_features * a.out_features;
@@ -142,10 +123,10 @@ void linear_backward(const LinearBackward& a, Launch& launch) {
     product.accumulate = a.accumulate_dx;
     product.chunks = 1;
     product.chunk_k = product.k;
-    gemm(product, launch);
+    gemm_float32(product, launch);
   }
   if (a.dresidual) {
-    over_rows(a.rows, a.out_features, wide, AddRows{a}, launch.stream);
+    over_rows(a.rows, a.out_features, wide, AddRows<float>{a}, launch.stream);
   }
   if (a.dweight) {
     Gemm product{};
@@ -159,7 +140,7 @@ void linear_backward(const LinearBackward& a, Launch& launch) {
     product.chunks = stretches.count;
     product.chunk_k = stretches.rows;
     product.chunk_out = weights;
-    gemm(product, launch);
+    gemm_float32(product, launch);
     add_partials(memory, stretches.count, weights, weights, weights, a.dweight, nullptr, launch.stream);
     memory += stretches.count * weights;
   }

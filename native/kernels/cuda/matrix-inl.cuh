@@ -3,18 +3,16 @@
 // and those eight rows below.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include "kernels/cuda/device-inl.cuh"
 
 namespace seqrisk {
 namespace cuda {
 
-constexpr int kMatrixPad =
-    8;  // of a row in shared memory: keeps the eight rows that are read at once in different banks
+// Of a row in shared memory: keeps the eight rows that are read at once in different banks.
+constexpr int kMatrixPad = 8;
 
 // Copies 16 bytes from memory to shared memory, or zeros, while the thread goes on. Copies are counted in groups.
-__device__ inline void copy_async(float* shared, const float* from, bool is_there) {
+__device__ inline void copy_async(void* shared, const void* from, bool is_there) {
 #if __CUDA_ARCH__ >= 800
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(is_there ? 16 : 0)
@@ -36,7 +34,7 @@ __device__ inline void wait_async_groups() {
 
 // Four 8 × 8 matrices, each lane giving the address of one row; transposed where k runs down the rows.
 template <bool kTransposed>
-__device__ inline void load_matrices(uint32_t (&to)[4], const __nv_bfloat16* from) {
+__device__ inline void load_matrices(uint32_t (&to)[4], const Bfloat16* from) {
 #if __CUDA_ARCH__ >= 800
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(from));
   if constexpr (kTransposed) {
@@ -55,7 +53,7 @@ __device__ inline void load_matrices(uint32_t (&to)[4], const __nv_bfloat16* fro
 
 // The left operand of 16 rows and 16 k: stored as [row][k], or as [k][row].
 template <bool kStoredByRow>
-__device__ inline void load_left(uint32_t (&to)[4], const __nv_bfloat16* shared, int stride, int row, int k) {
+__device__ inline void load_left(uint32_t (&to)[4], const Bfloat16* shared, int stride, int row, int k) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   if constexpr (kStoredByRow) {
     load_matrices<false>(to, shared + (row + lane % 16) * stride + k + lane / 16 * 8);
@@ -67,7 +65,7 @@ __device__ inline void load_left(uint32_t (&to)[4], const __nv_bfloat16* shared,
 // The right operand of 16 columns and 16 k, for two products: stored as [column][k], or as [k][column]. Elements 0 and
 // 1 are for the first eight columns, 2 and 3 for the others.
 template <bool kStoredByColumn>
-__device__ inline void load_right(uint32_t (&to)[4], const __nv_bfloat16* shared, int stride, int column, int k) {
+__device__ inline void load_right(uint32_t (&to)[4], const Bfloat16* shared, int stride, int column, int k) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   if constexpr (kStoredByColumn) {
     load_matrices<false>(to, shared + (column + lane / 16 * 8 + lane % 8) * stride + k + lane / 8 % 2 * 8);
@@ -89,6 +87,25 @@ __device__ inline void multiply_add(float (&sums)[4], const uint32_t (&left)[4],
 __device__ inline uint32_t pack_bfloat16(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+// Four lanes next to each other have four words each: lane l gets word l of each, in the lanes' order.
+__device__ inline void exchange_in_quad(uint32_t (&words)[4]) {
+  const int lane = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int bit = 1; bit < 4; bit *= 2) {
+    const bool upper = (lane & bit) != 0;
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      if (w & bit) continue;
+      const uint32_t got = __shfl_xor_sync(kAllLanes, upper ? words[w] : words[w | bit], bit);
+      if (upper) {
+        words[w] = got;
+      } else {
+        words[w | bit] = got;
+      }
+    }
+  }
 }
 
 // Two neighbouring 16 × 8 results as a left operand of 16 rows and 16 k.
