@@ -260,7 +260,9 @@ export default async function* cudaKernels(): AsyncGenerator<string> {
   }
   probe.dispose()
   yield `cuda/kernels  ${devices[0].name}: copy ${copy.toFixed(0)} GB/s, float32 multiply-add ${gigaflops.toFixed(0)} GFLOP/s`
-  for (const one of CASES) {
+  // `SEQRISK_BENCH_ONLY=bfloat16` leaves the others out.
+  const only = process.env.SEQRISK_BENCH_ONLY ?? ''
+  for (const one of CASES.filter(({ name, precision = 'float32' }) => `${name} ${precision}`.includes(only))) {
     const card = cards[one.precision ?? 'float32']
     await check(one, card, cpu)
     const [forward, backward] = await time(one, card)
