@@ -625,6 +625,7 @@ export interface Binding {
     dout: TensorHandle,
     dx: TensorHandle,
     accumulateDx: boolean,
+    ascending: boolean,
   ): void
 
   softmax_cross_entropy_forward(

@@ -41,7 +41,7 @@ export default () =>
         const gradients = normals(count * WIDTH)
         const dout = Tensor.from(device, gradients, [count, WIDTH])
         const dx = Tensor.empty(device, 'float32', x.shape)
-        const call = () => binding.gather_rows_backward(device.handle, ids.handle, dout.handle, dx.handle, false)
+        const call = () => binding.gather_rows_backward(device.handle, ids.handle, dout.handle, dx.handle, false, false)
         yield {
           shape: `backward, ${count} of ${rows} rows, D=${WIDTH}`,
           bytes: (count + rows) * WIDTH * 4,

@@ -8,7 +8,7 @@ import type { Parameter } from '../runtime/tape.js'
 import type { Tensor } from '../runtime/tensor.js'
 import type { DeviceBatch, DeviceInput } from './batch.js'
 import type { EncoderConfig } from './config.js'
-import { Linear } from './layers.js'
+import { Linear, onStream } from './layers.js'
 import type { ParameterStore } from './parameters.js'
 
 type Float = Tensor<'float32'>
@@ -49,7 +49,7 @@ export class EventEmbedding {
     const fields = this.#inputs.map((layer, i) => field(layer, batch.inputs[i]))
     const width = this.#dim * (this.#merge ? fields.length : 1)
     const x = fieldEmbedding(fields, { width, merge: this.#merge ? 'concat' : 'add' })
-    return this.#merge ? this.#merge.apply(x) : x
+    return onStream(this.#merge ? this.#merge.apply(x) : x)
   }
 }
 

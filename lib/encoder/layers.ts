@@ -11,7 +11,7 @@ import { gru } from '../ops/gru.js'
 import { LAYER_NORM_EPS, layerNorm } from '../ops/layer_norm.js'
 import { linear } from '../ops/linear.js'
 import { unfold } from '../ops/unfold.js'
-import type { Parameter } from '../runtime/tape.js'
+import { currentTape, type Parameter } from '../runtime/tape.js'
 import type { FloatType, Offsets, Tensor } from '../runtime/tensor.js'
 import type { EncoderConfig } from './config.js'
 import type { Initial, ParameterStore } from './parameters.js'
@@ -27,12 +27,18 @@ export interface Pass {
   readonly dropout?: { readonly rate: number; readonly seed: number; nextElement: number }
 }
 
+/** Marks a tensor of the residual stream: its gradient is stored as what sub-layers have inside. */
+export function onStream(x: Float): Float {
+  currentTape()?.storeGradient(x, x.device.activations)
+  return x
+}
+
 /** residual + dropout(y). */
 function addResidual(y: Inner, residual: Float, pass: Pass): Float {
-  if (!pass.dropout || pass.dropout.rate === 0) return add(residual, y)
+  if (!pass.dropout || pass.dropout.rate === 0) return onStream(add(residual, y))
   const { rate, seed, nextElement } = pass.dropout
   pass.dropout.nextElement += y.size
-  return add(residual, dropout(y, { rate, seed, offset: nextElement }))
+  return onStream(add(residual, dropout(y, { rate, seed, offset: nextElement })))
 }
 
 /** y = x·Wᵀ + b. Source: the deviation 1/√in keeps the variance (LeCun et al. 1998). */
@@ -52,7 +58,9 @@ export class Linear {
 
   /** residual + dropout(x·Wᵀ + b), in one kernel when nothing is dropped. */
   applyResidual(x: Inner, residual: Float, pass: Pass): Float {
-    if (!pass.dropout || pass.dropout.rate === 0) return linear(x, this.weight.value, this.bias.value, { residual })
+    if (!pass.dropout || pass.dropout.rate === 0) {
+      return onStream(linear(x, this.weight.value, this.bias.value, { residual }))
+    }
     return addResidual(this.apply(x), residual, pass)
   }
 }

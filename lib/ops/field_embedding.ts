@@ -4,6 +4,7 @@ import { currentTape, type Tape } from '../runtime/tape.js'
 import type { Offsets } from '../runtime/tensor.js'
 import { Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange } from '../util/errors.js'
+import { convert } from './convert.js'
 import { parameterGradient } from './gradients.js'
 
 /** Codes 0 = unknown, 1 = mask, from 2 on the values. */
@@ -81,7 +82,8 @@ export function fieldEmbedding(fields: readonly EmbeddingField[], options: Field
   const tape = currentTape()
   tape?.add(out, sources, dout => {
     const gradients = fields.flatMap(field => gradientPartsOf(field, tape))
-    binding.field_embedding_backward(device.handle, concat, dout.handle, fields.length, gradients)
+    const exact = convert(dout, 'float32')
+    binding.field_embedding_backward(device.handle, concat, exact.handle, fields.length, gradients)
   })
   return out
 }

@@ -11,7 +11,8 @@ import { type FloatType, Tensor } from '../runtime/tensor.js'
 export function parameterGradient(tape: Tape, weight: Tensor<'float32'>): Tensor<'float32'> {
   const slot = tape.slot(weight)
   if (!slot) return Tensor.zeros(weight.device, 'float32', weight.shape)
-  return slot.accumulate ? slot.tensor : slot.tensor.fill(0)
+  const tensor = slot.tensor as Tensor<'float32'>
+  return slot.accumulate ? tensor : tensor.fill(0)
 }
 
 /**

@@ -2,7 +2,7 @@ import { binding } from '../native.js'
 import { currentTape } from '../runtime/tape.js'
 import { type FloatType, Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange } from '../util/errors.js'
-import { parameterGradient } from './gradients.js'
+import { accumulateGradient, parameterGradient } from './gradients.js'
 
 type Float = Tensor<'float32'>
 
@@ -78,6 +78,7 @@ export function linear(
     const dx = tape.slot(x)
     const passed = residual && residual !== x && tape.passOn(residual, dout)
     const dresidual = residual && !passed ? tape.slot(residual) : null
+    const isAlike = dresidual?.tensor.dtype === dout.dtype
     binding.linear_backward(
       device.handle,
       x.handle,
@@ -89,8 +90,9 @@ export function linear(
       dx?.accumulate ?? false,
       tape.wants(weight) ? parameterGradient(tape, weight).handle : null,
       bias && tape.wants(bias) ? parameterGradient(tape, bias).handle : null,
-      dresidual?.tensor.handle,
+      isAlike ? dresidual?.tensor.handle : null,
     )
+    if (residual && dresidual && !isAlike) accumulateGradient(tape, residual, dout)
   })
   return out
 }

@@ -128,7 +128,7 @@ export function sampledSoftmax(
       candidates.logExpected.map(value => -value),
     ),
   )
-  return softmaxCrossEntropy(linear(x, gatherRows(weight, index), offset), targets, options)
+  return softmaxCrossEntropy(linear(x, gatherRows(weight, index, { ascending: true }), offset), targets, options)
 }
 
 /** `bias[index] + correction`, in the memory of the correction where there is no bias. */
@@ -143,8 +143,8 @@ function candidateBias(bias: Float | null, index: Tensor<'int32'>, correction: F
   tape?.add(out, [bias], dout => {
     const dbias = tape.slot(bias)
     if (!dbias) return
-    const [from, to] = [column(dout), column(dbias.tensor)]
-    binding.gather_rows_backward(device.handle, index.handle, from.handle, to.handle, dbias.accumulate)
+    const [from, to] = [column(dout as Float), column(dbias.tensor as Float)]
+    binding.gather_rows_backward(device.handle, index.handle, from.handle, to.handle, dbias.accumulate, true)
   })
   return out
 }

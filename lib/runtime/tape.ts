@@ -1,6 +1,6 @@
 // The tape: each op records how its gradients follow from the gradient of its output; backward plays that in reverse.
 //
-// Gradients of activations are stored as those are, and are assigned by the first op that contributes and added to by the others; gradients of
+// Gradients of activations are stored as those are, unless `storeGradient` says otherwise, and are assigned by the first op that contributes and added to by the others; gradients of
 // parameters always add up (see `Parameter`).
 
 import { type FloatType, scope, Tensor, unscoped } from './tensor.js'
@@ -36,8 +36,8 @@ export class Parameter {
 const parameters = new WeakMap<Tensor, Parameter>()
 
 /** Where a backward kernel puts the gradient of one input. `accumulate`: add to what stands there. */
-export interface GradientSlot<T extends FloatType = FloatType> {
-  readonly tensor: Tensor<T>
+export interface GradientSlot {
+  readonly tensor: Tensor<FloatType>
   readonly accumulate: boolean
 }
 
@@ -57,6 +57,7 @@ export class Tape {
   readonly #entries: Entry[] = []
   readonly #gradients = new Map<Tensor, Tensor<FloatType>>()
   readonly #tracked = new WeakSet<Tensor>()
+  readonly #stored = new WeakMap<Tensor, FloatType>()
 
   /** Runs `body` (synchronously) and records its ops. */
   record<R>(body: () => R): R {
@@ -75,23 +76,27 @@ export class Tape {
   }
 
   /** Called by ops: `out` was computed from `inputs`; `backward` is called once with its gradient, if it has one. */
-  add<T extends FloatType>(
-    out: Tensor<T>,
+  add(
+    out: Tensor<FloatType>,
     inputs: readonly (Tensor | null | undefined)[],
-    backward: (dout: Tensor<T>) => void,
+    backward: (dout: Tensor<FloatType>) => void,
   ): void {
     if (!inputs.some(input => input && this.wants(input))) return
     this.#tracked.add(out)
-    // A gradient has the type of its tensor.
-    this.#entries.push({ out, backward: backward as Entry['backward'] })
+    this.#entries.push({ out, backward })
+  }
+
+  /** Stores the gradient of an activation otherwise than the activation itself, where all ops that meet it can do so. */
+  storeGradient(tensor: Tensor<FloatType>, stored: FloatType): void {
+    if (stored !== tensor.dtype) this.#stored.set(tensor, stored)
   }
 
   /** Where the gradient of an activation goes, or null if nobody wants it. Called by ops inside their backward. */
-  slot<T extends FloatType>(input: Tensor<T>): GradientSlot<T> | null {
+  slot(input: Tensor<FloatType>): GradientSlot | null {
     const known = parameters.get(input)?.gradient ?? this.#gradients.get(input)
-    if (known) return { tensor: known as Tensor<T>, accumulate: true }
+    if (known) return { tensor: known, accumulate: true }
     if (!this.#tracked.has(input)) return null
-    const fresh = Tensor.empty(input.device, input.dtype, input.shape)
+    const fresh = Tensor.empty(input.device, this.#storedOf(input), input.shape)
     this.#gradients.set(input, fresh)
     return { tensor: fresh, accumulate: false }
   }
@@ -100,11 +105,15 @@ export class Tape {
    * For ops through which a gradient passes unchanged (residual connections): hands `dout` itself on to `input`.
    * Returns false when `input` already has a gradient, to which the op must then add `dout`, or is stored otherwise.
    */
-  passOn(input: Tensor, dout: Tensor<FloatType>): boolean {
+  passOn(input: Tensor<FloatType>, dout: Tensor<FloatType>): boolean {
     if (parameters.has(input) || this.#gradients.has(input)) return false
-    if (this.#tracked.has(input) && input.dtype !== dout.dtype) return false
+    if (this.#tracked.has(input) && this.#storedOf(input) !== dout.dtype) return false
     if (this.#tracked.has(input)) this.#gradients.set(input, dout)
     return true
+  }
+
+  #storedOf(tensor: Tensor<FloatType>): FloatType {
+    return this.#stored.get(tensor) ?? tensor.dtype
   }
 
   /**
@@ -117,7 +126,7 @@ export class Tape {
         if (this.#gradients.has(loss)) {
           throw new RangeError('[Tape.backward] expected every loss once but received one twice; sum its weights')
         }
-        const seed = Tensor.empty(loss.device, loss.dtype, loss.shape)
+        const seed = Tensor.empty(loss.device, this.#storedOf(loss), loss.shape)
         this.#gradients.set(loss, typeof dout === 'number' ? seed.fill(dout) : seed.copyFrom(dout))
       }
       for (let i = this.#entries.length - 1; i >= 0; i--) {

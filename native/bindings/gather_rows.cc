@@ -27,6 +27,7 @@ void gather_rows_backward(Args& args) {
   call.dout = args.input("dout", {count, width});
   call.dx = args.output("dx", {rows, width});
   call.accumulate_dx = args.flag("accumulate_dx");
+  call.ascending = args.flag("ascending");
   args.finish();
   const Scratch scratch = args.scratch(gather_rows_backward_scratch(rows, count));
   call.scratch = reinterpret_cast<int32_t*>(scratch.bytes());

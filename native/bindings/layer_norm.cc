@@ -27,14 +27,14 @@ void layer_norm_forward(Args& args) {
 
 void layer_norm_backward(Args& args) {
   Dim rows, width;
-  Stored x_stored, out_stored;
+  Stored x_stored, out_stored, dx_stored;
   LayerNormBackward call{};
   call.x = args.input("x", {rows, width}, x_stored);
   call.weight = args.input("weight", {width});
   call.mean = args.input("mean", {rows});
   call.rstd = args.input("rstd", {rows});
   call.dout = args.input("dout", {rows, width}, out_stored);
-  call.dx = args.optional_output("dx", {rows, width}, x_stored);
+  call.dx = args.optional_output("dx", {rows, width}, dx_stored);
   call.accumulate_dx = args.flag("accumulate_dx");
   call.dweight = args.output("dweight", {width});
   call.dbias = args.output("dbias", {width});
@@ -43,6 +43,7 @@ void layer_norm_backward(Args& args) {
   call.width = width;
   call.x_stored = x_stored;
   call.out_stored = out_stored;
+  call.dx_stored = dx_stored;
   const Scratch scratch = args.scratch(layer_norm_backward_scratch(rows, width));
   call.scratch = scratch.floats();
   args.stream().submit(Kernel::layer_norm_backward, call);

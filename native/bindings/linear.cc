@@ -58,14 +58,14 @@ void linear_forward(Args& args) {
 
 void linear_backward(Args& args) {
   Dim rows, in_features, out_features;
-  Stored x_stored, out_stored;
+  Stored x_stored, out_stored, dx_stored;
   LinearBackward call{};
   call.x = args.input("x", {rows, in_features}, x_stored);
   call.weight = args.input("weight", {out_features, in_features});
   call.activation = activation(args);
   call.saved = args.optional_input("saved", {rows, out_features}, x_stored);
   call.dout = args.input("dout", {rows, out_features}, out_stored);
-  call.dx = args.optional_output("dx", {rows, in_features}, x_stored);
+  call.dx = args.optional_output("dx", {rows, in_features}, dx_stored);
   call.accumulate_dx = args.flag("accumulate_dx");
   call.dweight = args.optional_output("dweight", {out_features, in_features});
   call.dbias = args.optional_output("dbias", {out_features});
@@ -79,6 +79,7 @@ void linear_backward(Args& args) {
   call.rows = rows;
   call.x_stored = x_stored;
   call.out_stored = out_stored;
+  call.dx_stored = dx_stored;
   call.in_features = in_features;
   call.out_features = out_features;
   call.x_stride = in_features;

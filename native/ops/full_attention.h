@@ -10,10 +10,11 @@
 namespace seqrisk {
 
 struct FullAttentionForward {
-  const float* qkv;  // (events, 3·width) [stored]: queries, keys, values; head h has columns [h·width/heads, (h+1)·width/heads)
-  float* out;        // (events, width) [stored]
-  float* lse;        // (events, heads) log of the sum of exponentials, kept for the backward, or null
-  float* scratch;    // attention_scratch() bytes for each worker
+  const float*
+      qkv;  // (events, 3·width) [stored]: queries, keys, values; head h has columns [h·width/heads, (h+1)·width/heads)
+  float* out;      // (events, width) [stored]
+  float* lse;      // (events, heads) log of the sum of exponentials, kept for the backward, or null
+  float* scratch;  // attention_scratch() bytes for each worker
   Packing packing;
   int64_t width;
   int64_t heads;
@@ -21,8 +22,8 @@ struct FullAttentionForward {
 };
 
 struct FullAttentionBackward {
-  const float* qkv;   // [stored]
-  const float* out;   // [stored]
+  const float* qkv;  // [stored]
+  const float* out;  // [stored]
   const float* lse;
   const float* dout;  // (events, width) [stored]
   float* dqkv;        // (events, 3·width) [stored] assigned, or added to when accumulate_dqkv

@@ -1,4 +1,5 @@
-// gather_rows: out[i] = x[index[i]]; the backward adds rows back. An index outside [0, rows) is a fault.
+// gather_rows: out[i] = x[index[i]]; the backward adds rows back. An index outside [0, rows) is a fault,
+// and one that is not above the one before it where they are said to ascend.
 // Bytes: forward 2·count·width·4, backward count·width·4 read and rows·width·4 written. Memory bound.
 #pragma once
 
@@ -20,7 +21,7 @@ struct GatherRowsForward {
 };
 
 struct GatherRowsBackward {
-  const int32_t* index;  // (count), may repeat
+  const int32_t* index;  // (count), may repeat unless they ascend
   const float* dout;     // (count, width)
   float* dx;             // (rows, width) assigned, or added to when accumulate_dx
   int32_t* scratch;      // gather_rows_backward_scratch() bytes
@@ -28,6 +29,7 @@ struct GatherRowsBackward {
   int64_t count;
   int64_t width;
   bool accumulate_dx;
+  bool ascending;  // each index is above the one before it: no two rows of dout meet
   Fault* fault;
 };
 

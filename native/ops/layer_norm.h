@@ -29,7 +29,7 @@ struct LayerNormBackward {
   const float* mean;
   const float* rstd;
   const float* dout;  // (rows, width) [stored as out]
-  float* dx;          // (rows, width) [stored as x] assigned, or added to when accumulate_dx; null skips it
+  float* dx;          // (rows, width) [stored as dx] assigned, or added to when accumulate_dx; null skips it
   float* dweight;     // (width) added to
   float* dbias;       // (width) added to
   float* scratch;     // layer_norm_backward_scratch() bytes
@@ -38,6 +38,7 @@ struct LayerNormBackward {
   bool accumulate_dx;
   Storage x_stored;
   Storage out_stored;
+  Storage dx_stored;
 };
 
 // Rows per partial sum of dweight and dbias: fixed, so that the sums do not depend on the number of workers.

@@ -48,12 +48,14 @@ struct LinearBackward {
   const float* x;       // [stored as x]; null where dweight is
   const float* weight;  // null where dx is
   const float* dout;    // (rows, out_features) [stored as out]
-  const float* saved;   // (rows, out_features) [stored as x], null without activation; for ReLU its output serves as well
-  float* dx;            // (rows, in_features) [stored as x] assigned, or added to when accumulate_dx; null skips it
-  float* dweight;       // (out_features, in_features) added to; null skips it
-  float* dbias;         // (out_features) added to; null skips it
-  float* dresidual;     // (rows, out_features) [stored as out] dout is added to it; null skips it; may be dx (x was the residual)
-  float* scratch;       // linear_backward_scratch() bytes
+  const float*
+      saved;         // (rows, out_features) [stored as x], null without activation; for ReLU its output serves as well
+  float* dx;         // (rows, in_features) [stored as dx] assigned, or added to when accumulate_dx; null skips it
+  float* dweight;    // (out_features, in_features) added to; null skips it
+  float* dbias;      // (out_features) added to; null skips it
+  float* dresidual;  // (rows, out_features) [stored as out] dout is added to it; null skips it; may be dx (x was the
+                     // residual)
+  float* scratch;    // linear_backward_scratch() bytes
   int64_t rows;
   int64_t in_features;
   int64_t out_features;
@@ -64,6 +66,7 @@ struct LinearBackward {
   bool accumulate_dx;
   Storage x_stored;
   Storage out_stored;
+  Storage dx_stored;
 };
 
 // Packed weights are padded to the widest panel of any variant.

@@ -69,7 +69,7 @@ class Stream {
   virtual const char* device() const = 0;
   virtual const char* variant() const = 0;
   virtual int threads() const = 0;
-  virtual bool has_scratch() const { return true; }   // whether kernels get scratch memory from their caller
+  virtual bool has_scratch() const { return true; }    // whether kernels get scratch memory from their caller
   virtual bool has_bfloat16() const { return false; }  // whether activations may be stored so
 
   virtual Block* allocate(size_t bytes, const char* where) = 0;

@@ -117,8 +117,8 @@ std::vector<int32_t> index_of(Side& side, int64_t count, int64_t rows, bool at_f
 }
 
 void gather_rows(CaseTable& table) {
-  constexpr int64_t kShapes[][3] = {{1, 1, 1},     {5, 0, 3},     {7, 100, 3},  {100, 1000, 64},
-                                    {50, 333, 17}, {1000, 10, 8}, {3, 5000, 4}, {2000, 3000, 1}};
+  constexpr int64_t kShapes[][3] = {{1, 1, 1},     {5, 0, 3},    {7, 100, 3},     {100, 1000, 64}, {50, 333, 17},
+                                    {1000, 10, 8}, {3, 5000, 4}, {2000, 3000, 1}, {5000, 700, 36}};
   for (const auto& [rows, count, width] : kShapes) {
     for (const bool at_fault : {false, true}) {
       if (at_fault && count == 0) continue;
@@ -135,6 +135,26 @@ void gather_rows(CaseTable& table) {
                                              return a;
                                            }});
       for (const bool accumulate : {false, true}) {
+        if (count <= rows) {
+          table.gather_rows_backward.push_back(
+              {shape + ", ascending, " + label({"accumulate"}, accumulate), [=](Side& side) {
+                 GatherRowsBackward a{};
+                 std::vector<int32_t> index;
+                 for (int64_t i = 0; i < count; ++i) index.push_back(static_cast<int32_t>(i * rows / count));
+                 if (at_fault) index.back() = static_cast<int32_t>(rows);
+                 a.index = side.input(index);
+                 a.dout = side.normals(count * width);
+                 a.dx = side.result("dx", rows * width, accumulate, kSums);
+                 a.scratch = side.scratch<int32_t>(gather_rows_backward_scratch(rows, count));
+                 a.rows = rows;
+                 a.count = count;
+                 a.width = width;
+                 a.accumulate_dx = accumulate;
+                 a.ascending = true;
+                 a.fault = side.fault();
+                 return a;
+               }});
+        }
         table.gather_rows_backward.push_back({shape + ", " + label({"accumulate"}, accumulate), [=](Side& side) {
                                                 GatherRowsBackward a{};
                                                 a.index = side.input(index_of(side, count, rows, at_fault));

@@ -10,10 +10,10 @@ struct Shape {
   int64_t out_features;
 };
 
-constexpr Shape kShapes[] = {{0, 5, 3},      {1, 1, 1},       {3, 5, 7},     {1, 64, 32},     {33, 100, 36},
-                             {200, 64, 256}, {129, 257, 130}, {1000, 48, 1}, {77, 1, 33},     {5, 1000, 3},
-                             {4096, 16, 16}, {700, 256, 192}, {64, 8, 257},  {1300, 128, 128},
-                           {5000, 256, 768}, {40000, 64, 128}, {3000, 768, 256}};
+constexpr Shape kShapes[] = {{0, 5, 3},       {1, 1, 1},       {3, 5, 7},     {1, 64, 32},      {33, 100, 36},
+                             {200, 64, 256},  {129, 257, 130}, {1000, 48, 1}, {77, 1, 33},      {5, 1000, 3},
+                             {4096, 16, 16},  {700, 256, 192}, {64, 8, 257},  {1300, 128, 128}, {1500, 256, 768},
+                             {9000, 64, 128}, {900, 768, 256}};
 
 std::string label_of(const Shape& s) {
   return label({"rows", "in", "out"}, s.rows, s.in_features, s.out_features);
@@ -31,10 +31,13 @@ struct Parts {
   bool residual;
   bool saved;
   bool packed;
-  int64_t gap;  // elements between rows
+  int64_t gap;    // elements between rows
   bool x_stored;  // where activations are bfloat16: x
   bool out_stored;
 };
+
+// Tensor cores cut off what they add instead of rounding it: up to a unit of 2⁻²³ a step of 16 terms.
+constexpr Judge kTensorSums{4e-5};
 
 // Values that bfloat16 has, stored so or not.
 const float* operands_of(Side& side, int64_t count, Storage stored) {
@@ -68,8 +71,8 @@ LinearForward forward_of(Side& side, const Shape& s, const Parts& parts) {
   // an order of theirs, of operands that are not rounded here. Sums that are kept are rounded before the activation is
   // taken of them.
   const bool same = side.cpu_fuses() && !side.rounds_operands();
-  const Judge chain = same ? kSame : kSums;
-  Judge judge = parts.activation != Activation::kGelu ? chain : same ? kElements : kSums;
+  const Judge chain = same ? kSame : kTensorSums;
+  Judge judge = parts.activation != Activation::kGelu ? chain : same ? kElements : kTensorSums;
   const bool rounds_sums = side.rounds_operands() && (parts.saved || parts.activation == Activation::kGelu);
   if (rounds_sums) judge.tolerance += kStoredError;
   a.out = side.output("out", s.rows * a.out_stride, judge, a.out_stored);
@@ -92,16 +95,17 @@ LinearBackward backward_of(Side& side, const Shape& s, Activation activation, in
   a.accumulate_dx = parts == 1;
   a.x_stored = x_stored ? side.stored() : Storage::float32;
   a.out_stored = out_stored ? side.stored() : Storage::float32;
+  a.dx_stored = parts == 4 ? a.out_stored : s.rows % 2 == 0 ? side.stored() : a.x_stored;
   a.x = operands_of(side, s.rows * s.in_features, a.x_stored);
   a.weight = side.operands(s.in_features * s.out_features);
   a.dout = operands_of(side, s.rows * s.out_features, a.out_stored);
   a.saved = activation == Activation::kNone ? nullptr : side.input(side.random(s.rows * s.out_features), a.x_stored);
   // Operands are not rounded here, but for dout once it has gone through GELU.
   const bool rounds = side.rounds_operands() && activation == Activation::kGelu;
-  const Judge judge = rounds ? side.products() : kSums;
+  const Judge judge = rounds ? side.products() : side.rounds_operands() ? kTensorSums : kSums;
   Judge bias_judge = sums_of(s.rows, 0.5);
-  if (rounds) bias_judge.tolerance = side.products().tolerance;
-  a.dx = wants_dx ? side.result("dx", s.rows * s.in_features, a.accumulate_dx, judge, a.x_stored) : nullptr;
+  if (side.rounds_operands()) bias_judge.tolerance = judge.tolerance;
+  a.dx = wants_dx ? side.result("dx", s.rows * s.in_features, a.accumulate_dx, judge, a.dx_stored) : nullptr;
   a.dweight = wants_dweight ? side.added("dweight", s.in_features * s.out_features, judge) : nullptr;
   a.dbias = parts != 3 ? side.added("dbias", s.out_features, bias_judge) : nullptr;
   if (parts == 1) a.dresidual = side.added("dresidual", s.rows * s.out_features, kElements, a.out_stored);
@@ -121,8 +125,8 @@ void add_linear_cases(CaseTable& table) {
     for (const Activation activation : kActivations) {
       for (int i = 0; i < 3; ++i) {
         ++turn;
-        const Parts parts{activation, turn % 2 == 0, turn % 3 == 0, turn % 5 < 2, turn % 4 == 3, turn % 7 == 6 ? 3 : 0,
-                          turn % 5 != 3, turn % 4 != 1};
+        const Parts parts{activation,    turn % 2 == 0,         turn % 3 == 0, turn % 5 < 2,
+                          turn % 4 == 3, turn % 7 == 6 ? 3 : 0, turn % 5 != 3, turn % 4 != 1};
         table.linear_forward.push_back(
             {label_of(s) + ", " +
                  label({"activation", "bias", "residual", "saved", "packed", "gap", "x stored", "out stored"},
@@ -136,8 +140,9 @@ void add_linear_cases(CaseTable& table) {
         const bool x_stored = ++turn % 5 != 3;
         const bool out_stored = parts == 4 ? x_stored : turn % 4 != 1;
         table.linear_backward.push_back(
-            {label_of(s) + ", " + label({"activation", "variant", "x stored", "out stored"},
-                                        static_cast<int>(activation), parts, x_stored, out_stored),
+            {label_of(s) + ", " +
+                 label({"activation", "variant", "x stored", "out stored"}, static_cast<int>(activation), parts,
+                       x_stored, out_stored),
              [=](Side& side) { return backward_of(side, s, activation, parts, x_stored, out_stored); }});
       }
     }

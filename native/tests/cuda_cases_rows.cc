@@ -45,7 +45,8 @@ void layer_norm(CaseTable& table) {
              a.dout = side.input(side.random(rows * width), a.out_stored);
              // One column has no variance: terms of size 1/√eps cancel.
              const Judge judge{kSums.tolerance, width == 1 ? 316.0 : 0.0};
-             a.dx = variant == 2 ? nullptr : side.result("dx", rows * width, variant == 1, judge);
+             a.dx_stored = width % 3 == 0 ? side.stored() : Storage::float32;
+             a.dx = variant == 2 ? nullptr : side.result("dx", rows * width, variant == 1, judge, a.dx_stored);
              a.dweight = side.added("dweight", width, sums_of(rows, 0.5));
              a.dbias = side.added("dbias", width, sums_of(rows, 0.5));
              a.scratch = side.scratch(layer_norm_backward_scratch(rows, width));

@@ -35,8 +35,8 @@ inline constexpr Judge kSums{1e-5};
 inline Judge sums_of(int64_t terms, double size) {
   return {kSums.tolerance, size * std::sqrt(static_cast<double>(terms))};
 }
-// Of what is stored as bfloat16: an element is rounded once, to 8 bits.
-inline constexpr double kStoredError = 0x1.02p-9;
+// Of what is stored as bfloat16: an element is rounded once, to 8 bits, and so errs by half a unit in the last.
+inline constexpr double kStoredError = 0x1.02p-8;
 // Written, but with values that are the device's own.
 inline constexpr Judge kWritten{INFINITY};
 // Nobody's business; only two runs give the same.
@@ -132,7 +132,7 @@ class Side {
     return held->data();
   }
 
-  // Sums of products: rounded operands on a card of that precision err by 2⁻⁹ each, and their sums as much.
+  // Sums of products: rounded operands on a card of that precision err by up to 2⁻⁸ each, and their sums as much.
   Judge products(double least = 0) const { return {machine_.launch.bfloat16 ? 0x1p-6 : kSums.tolerance, least}; }
   bool rounds_operands() const { return machine_.launch.bfloat16; }
   bool cpu_fuses() const { return std::string(machine_.cpu.name) != "scalar"; }  // multiply-adds

@@ -77,6 +77,34 @@ describe('gather_rows', () => {
       expect([...(await x.gradient.read())]).toEqual([1, 1, 0, 0, 3, 3])
     })
 
+    it('takes indices that ascend, and makes sure of it', async () => {
+      const rows = 700
+      const width = 36
+      const random = new TestRandom(8)
+      const index = Int32Array.from({ length: rows }, (_, row) => row).filter(() => random.integer(0, 3) === 0)
+      const dout = random.normals(index.length * width)
+      const gradient = async (ids: Int32Array, ascending: boolean) => {
+        const before = Float32Array.from(random.normals(rows * width))
+        const x = new Parameter('x', Tensor.zeros(device, 'float32', [rows, width]))
+        x.gradient.write(before)
+        const tape = new Tape()
+        const loss = tape.record(() => gatherRows(x.value, Tensor.from(device, ids), { ascending }))
+        tape.backward([{ loss, dout: Tensor.from(device, Float32Array.from(dout), [ids.length, width]) }])
+        return (await x.gradient.read()).map((value, i) => value - before[i])
+      }
+      const want = gatherRowsBackward(dout, index, rows, width)
+      // Two roundings of a sum that is below 16.
+      expectClose(await gradient(index, true), want, { absolute: 2 ** -19 }, 'dx')
+      const swapped = index.slice()
+      ;[swapped[5], swapped[6]] = [swapped[6], swapped[5]]
+      await expect(gradient(swapped, true)).rejects.toThrow(
+        `[gather_rows_backward] expected indices that ascend but received ${swapped[6]} at index 6`,
+      )
+      expectClose(await gradient(swapped, false), gatherRowsBackward(dout, swapped, rows, width), {
+        absolute: 2 ** -19,
+      })
+    })
+
     it.each([-1, 3, 2 ** 31 - 1, -(2 ** 31)])('reports index %i at the next read', async bad => {
       const x = Tensor.zeros(device, 'float32', [3, 2])
       const out = gatherRows(x, Tensor.from(device, Int32Array.of(0, bad)))

@@ -19,6 +19,7 @@ constexpr int64_t kColumnsPerSlice = 64;
 constexpr int64_t kPicksAhead = 6;
 
 constexpr const char* kExpected = "an index of a row of x";
+constexpr const char* kAscending = "indices that ascend";
 
 // picks[starts[r] … starts[r + 1]) are the places of index that hold r, ascending.
 void sort_picks(const GatherRowsBackward& a, int32_t* starts, int32_t* picks) {
@@ -29,9 +30,10 @@ void sort_picks(const GatherRowsBackward& a, int32_t* starts, int32_t* picks) {
   for (int64_t i = 0; i < a.count; ++i) {
     if (!is_row(i)) {
       a.fault->record(kExpected, i, a.index[i]);
-    } else if (a.index[i] + 2 <= a.rows) {
-      ++starts[a.index[i] + 2];
+    } else if (a.ascending && i > 0 && a.index[i] <= a.index[i - 1]) {
+      a.fault->record(kAscending, i, a.index[i]);
     }
+    if (is_row(i) && a.index[i] + 2 <= a.rows) ++starts[a.index[i] + 2];
   }
   for (int64_t r = 2; r <= a.rows; ++r) starts[r] += starts[r - 1];
   for (int64_t i = 0; i < a.count; ++i) {

@@ -25,17 +25,16 @@ __device__ inline float through_activation(float dout, float z, Activation activ
 }
 
 // dresidual += dout
-template <class T>
 struct AddRows {
   LinearBackward a;
 
   template <int V>
   __device__ void run(int64_t row, int64_t column) const {
-    T* to = stored_as<T>(a.dresidual) + row * a.out_features + column;
-    Floats<V> sum = load<V>(to);
-    const Floats<V> more = load<V>(stored_as<T>(a.dout) + row * a.dout_stride + column);
+    const int64_t to = row * a.out_features + column;
+    Floats<V> sum = load_stored<V>(a.dresidual, to, a.out_stored);
+    const Floats<V> more = load_stored<V>(a.dout, row * a.dout_stride + column, a.out_stored);
     for (int v = 0; v < V; ++v) sum.at[v] += more.at[v];
-    store<V>(to, sum);
+    store_stored<V>(a.dresidual, to, a.out_stored, sum);
   }
 };
 

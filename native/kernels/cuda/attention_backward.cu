@@ -71,16 +71,13 @@ __global__ void __launch_bounds__(kAttentionThreads) keys_kernel(BackwardPass pa
     add_weighted<kTile, kColumns, true>(dscores, q, queries, dim, dk);
   }
   if (g.dv.values) {
-    put_rows<kTile>(g.dv.at<float>(tile.first, head * dim), g.dv.stride, tile.rows, dim, g.accumulate_dkv,
-                    dv);
-    put_rows<kTile>(g.dk.at<float>(tile.first, head * dim), g.dk.stride, tile.rows, dim, g.accumulate_dkv,
-                    dk);
+    put_rows<kTile>(g.dv.at<float>(tile.first, head * dim), g.dv.stride, tile.rows, dim, g.accumulate_dkv, dv);
+    put_rows<kTile>(g.dk.at<float>(tile.first, head * dim), g.dk.stride, tile.rows, dim, g.accumulate_dkv, dk);
   }
   if (!work.has_queries(pass)) return;
   float dq[kEach][kColumns] = {};
   add_weighted<kTile, kColumns, false>(dscores, k, tile.rows, dim, dq);
-  put_rows<kTile>(g.dq.at<float>(tile.first, head * dim), g.dq.stride, tile.rows, dim, g.accumulate_dq,
-                  dq);
+  put_rows<kTile>(g.dq.at<float>(tile.first, head * dim), g.dq.stride, tile.rows, dim, g.accumulate_dq, dq);
 }
 
 template <int kTile, int kColumns>
@@ -121,8 +118,7 @@ __global__ void __launch_bounds__(kAttentionThreads) queries_kernel(BackwardPass
   if (pass.partials) {
     put_rows<kTile>(work.partials(pass, head * dim), p.heads * dim, work.tile.rows, dim, false, dq);
   } else {
-    put_rows<kTile>(g.dq.at<float>(work.tile.first, head * dim), g.dq.stride, work.tile.rows, dim, g.accumulate_dq,
-                    dq);
+    put_rows<kTile>(g.dq.at<float>(work.tile.first, head * dim), g.dq.stride, work.tile.rows, dim, g.accumulate_dq, dq);
   }
 }
 

@@ -61,8 +61,7 @@ __device__ void load_tiles(const TileSource (&tiles)[N], int dim) {
 
 // products = left rows [row, row + 16) · right rows [0, 64)
 template <int D>
-__device__ void row_products(const Bfloat16* left, const Bfloat16* right, int row,
-                             float (&products)[kBlocks][4]) {
+__device__ void row_products(const Bfloat16* left, const Bfloat16* right, int row, float (&products)[kBlocks][4]) {
 #pragma unroll
   for (int j = 0; j < kBlocks; ++j) {
     for (int e = 0; e < 4; ++e) products[j][e] = 0.0f;
@@ -145,12 +144,25 @@ template <int D>
 __device__ void put_rows(Bfloat16* to, int64_t stride, int first, int rows, int dim, bool accumulate,
                          float (&sums)[D / 8][4]) {
   const auto inside = [&](int row, int column) { return first + row < rows && column < dim; };
-  if (accumulate) {
+  const bool pieces = has_pieces(to, stride, dim);
+  if (accumulate && pieces) {
+    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
+    const int row = static_cast<int>(threadIdx.x) % kWarp / 4;
+#pragma unroll
+    for (int j = 0; j < D / 8; ++j) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        if (!inside(row + half * 8, j * 8 + column)) continue;
+        const Floats<2> before = load<2>(to + (first + row + half * 8) * stride + j * 8 + column);
+        for (int v = 0; v < 2; ++v) sums[j][2 * half + v] += before.at[v];
+      }
+    }
+  } else if (accumulate) {
     each_element(sums, [&](float& value, int row, int column) {
       if (inside(row, column)) value += load<1>(to + (first + row) * stride + column).at[0];
     });
   }
-  if (!has_pieces(to, stride, dim)) {
+  if (!pieces) {
     each_element(sums, [&](float value, int row, int column) {
       if (inside(row, column)) store<1>(to + (first + row) * stride + column, {{value}});
     });

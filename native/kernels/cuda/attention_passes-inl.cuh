@@ -141,7 +141,7 @@ void launch_pass(Kernel kernel, const Pass& pass, int64_t tiles, int threads, si
   constexpr int64_t kMostHeads = 65535;  // of a grid's second axis
   if (pass.p.heads > kMostHeads) return launch.refuse("at most 65535 heads");
   if (tiles == 0) return;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  allow_shared(kernel, bytes);
   const dim3 blocks(static_cast<unsigned>(tiles), static_cast<unsigned>(pass.p.heads));
   kernel<<<blocks, threads, bytes, launch.stream>>>(pass);
 }

@@ -146,9 +146,7 @@ bool with_attention_tile(int dim, int matrices, int squares, size_t limit, F f) 
   const auto fits = [&](auto tile) { return attention_shared<decltype(tile)::value>(dim, matrices, squares) <= limit; };
   if (dim <= 32 && fits(Number<64>())) return f(Number<64>(), Number<2>()), true;
   if (dim <= 64 && fits(Number<64>())) return f(Number<64>(), Number<4>()), true;
-  if (dim <= 64 && fits(Number<32>())) return f(Number<32>(), Number<4>()), true;
   if (dim <= 128 && fits(Number<32>())) return f(Number<32>(), Number<8>()), true;
-  if (dim <= 128 && fits(Number<16>())) return f(Number<16>(), Number<8>()), true;
   if (dim <= 256 && fits(Number<16>())) return f(Number<16>(), Number<16>()), true;
   return false;
 }

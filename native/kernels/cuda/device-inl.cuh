@@ -40,12 +40,15 @@ __device__ inline void store(float* to, const Floats<V>& values) {
   *reinterpret_cast<Floats<V>*>(to) = values;
 }
 
-
 // bfloat16 in memory, float32 in registers.
 using Bfloat16 = __nv_bfloat16;
 template <int V>
 struct alignas(V * sizeof(Bfloat16)) Halves {
-  uint16_t at[V];
+  uint32_t pairs[V / 2];  // whole registers: taking them apart would wait for them
+};
+template <>
+struct Halves<1> {
+  uint16_t only;
 };
 template <int V>
 __device__ inline Floats<V> widen(const Floats<V>& values) {
@@ -54,17 +57,31 @@ __device__ inline Floats<V> widen(const Floats<V>& values) {
 template <int V>
 __device__ inline Floats<V> widen(const Halves<V>& halves) {
   Floats<V> values;
-  for (int v = 0; v < V; ++v) values.at[v] = __uint_as_float(static_cast<uint32_t>(halves.at[v]) << 16);
+  for (int p = 0; p < V / 2; ++p) {
+    values.at[2 * p] = __uint_as_float(halves.pairs[p] << 16);
+    values.at[2 * p + 1] = __uint_as_float(halves.pairs[p] & 0xffff0000u);
+  }
   return values;
+}
+__device__ inline Floats<1> widen(const Halves<1>& half) {
+  return {{__uint_as_float(static_cast<uint32_t>(half.only) << 16)}};
 }
 template <int V>
 __device__ inline Floats<V> load(const Bfloat16* from) {
   return widen(*reinterpret_cast<const Halves<V>*>(from));
 }
+__device__ inline uint32_t pack_bfloat16(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
 template <int V>
 __device__ inline void store(Bfloat16* to, const Floats<V>& values) {
   Halves<V> halves;
-  for (int v = 0; v < V; ++v) halves.at[v] = __bfloat16_as_ushort(__float2bfloat16_rn(values.at[v]));
+  if constexpr (V == 1) {
+    halves.only = __bfloat16_as_ushort(__float2bfloat16_rn(values.at[0]));
+  } else {
+    for (int p = 0; p < V / 2; ++p) halves.pairs[p] = pack_bfloat16(values.at[2 * p], values.at[2 * p + 1]);
+  }
   *reinterpret_cast<Halves<V>*>(to) = halves;
 }
 
@@ -94,7 +111,24 @@ __host__ __device__ const T* stored_as(const float* values) {
   return reinterpret_cast<const T*>(values);
 }
 
-// Calls f with an element's type: with_storage(a.stored, [&](auto element) { using T = Element<decltype(element)>; … }).
+// The same where the storage is looked at for every piece: in kernels that wait for memory it costs nothing, and one
+// kernel serves both.
+template <int V>
+__device__ inline Floats<V> load_stored(const float* values, int64_t at, Storage stored) {
+  if (stored == Storage::bfloat16) return load<V>(stored_as<Bfloat16>(values) + at);
+  return load<V>(values + at);
+}
+template <int V>
+__device__ inline void store_stored(float* values, int64_t at, Storage stored, const Floats<V>& piece) {
+  if (stored == Storage::bfloat16) {
+    store<V>(stored_as<Bfloat16>(values) + at, piece);
+  } else {
+    store<V>(values + at, piece);
+  }
+}
+
+// Calls f with an element's type: with_storage(a.stored, [&](auto element) { using T = Element<decltype(element)>; …
+// }).
 template <class T>
 struct ElementOf {
   using Type = T;
@@ -164,6 +198,13 @@ __device__ inline float block_max(float value, float* shared) {
 // A fast division: two units in the last place at most, and 0 for what e^−z exceeds.
 __device__ inline float sigmoid(float z) {
   return __fdividef(1.0f, 1.0f + expf(-z));
+}
+
+// For kernels whose blocks ask for more shared memory than they get unasked, and fill a multiprocessor with it.
+template <class Kernel>
+void allow_shared(Kernel kernel, size_t bytes) {
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
 }
 
 // Where a kernel records values that it cannot use. The pointers are the host's: the card carries them back.

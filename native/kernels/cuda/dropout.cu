@@ -8,7 +8,6 @@ namespace seqrisk {
 namespace cuda {
 namespace {
 
-template <class T>
 struct Dropout {
   DropoutForward a;
   float factor;
@@ -16,9 +15,9 @@ struct Dropout {
 
   template <int V>
   __device__ void run(int64_t i) const {
-    Floats<V> value = load<V>(stored_as<T>(a.x) + i);
+    Floats<V> value = load_stored<V>(a.x, i, a.stored);
     Floats<V> before{};
-    if (a.accumulate) before = load<V>(stored_as<T>(a.out) + i);
+    if (a.accumulate) before = load_stored<V>(a.out, i, a.stored);
     const uint64_t first = a.offset + static_cast<uint64_t>(i);
     PhiloxBlock block = philox4x32(a.seed, kDropoutStream, first / 4);
     for (int v = 0; v < V; ++v) {
@@ -27,7 +26,7 @@ struct Dropout {
       const float kept = block.word[element % 4] < threshold ? 0.0f : value.at[v] * factor;
       value.at[v] = a.accumulate ? before.at[v] + kept : kept;
     }
-    store<V>(stored_as<T>(a.out) + i, value);
+    store_stored<V>(a.out, i, a.stored, value);
   }
 };
 
@@ -36,10 +35,7 @@ struct Dropout {
 void dropout_forward(const DropoutForward& a, Launch& launch) {
   const float factor = 1.0f / (1.0f - a.rate);
   const uint32_t threshold = static_cast<uint32_t>(static_cast<double>(a.rate) * 4294967296.0);
-  with_storage(a.stored, [&](auto element) {
-    const Dropout<Element<decltype(element)>> op{a, factor, threshold};
-    over_elements(a.count, is_wide(0, a.x, a.out), op, launch.stream);
-  });
+  over_elements(a.count, is_wide(0, a.x, a.out), Dropout{a, factor, threshold}, launch.stream);
 }
 
 }  // namespace cuda

@@ -32,9 +32,10 @@ __global__ void __launch_bounds__(kThreads) forward_near_kernel(GatedDwconvForwa
   const auto fetch = [&](int64_t first) {
 #pragma unroll
     for (int i = 0; i < kRun + K - 1; ++i) {
-      const int64_t event = first - origin + i;
-      const bool there = inside && event >= 0 && event < a.packing.events;
-      window[i] = there ? load_raw<T, V>(stored_as<T>(a.x) + event * a.channels + channel) : Raw<T, V>{};
+      // Some event of the batch in place of one outside, which no tap counts: a read that may be left out would wait.
+      int64_t event = first - origin + i;
+      event = event < 0 ? 0 : event >= a.packing.events ? a.packing.events - 1 : event;
+      window[i] = load_raw<T, V>(stored_as<T>(a.x) + event * a.channels + (inside ? channel : 0));
     }
   };
   fetch(begin + run * kRun);
@@ -89,9 +90,8 @@ __global__ void __launch_bounds__(kThreads) forward_near_kernel(GatedDwconvForwa
 }
 
 // Any filter: neighbours of neighbours come from the caches.
-template <class T, int V>
+template <int V>
 __global__ void __launch_bounds__(kThreads) forward_kernel(GatedDwconvForward a, int lanes) {
-  if constexpr (!has_code<T>()) return;
   extern __shared__ int2 spans[];
   __shared__ int64_t ends[2];
   const int runs = kThreads / lanes;
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(GatedDwconvForward a,
       const int2 span = spans[run * kRun + e];
       const int64_t event = first + e + a.dilation * (k - origin);
       Floats<V> x{};
-      if (event >= span.x && event < span.y) x = load<V>(stored_as<T>(a.x) + event * a.channels + channel);
+      if (event >= span.x && event < span.y) x = load_stored<V>(a.x, event * a.channels + channel, a.stored);
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         value[e].at[v] = fmaf(weight.at[v], x.at[v], value[e].at[v]);
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(GatedDwconvForward a,
 #pragma unroll
       for (int v = 0; v < V; ++v) value[e].at[v] *= sigmoid(gate[e].at[v]);
     }
-    store<V>(stored_as<T>(a.out) + (first + e) * a.channels + channel, value[e]);
+    store_stored<V>(a.out, (first + e) * a.channels + channel, a.stored, value[e]);
   }
 }
 
@@ -166,10 +166,10 @@ void launch_near(const GatedDwconvForward& a, Launch& launch) {
   run(forward_near_kernel<T, V, 7>);
 }
 
-template <class T, int V>
+template <int V>
 void launch_far(const GatedDwconvForward& a, Launch& launch) {
   const Layout layout(a, V, kRun);
-  forward_kernel<T, V><<<layout.blocks, kThreads, layout.shared, launch.stream>>>(a, layout.lanes);
+  forward_kernel<V><<<layout.blocks, kThreads, layout.shared, launch.stream>>>(a, layout.lanes);
 }
 
 }  // namespace
@@ -178,11 +178,8 @@ void gated_dwconv_forward(const GatedDwconvForward& a, Launch& launch) {
   if (a.packing.events == 0 || a.channels == 0) return;
   const bool wide = is_wide(a.channels, a.x, a.weight, a.bias, a.gate_weight, a.gate_bias, a.out);
   const bool is_near = wide && a.dilation == 1 && (a.width == 3 || a.width == 5 || a.width == 7);
-  with_storage(a.stored, [&](auto element) {
-    using T = Element<decltype(element)>;
-    if (is_near) return launch_near<T>(a, launch);
-    wide ? launch_far<T, 4>(a, launch) : launch_far<T, 1>(a, launch);
-  });
+  if (!is_near) return wide ? launch_far<4>(a, launch) : launch_far<1>(a, launch);
+  with_storage(a.stored, [&](auto element) { launch_near<Element<decltype(element)>>(a, launch); });
 }
 
 void gated_dwconv_backward(const GatedDwconvBackward& a, Launch& launch) {

@@ -64,8 +64,10 @@ struct Steps {
 };
 
 template <class T, int K>
-__global__ void __launch_bounds__(kThreads, K < 5 ? 4 : K < 7 ? 3 : 2) backward_kernel(GatedDwconvBackward a, int run,
-                                                                          float* partials) {
+__global__ void __launch_bounds__(kThreads, K < 5   ? 4
+                                            : K < 7 ? 3
+                                                    : 2)
+    backward_kernel(GatedDwconvBackward a, int run, float* partials) {
   if constexpr (!has_code<T>()) return;
   constexpr int kGroup = Steps<T, K>::kGroup;
   __shared__ Floats<V> sums[2 * (K + 1)][kWarp];
@@ -92,15 +94,17 @@ __global__ void __launch_bounds__(kThreads, K < 5 ? 4 : K < 7 ? 3 : 2) backward_
   }
   // Events count from `start`, steps in dilations. A step finds an event's factors and adds to dx of what its taps
   // read; the first of those, `origin` steps back, then has all.
-  const T* xs = stored_as<T>(a.x) + start * a.channels + channel;
-  const T* douts = stored_as<T>(a.dout) + start * a.channels + channel;
-  T* dxs = a.dx ? stored_as<T>(a.dx) + start * a.channels + channel : nullptr;
+  const int64_t own_channel = inside ? channel : 0;
+  const T* xs = stored_as<T>(a.x) + start * a.channels + own_channel;
+  const T* douts = stored_as<T>(a.dout) + start * a.channels + own_channel;
+  T* dxs = a.dx ? stored_as<T>(a.dx) + start * a.channels + own_channel : nullptr;
   const int first = -static_cast<int>(start);
   const int last = static_cast<int>(a.packing.events - start);
   const auto is_event = [&](int event) { return event >= first && event < last; };
+  // Some event of the batch in place of one outside, which nothing counts: a read that may be left out would wait.
   const auto read = [&](const T* from, int step) {
-    const int event = step * dilation;
-    if (!inside || !is_event(event)) return Raw<T, V>{};
+    int event = step * dilation;
+    event = event < first ? first : event >= last ? last - 1 : event;
     return load_raw<T, V>(from + static_cast<int64_t>(event) * a.channels);
   };
   const auto fetch = [&](int step) {

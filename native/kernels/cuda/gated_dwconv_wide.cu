@@ -15,7 +15,6 @@ __device__ int64_t origin_of(const GatedDwconvBackward& a) {
 }
 
 // Gradients of the two factors of every element.
-template <class T>
 struct Factors {
   GatedDwconvBackward a;
   float* dvalues;
@@ -27,7 +26,7 @@ struct Factors {
     const int64_t s = sequence_of(a.packing, event);
     const int64_t begin = a.packing.offsets[s];
     const int64_t end = a.packing.offsets[s + 1];
-    const Floats<V> dout = load<V>(stored_as<T>(a.dout) + i);
+    const Floats<V> dout = load_stored<V>(a.dout, i, a.stored);
     if (!a.gate_weight) {
       store<V>(dvalues + i, dout);
       return;
@@ -37,7 +36,7 @@ struct Factors {
     for (int64_t k = 0; k < a.width; ++k) {
       const int64_t from = event + a.dilation * (k - origin_of(a));
       if (from < begin || from >= end) continue;
-      const Floats<V> x = load<V>(stored_as<T>(a.x) + from * a.channels + channel);
+      const Floats<V> x = load_stored<V>(a.x, from * a.channels + channel, a.stored);
       const Floats<V> weight = load<V>(a.weight + k * a.channels + channel);
       const Floats<V> gate_weight = load<V>(a.gate_weight + k * a.channels + channel);
       for (int v = 0; v < V; ++v) {
@@ -55,7 +54,6 @@ struct Factors {
   }
 };
 
-template <class T>
 struct Inputs {
   GatedDwconvBackward a;
   const float* dvalues;
@@ -80,15 +78,14 @@ struct Inputs {
       for (int v = 0; v < V; ++v) dx.at[v] = fmaf(gate_weight.at[v], dgate.at[v], dx.at[v]);
     }
     if (a.accumulate_dx) {
-      const Floats<V> before = load<V>(stored_as<T>(a.dx) + i);
+      const Floats<V> before = load_stored<V>(a.dx, i, a.stored);
       for (int v = 0; v < V; ++v) dx.at[v] += before.at[v];
     }
-    store<V>(stored_as<T>(a.dx) + i, dx);
+    store_stored<V>(a.dx, i, a.stored, dx);
   }
 };
 
 // partials[range, tap, channel] of the filter, and of the bias behind the last tap. A thread takes a tap of a channel.
-template <class T>
 __global__ void filter_kernel(GatedDwconvBackward a, const float* dfactor, float* partials) {
   const int64_t i = static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
   const int64_t tap = i / a.channels;
@@ -104,15 +101,16 @@ __global__ void filter_kernel(GatedDwconvBackward a, const float* dfactor, float
     if (tap < a.width) {
       const int64_t from = event + a.dilation * (tap - origin_of(a));
       if (from < a.packing.offsets[s] || from >= a.packing.offsets[s + 1]) continue;
-      x = load<1>(stored_as<T>(a.x) + from * a.channels + channel).at[0];
+      x = load_stored<1>(a.x, from * a.channels + channel, a.stored).at[0];
     }
     sum = fmaf(dfactor[event * a.channels + channel], x, sum);
   }
   partials[(blockIdx.x * (a.width + 1) + tap) * a.channels + channel] = sum;
 }
 
-template <class T>
-void launch_all(const GatedDwconvBackward& a, Launch& launch) {
+}  // namespace
+
+void gated_dwconv_backward_wide(const GatedDwconvBackward& a, Launch& launch) {
   constexpr int kThreads = 128;
   const int64_t count = a.packing.events * a.channels;
   const int64_t rounded = ceil_div(count, 4) * 4;
@@ -123,21 +121,15 @@ void launch_all(const GatedDwconvBackward& a, Launch& launch) {
   float* dgates = dvalues + rounded;
   float* partials = dgates + rounded;
   const bool wide = is_wide(a.channels, a.x, a.weight, a.bias, a.gate_weight, a.gate_bias, a.dout, a.dx);
-  over_rows(a.packing.events, a.channels, wide, Factors<T>{a, dvalues, dgates}, launch.stream);
-  if (a.dx) over_rows(a.packing.events, a.channels, wide, Inputs<T>{a, dvalues, dgates}, launch.stream);
+  over_rows(a.packing.events, a.channels, wide, Factors{a, dvalues, dgates}, launch.stream);
+  if (a.dx) over_rows(a.packing.events, a.channels, wide, Inputs{a, dvalues, dgates}, launch.stream);
   const dim3 blocks(ranges, blocks_of(filter, kThreads));
   const int64_t split = a.width * a.channels;
-  filter_kernel<T><<<blocks, kThreads, 0, launch.stream>>>(a, dvalues, partials);
+  filter_kernel<<<blocks, kThreads, 0, launch.stream>>>(a, dvalues, partials);
   add_partials(partials, ranges, filter, filter, split, a.dweight, a.dbias, launch.stream);
   if (!a.gate_weight) return;
-  filter_kernel<T><<<blocks, kThreads, 0, launch.stream>>>(a, dgates, partials);
+  filter_kernel<<<blocks, kThreads, 0, launch.stream>>>(a, dgates, partials);
   add_partials(partials, ranges, filter, filter, split, a.dgate_weight, a.dgate_bias, launch.stream);
-}
-
-}  // namespace
-
-void gated_dwconv_backward_wide(const GatedDwconvBackward& a, Launch& launch) {
-  with_storage(a.stored, [&](auto element) { launch_all<Element<decltype(element)>>(a, launch); });
 }
 
 }  // namespace cuda

@@ -1,4 +1,4 @@
-// gather_rows on CUDA. Backward: rows are added up as integers, see exact_sums-inl.cuh.
+// gather_rows on CUDA. Backward: rows are added up as integers, see exact_sums-inl.cuh, unless no two of them meet.
 #include "ops/gather_rows.h"
 
 #include "kernels/cuda/device-inl.cuh"
@@ -22,6 +22,30 @@ struct Forward {
       fault.report(pick, row);
     }
     store<V>(a.out + pick * a.width + column, value);
+  }
+};
+
+// Of indices that ascend: every row of dx has one row of dout at most.
+struct Put {
+  GatherRowsBackward a;
+  FaultSite no_row;
+  FaultSite no_order;
+
+  template <int V>
+  __device__ void run(int64_t pick, int64_t column) const {
+    const int64_t row = a.index[pick];
+    const bool is_row = row >= 0 && row < a.rows;
+    const bool ascends = pick == 0 || a.index[pick - 1] < row;
+    if (column == 0 && !is_row) no_row.report(pick, row);
+    if (column == 0 && is_row && !ascends) no_order.report(pick, row);
+    if (!is_row || !ascends) return;
+    Floats<V> value = load<V>(a.dout + pick * a.width + column);
+    float* to = a.dx + row * a.width + column;
+    if (a.accumulate_dx) {
+      const Floats<V> before = load<V>(to);
+      for (int v = 0; v < V; ++v) value.at[v] += before.at[v];
+    }
+    store<V>(to, value);
   }
 };
 
@@ -86,13 +110,18 @@ void gather_rows_forward(const GatherRowsForward& a, Launch& launch) {
 
 void gather_rows_backward(const GatherRowsBackward& a, Launch& launch) {
   const int64_t cells = a.rows * a.width;
+  const FaultSite fault(launch, "an index of a row of x");
+  if (a.ascending) {
+    if (!a.accumulate_dx) cudaMemsetAsync(a.dx, 0, static_cast<size_t>(cells) * sizeof(float), launch.stream);
+    const Put put{a, fault, FaultSite(launch, "indices that ascend")};
+    return over_rows(a.count, a.width, is_wide(a.width, a.dout, a.dx), put, launch.stream);
+  }
   auto* memory = launch.workspace_of<long long>(cells + 1);
   if (!memory) return;
   auto* scale = reinterpret_cast<ExactScale*>(memory);
   long long* sums = memory + 1;
   const int log_terms = log_terms_of(a.count);
   const int64_t picked = a.count * a.width;
-  const FaultSite fault(launch, "an index of a row of x");
   find_exact_scale(a.dout, picked, scale, launch.stream);
   cudaMemsetAsync(sums, 0, static_cast<size_t>(cells) * sizeof(long long), launch.stream);
   over_rows(a.count, a.width, is_wide(a.width, a.dout), Add{a, fault, scale, sums, log_terms}, launch.stream);

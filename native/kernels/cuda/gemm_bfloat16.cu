@@ -12,10 +12,10 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kTile = 128;
-constexpr int kPart = 64;    // rows, and columns, of a warp
-constexpr int kSlice = 32;   // of k at a time
-constexpr int kStages = 4;   // slices in shared memory
-constexpr int kBlocks = 2;   // on a multiprocessor
+constexpr int kPart = 64;   // rows, and columns, of a warp
+constexpr int kSlice = 32;  // of k at a time
+constexpr int kStages = 4;  // slices in shared memory
+constexpr int kBlocks = 2;  // on a multiprocessor
 constexpr int kLeftBlocks = kPart / 16;
 constexpr int kRightBlocks = kPart / 8;
 
@@ -97,32 +97,39 @@ __device__ inline void start_sums(const Bfloat16Gemm& g, int64_t first_column, S
   }
 }
 
-// `right` is where the slice's k = 0 stands. With row_sums also left · 1, of which every column is the same.
+// `right` is where the slice's k = 0 stands. With row_sums also left · 1, of which every column is the same. All of the
+// slice is asked for before anything is multiplied.
 template <bool kAdjacentLeft, bool kAdjacentRight>
 __device__ inline void multiply_slice(const Bfloat16* left, const Bfloat16* right, int right_stride, int row,
                                       int column, Sums& sums, bool sums_rows, float (&row_sums)[kLeftBlocks][4]) {
   constexpr uint32_t kOnes = 0x3f803f80;  // two
+  constexpr int kSteps = kSlice / 16;
+  uint32_t a[kSteps][kLeftBlocks][4];
+  uint32_t b[kSteps][kRightBlocks / 2][4];
 #pragma unroll
-  for (int d = 0; d < kSlice; d += 16) {
-    uint32_t a[kLeftBlocks][4];
-    uint32_t b[kRightBlocks / 2][4];
+  for (int d = 0; d < kSteps; ++d) {
 #pragma unroll
     for (int i = 0; i < kLeftBlocks; ++i) {
-      load_left<kAdjacentLeft>(a[i], left, Slice<kAdjacentLeft>::kStride, row + i * 16, d);
+      load_left<kAdjacentLeft>(a[d][i], left, Slice<kAdjacentLeft>::kStride, row + i * 16, d * 16);
     }
 #pragma unroll
-    for (int j = 0; j < kRightBlocks / 2; ++j) load_right<kAdjacentRight>(b[j], right, right_stride, column + j * 16, d);
+    for (int j = 0; j < kRightBlocks / 2; ++j) {
+      load_right<kAdjacentRight>(b[d][j], right, right_stride, column + j * 16, d * 16);
+    }
+  }
+#pragma unroll
+  for (int d = 0; d < kSteps; ++d) {
 #pragma unroll
     for (int i = 0; i < kLeftBlocks; ++i) {
 #pragma unroll
       for (int j = 0; j < kRightBlocks; ++j) {
-        multiply_add(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+        multiply_add(sums[i][j], a[d][i], b[d][j / 2][j % 2 * 2], b[d][j / 2][j % 2 * 2 + 1]);
       }
     }
     if constexpr (!kAdjacentLeft) {
       if (!sums_rows) continue;
 #pragma unroll
-      for (int i = 0; i < kLeftBlocks; ++i) multiply_add(row_sums[i], a[i], kOnes, kOnes);
+      for (int i = 0; i < kLeftBlocks; ++i) multiply_add(row_sums[i], a[d][i], kOnes, kOnes);
     }
   }
 }
@@ -262,9 +269,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) gemm_kernel(Bfloat16Gemm g,
         multiply_slice<kLeftAdjacent<kForm>, kRightAdjacent<kForm>>(left, right, stride, own_row, own_column, sums,
                                                                     sums_rows, row_sums);
       } else {
-        multiply_slice<kLeftAdjacent<kForm>, kRightAdjacent<kForm>>(left, rights + stage * Right::kElements,
-                                                                    Right::kStride, own_row, own_column, sums,
-                                                                    sums_rows, row_sums);
+        multiply_slice<kLeftAdjacent<kForm>, kRightAdjacent<kForm>>(
+            left, rights + stage * Right::kElements, Right::kStride, own_row, own_column, sums, sums_rows, row_sums);
       }
       stage = stage + 1 == kStages ? 0 : stage + 1;
     }
@@ -291,7 +297,7 @@ void launch_kernel(const Bfloat16Gemm& g, int64_t blocks, Launch& launch) {
                     is_wide_output(g.residual, g.residual_stride, g.out_stored);
   const size_t bytes = shared_bytes<kForm, kHeld>(g.k);
   const auto kernel = gemm_kernel<Out, kForm, kHeld>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  allow_shared(kernel, bytes);
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(g.chunks));
   kernel<<<grid, kThreads, bytes, launch.stream>>>(g, wide);
 }

@@ -7,62 +7,52 @@ namespace seqrisk {
 namespace cuda {
 namespace {
 
-template <class T>
 struct Forward {
   GluForward a;
 
   template <int V>
   __device__ void run(int64_t row, int64_t column) const {
-    const T* x = stored_as<T>(a.x) + row * 2 * a.width + column;
-    Floats<V> value = load<V>(x);
-    const Floats<V> z = load<V>(x + a.width);
+    const int64_t at = row * 2 * a.width + column;
+    Floats<V> value = load_stored<V>(a.x, at, a.stored);
+    const Floats<V> z = load_stored<V>(a.x, at + a.width, a.stored);
     for (int v = 0; v < V; ++v) value.at[v] *= sigmoid(z.at[v]);
-    store<V>(stored_as<T>(a.out) + row * a.width + column, value);
+    store_stored<V>(a.out, row * a.width + column, a.stored, value);
   }
 };
 
-template <class T>
 struct Backward {
   GluBackward a;
 
   template <int V>
   __device__ void run(int64_t row, int64_t column) const {
     const int64_t at = row * 2 * a.width + column;
-    const T* x = stored_as<T>(a.x) + at;
-    T* dx = stored_as<T>(a.dx) + at;
-    const Floats<V> value = load<V>(x);
-    const Floats<V> z = load<V>(x + a.width);
-    const Floats<V> dout = load<V>(stored_as<T>(a.dout) + row * a.width + column);
+    const Floats<V> value = load_stored<V>(a.x, at, a.stored);
+    const Floats<V> z = load_stored<V>(a.x, at + a.width, a.stored);
+    const Floats<V> dout = load_stored<V>(a.dout, row * a.width + column, a.stored);
     Floats<V> dvalue{};
     Floats<V> dz{};
     if (a.accumulate_dx) {
-      dvalue = load<V>(dx);
-      dz = load<V>(dx + a.width);
+      dvalue = load_stored<V>(a.dx, at, a.stored);
+      dz = load_stored<V>(a.dx, at + a.width, a.stored);
     }
     for (int v = 0; v < V; ++v) {
       const float open = sigmoid(z.at[v]);
       dvalue.at[v] = fmaf(dout.at[v], open, dvalue.at[v]);
       dz.at[v] = fmaf(dout.at[v] * value.at[v], open * (1.0f - open), dz.at[v]);
     }
-    store<V>(dx, dvalue);
-    store<V>(dx + a.width, dz);
+    store_stored<V>(a.dx, at, a.stored, dvalue);
+    store_stored<V>(a.dx, at + a.width, a.stored, dz);
   }
 };
 
 }  // namespace
 
 void glu_forward(const GluForward& a, Launch& launch) {
-  with_storage(a.stored, [&](auto element) {
-    const Forward<Element<decltype(element)>> op{a};
-    over_rows(a.rows, a.width, is_wide(a.width, a.x, a.out), op, launch.stream);
-  });
+  over_rows(a.rows, a.width, is_wide(a.width, a.x, a.out), Forward{a}, launch.stream);
 }
 
 void glu_backward(const GluBackward& a, Launch& launch) {
-  with_storage(a.stored, [&](auto element) {
-    const Backward<Element<decltype(element)>> op{a};
-    over_rows(a.rows, a.width, is_wide(a.width, a.x, a.dout, a.dx), op, launch.stream);
-  });
+  over_rows(a.rows, a.width, is_wide(a.width, a.x, a.dout, a.dx), Backward{a}, launch.stream);
 }
 
 }  // namespace cuda

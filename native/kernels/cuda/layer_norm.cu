@@ -1,4 +1,4 @@
-// layer_norm on CUDA: a warp takes a row, which stays in its registers up to kMostHeld columns. The gradients of weight
+// layer_norm on CUDA: a warp takes a row, which stays in its registers up to 512 columns. The gradients of weight
 // and bias are summed per warp over a fixed stretch of rows, then over stretches in order.
 #include "ops/layer_norm.h"
 
@@ -35,14 +35,14 @@ struct Row {
 
 constexpr int kRowsPerWarp = 2;  // at once: more reads on their way
 
-template <class X, class Out, int V, int kPieces>
+template <class Out, int V, int kPieces>
 __global__ void forward_kernel(LayerNormForward a) {
-  if constexpr (!has_code<X, Out>()) return;
+  if constexpr (!has_code<Out>()) return;
   const int64_t first = (static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y) * kRowsPerWarp;
   Row<V, kPieces> rows[kRowsPerWarp];
 #pragma unroll
   for (int r = 0; r < kRowsPerWarp; ++r) {
-    if (first + r < a.rows) rows[r].load_from(stored_as<X>(a.x) + (first + r) * a.width, a.width);
+    if (first + r < a.rows) rows[r].load_from(a.x + (first + r) * a.width, a.width);
   }
 #pragma unroll
   for (int r = 0; r < kRowsPerWarp; ++r) {
@@ -73,24 +73,21 @@ __global__ void forward_kernel(LayerNormForward a) {
 }
 
 // Rows of any width, read three times.
-template <class X, class Out>
+template <class Out>
 __global__ void forward_wide_kernel(LayerNormForward a) {
-  if constexpr (!has_code<X, Out>()) return;
+  if constexpr (!has_code<Out>()) return;
   __shared__ float shared[kWarpsPerBlock];
   const int64_t row = blockIdx.x;
-  const X* x = stored_as<X>(a.x) + row * a.width;
+  const float* x = a.x + row * a.width;
   Out* out = stored_as<Out>(a.out) + row * a.width;
   float sum = 0.0f;
-  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) sum += load<1>(x + i).at[0];
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) sum += x[i];
   const float mean = block_sum(sum, shared) / static_cast<float>(a.width);
   float squares = 0.0f;
-  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
-    const float difference = load<1>(x + i).at[0] - mean;
-    squares = fmaf(difference, difference, squares);
-  }
+  for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) squares = fmaf(x[i] - mean, x[i] - mean, squares);
   const float rstd = 1.0f / sqrtf(block_sum(squares, shared) / static_cast<float>(a.width) + a.eps);
   for (int64_t i = threadIdx.x; i < a.width; i += blockDim.x) {
-    store<1>(out + i, {{fmaf((load<1>(x + i).at[0] - mean) * rstd, a.weight[i], a.bias[i])}});
+    store<1>(out + i, {{fmaf((x[i] - mean) * rstd, a.weight[i], a.bias[i])}});
   }
   if (threadIdx.x == 0) {
     if (a.mean) a.mean[row] = mean;
@@ -100,13 +97,12 @@ __global__ void forward_wide_kernel(LayerNormForward a) {
 
 // With g = dout ⊙ weight and n = (x − mean)·rstd: dx = rstd·(g − mean(g) − n·mean(g ⊙ n)). A warp takes every
 // kWarpsPerBlock-th row of its block's stretch.
-template <class X, class Out, int V, int kPieces>
+template <class Out, class Dx, int V, int kPieces>
 __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, float* partials) {
-  if constexpr (!has_code<X, Out>()) return;
+  if constexpr (!has_code<Out, Dx>()) return;
   extern __shared__ float shared[];
-  const X* xs = stored_as<X>(a.x);
   const Out* douts = stored_as<Out>(a.dout);
-  X* dxs = stored_as<X>(a.dx);
+  Dx* dxs = stored_as<Dx>(a.dx);
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * rows_per_block;
   const int64_t end = begin + rows_per_block < a.rows ? begin + rows_per_block : a.rows;
   Row<V, kPieces> dweight{};
@@ -117,7 +113,7 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
   Row<V, kPieces> next_x{};
   Row<V, kPieces> next_dout{};
   if (begin + threadIdx.y < end) {
-    next_x.load_from(xs + (begin + threadIdx.y) * a.width, a.width);
+    next_x.load_from(a.x + (begin + threadIdx.y) * a.width, a.width);
     next_dout.load_from(douts + (begin + threadIdx.y) * a.width, a.width);
   }
   for (int64_t row = begin + threadIdx.y; row < end; row += kWarpsPerBlock) {
@@ -126,7 +122,7 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
     Row<V, kPieces> before{};
     if (a.dx && a.accumulate_dx) before.load_from(dxs + row * a.width, a.width);
     if (row + kWarpsPerBlock < end) {
-      next_x.load_from(xs + (row + kWarpsPerBlock) * a.width, a.width);
+      next_x.load_from(a.x + (row + kWarpsPerBlock) * a.width, a.width);
       next_dout.load_from(douts + (row + kWarpsPerBlock) * a.width, a.width);
     }
     const float mean = a.mean[row];
@@ -151,7 +147,7 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
     for (int p = 0; p < kPieces; ++p) {
       const int64_t column = (static_cast<int64_t>(p) * kWarp + threadIdx.x) * V;
       if (column >= a.width) continue;
-      X* to = dxs + row * a.width + column;
+      Dx* to = dxs + row * a.width + column;
       Floats<V> dx = before.piece[p];
       for (int v = 0; v < V; ++v) {
         const float g = dout.piece[p].at[v] * weight.piece[p].at[v];
@@ -175,15 +171,15 @@ __global__ void backward_kernel(LayerNormBackward a, int64_t rows_per_block, flo
 }
 
 // Rows of any width: dx by a block for each row; sums by a thread for each column of a stretch.
-template <class X, class Out>
+template <class Out, class Dx>
 __global__ void backward_dx_wide_kernel(LayerNormBackward a) {
-  if constexpr (!has_code<X, Out>()) return;
+  if constexpr (!has_code<Out, Dx>()) return;
   __shared__ float shared[kWarpsPerBlock];
   const int64_t row = blockIdx.x;
-  const X* x = stored_as<X>(a.x) + row * a.width;
+  const float* x = a.x + row * a.width;
   const Out* dout = stored_as<Out>(a.dout) + row * a.width;
-  X* dx = stored_as<X>(a.dx) + row * a.width;
-  const auto normal = [&](int64_t i) { return (load<1>(x + i).at[0] - a.mean[row]) * a.rstd[row]; };
+  Dx* dx = stored_as<Dx>(a.dx) + row * a.width;
+  const auto normal = [&](int64_t i) { return (x[i] - a.mean[row]) * a.rstd[row]; };
   const auto gradient = [&](int64_t i) { return load<1>(dout + i).at[0] * a.weight[i]; };
   float sum = 0.0f;
   float product = 0.0f;
@@ -201,9 +197,9 @@ __global__ void backward_dx_wide_kernel(LayerNormBackward a) {
   }
 }
 
-template <class X, class Out>
+template <class Out>
 __global__ void backward_sums_wide_kernel(LayerNormBackward a, int64_t rows_per_block, float* partials) {
-  if constexpr (!has_code<X, Out>()) return;
+  if constexpr (!has_code<Out>()) return;
   const int64_t column = static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
   if (column >= a.width) return;
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * rows_per_block;
@@ -212,27 +208,26 @@ __global__ void backward_sums_wide_kernel(LayerNormBackward a, int64_t rows_per_
   float dbias = 0.0f;
   for (int64_t row = begin; row < end; ++row) {
     const float dout = load<1>(stored_as<Out>(a.dout) + row * a.width + column).at[0];
-    const float x = load<1>(stored_as<X>(a.x) + row * a.width + column).at[0];
-    dweight = fmaf(dout, (x - a.mean[row]) * a.rstd[row], dweight);
+    dweight = fmaf(dout, (a.x[row * a.width + column] - a.mean[row]) * a.rstd[row], dweight);
     dbias += dout;
   }
   partials[blockIdx.x * 2 * a.width + column] = dweight;
   partials[blockIdx.x * 2 * a.width + a.width + column] = dbias;
 }
 
-// Calls f with the pieces that hold a row of that width: std::integral_constant without the library.
+// Calls f with the pieces of four columns that hold a row of that width: std::integral_constant without the library.
+// False: rows that are longer, or not read four at a time.
 template <int N>
 struct Pieces {
   static constexpr int value = N;
 };
-template <int V, class F>
-bool with_pieces(int64_t width, F f) {
-  const int64_t pieces = ceil_div(width, V * kWarp);
+template <class F>
+bool with_pieces(bool wide, int64_t width, F f) {
+  const int64_t pieces = ceil_div(width, 4 * kWarp);
+  if (!wide || pieces > 4) return false;
   if (pieces <= 1) return f(Pieces<1>()), true;
   if (pieces <= 2) return f(Pieces<2>()), true;
-  if (pieces <= 4) return f(Pieces<4>()), true;
-  if (pieces <= 8) return f(Pieces<8>()), true;
-  return false;
+  return f(Pieces<4>()), true;
 }
 
 // Fixed by the rows alone, so that the sums are.
@@ -243,62 +238,57 @@ int64_t rows_per_block_of(int64_t rows) {
   return even > least ? even : least;
 }
 
-template <class X, class Out>
+template <class Out>
 void launch_forward(const LayerNormForward& a, Launch& launch) {
   const unsigned blocks = blocks_of(a.rows, kWarpsPerBlock * kRowsPerWarp);
-  const dim3 threads(kWarp, kWarpsPerBlock);
   const bool wide = is_wide(a.width, a.x, a.weight, a.bias, a.out);
-  const auto run = [&](auto kernel) { kernel<<<blocks, threads, 0, launch.stream>>>(a); };
-  const bool held =
-      wide ? with_pieces<4>(a.width, [&](auto pieces) { run(forward_kernel<X, Out, 4, decltype(pieces)::value>); })
-           : with_pieces<1>(a.width, [&](auto pieces) { run(forward_kernel<X, Out, 1, decltype(pieces)::value>); });
+  const bool held = with_pieces(wide, a.width, [&](auto pieces) {
+    forward_kernel<Out, 4, decltype(pieces)::value><<<blocks, dim3(kWarp, kWarpsPerBlock), 0, launch.stream>>>(a);
+  });
   if (held) return;
-  forward_wide_kernel<X, Out><<<static_cast<unsigned>(a.rows), kWarp * kWarpsPerBlock, 0, launch.stream>>>(a);
+  forward_wide_kernel<Out><<<static_cast<unsigned>(a.rows), kWarp * kWarpsPerBlock, 0, launch.stream>>>(a);
 }
 
-template <class X, class Out>
+template <class Out, class Dx>
 void launch_backward(const LayerNormBackward& a, Launch& launch) {
   const int64_t rows_per_block = rows_per_block_of(a.rows);
   const unsigned blocks = blocks_of(a.rows, rows_per_block);
   float* partials = launch.workspace_of<float>(blocks * 2 * a.width);
   if (!partials) return;
-  const dim3 threads(kWarp, kWarpsPerBlock);
-  const size_t shared = static_cast<size_t>(2 * a.width) * sizeof(float);
   const bool wide = is_wide(a.width, a.x, a.weight, a.dout, a.dx);
-  const auto run = [&](auto kernel) {
-    kernel<<<blocks, threads, shared, launch.stream>>>(a, rows_per_block, partials);
-  };
-  const bool held =
-      wide ? with_pieces<4>(a.width, [&](auto pieces) { run(backward_kernel<X, Out, 4, decltype(pieces)::value>); })
-           : with_pieces<1>(a.width, [&](auto pieces) { run(backward_kernel<X, Out, 1, decltype(pieces)::value>); });
+  const bool held = with_pieces(wide, a.width, [&](auto pieces) {
+    const size_t shared = static_cast<size_t>(2 * a.width) * sizeof(float);
+    backward_kernel<Out, Dx, 4, decltype(pieces)::value>
+        <<<blocks, dim3(kWarp, kWarpsPerBlock), shared, launch.stream>>>(a, rows_per_block, partials);
+  });
   if (!held) {
     const int all = kWarp * kWarpsPerBlock;
-    if (a.dx) backward_dx_wide_kernel<X, Out><<<static_cast<unsigned>(a.rows), all, 0, launch.stream>>>(a);
-    backward_sums_wide_kernel<X, Out>
+    if (a.dx) backward_dx_wide_kernel<Out, Dx><<<static_cast<unsigned>(a.rows), all, 0, launch.stream>>>(a);
+    backward_sums_wide_kernel<Out>
         <<<dim3(blocks, blocks_of(a.width, all)), all, 0, launch.stream>>>(a, rows_per_block, partials);
   }
   add_partials(partials, blocks, 2 * a.width, 2 * a.width, a.width, a.dweight, a.dbias, launch.stream);
 }
 
-// The residual stream is float32, its normalised rows may be bfloat16.
-template <class Arguments, class F>
-void with_types(const Arguments& a, Launch& launch, F f) {
-  if (a.rows == 0 || a.width == 0) return;
-  if (a.x_stored != Storage::float32) return launch.refuse("x in float32");
-  with_storage(a.out_stored, [&](auto out) { f(ElementOf<float>(), out); });
+// The residual stream is float32; its normalised rows, and gradients, may be bfloat16.
+template <class Arguments>
+bool can_work_on(const Arguments& a, Launch& launch) {
+  if (a.x_stored != Storage::float32) launch.refuse("x in float32");
+  return a.x_stored == Storage::float32 && a.rows > 0 && a.width > 0;
 }
 
 }  // namespace
 
 void layer_norm_forward(const LayerNormForward& a, Launch& launch) {
-  with_types(a, launch, [&](auto x, auto out) {
-    launch_forward<Element<decltype(x)>, Element<decltype(out)>>(a, launch);
-  });
+  if (!can_work_on(a, launch)) return;
+  with_storage(a.out_stored, [&](auto out) { launch_forward<Element<decltype(out)>>(a, launch); });
 }
 
 void layer_norm_backward(const LayerNormBackward& a, Launch& launch) {
-  with_types(a, launch, [&](auto x, auto out) {
-    launch_backward<Element<decltype(x)>, Element<decltype(out)>>(a, launch);
+  if (!can_work_on(a, launch)) return;
+  with_storage(a.out_stored, [&](auto out) {
+    with_storage(a.dx_stored,
+                 [&](auto dx) { launch_backward<Element<decltype(out)>, Element<decltype(dx)>>(a, launch); });
   });
 }
 

@@ -1,5 +1,5 @@
-// linear on CUDA in float32: three matrix products, see gemm.h. The gradient of the weight is summed over fixed stretches of rows,
-// then over stretches in order.
+// linear on CUDA in float32: three matrix products, see gemm.h. The gradient of the weight is summed over fixed
+// stretches of rows, then over stretches in order.
 #include "ops/linear.h"
 
 #include "kernels/cuda/columns-inl.cuh"
@@ -126,7 +126,7 @@ void linear_backward(const LinearBackward& a, Launch& launch) {
     gemm_float32(product, launch);
   }
   if (a.dresidual) {
-    over_rows(a.rows, a.out_features, wide, AddRows<float>{a}, launch.stream);
+    over_rows(a.rows, a.out_features, wide, AddRows{a}, launch.stream);
   }
   if (a.dweight) {
     Gemm product{};

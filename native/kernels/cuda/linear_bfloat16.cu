@@ -1,5 +1,6 @@
 // linear on CUDA in bfloat16: three matrix products, see gemm_bfloat16.h. Activations that stand in memory as the
-// products read them are taken as they are; weights, and what is float32 or of an odd width, are rounded beside it first.
+// products read them are taken as they are; weights, and what is float32 or of an odd width, are rounded beside it
+// first.
 #include "kernels/cuda/linear_bfloat16.h"
 
 #include "kernels/cuda/activation-inl.cuh"
@@ -14,9 +15,9 @@ int64_t padded(int64_t width) {
   return ceil_div(width, kBfloat16Piece) * kBfloat16Piece;
 }
 
-template <class From>
 struct Round {
-  const From* from;
+  const float* from;
+  Storage stored;
   int64_t stride;
   int64_t width;
   Bfloat16* to;  // padded(width) wide, zeros behind the width
@@ -24,13 +25,12 @@ struct Round {
   template <int V>
   __device__ void run(int64_t row, int64_t column) const {
     Floats<V> values{};
-    if (column < width) values = load<V>(from + row * stride + column);
+    if (column < width) values = load_stored<V>(from, row * stride + column, stored);
     store<V>(to + row * ceil_div(width, kBfloat16Piece) * kBfloat16Piece + column, values);
   }
 };
 
 // dout ⊙ act'(saved)
-template <class Dout, class Saved>
 struct RoundSlope {
   LinearBackward a;
   Bfloat16* to;
@@ -39,8 +39,8 @@ struct RoundSlope {
   __device__ void run(int64_t row, int64_t column) const {
     Floats<V> values{};
     if (column < a.out_features) {
-      values = load<V>(stored_as<Dout>(a.dout) + row * a.dout_stride + column);
-      const Floats<V> saved = load<V>(stored_as<Saved>(a.saved) + row * a.out_features + column);
+      values = load_stored<V>(a.dout, row * a.dout_stride + column, a.out_stored);
+      const Floats<V> saved = load_stored<V>(a.saved, row * a.out_features + column, a.x_stored);
       for (int v = 0; v < V; ++v) values.at[v] = through_activation(values.at[v], saved.at[v], a.activation);
     }
     store<V>(to + row * ceil_div(a.out_features, kBfloat16Piece) * kBfloat16Piece + column, values);
@@ -48,19 +48,19 @@ struct RoundSlope {
 };
 
 // out = act(sums) + residual
-template <class Sums, class Out>
 struct Finish {
   LinearForward a;
   const float* sums;  // may be out
+  Storage stored;
   int64_t stride;
 
   template <int V>
   __device__ void run(int64_t row, int64_t column) const {
-    Floats<V> values = load<V>(stored_as<Sums>(sums) + row * stride + column);
+    Floats<V> values = load_stored<V>(sums, row * stride + column, stored);
     Floats<V> more{};
-    if (a.residual) more = load<V>(stored_as<Out>(a.residual) + row * a.residual_stride + column);
+    if (a.residual) more = load_stored<V>(a.residual, row * a.residual_stride + column, a.out_stored);
     for (int v = 0; v < V; ++v) values.at[v] = activated(values.at[v], a.activation) + more.at[v];
-    store<V>(stored_as<Out>(a.out) + row * a.out_stride + column, values);
+    store_stored<V>(a.out, row * a.out_stride + column, a.out_stored, values);
   }
 };
 
@@ -79,10 +79,7 @@ struct Rows {
     Bfloat16* to = memory;
     memory += elements();
     const bool wide = is_wide(width, values) && is_wide(stride);
-    with_storage(stored, [&](auto element) {
-      using T = Element<decltype(element)>;
-      over_rows(rows, padded(width), wide, Round<T>{stored_as<T>(values), stride, width, to}, launch.stream);
-    });
+    over_rows(rows, padded(width), wide, Round{values, stored, stride, width, to}, launch.stream);
     return {to, padded(width)};
   }
 };
@@ -142,15 +139,10 @@ void linear_forward_bfloat16(const LinearForward& a, Launch& launch) {
   }
   gemm_bfloat16(GemmForm::rows_by_rows, g, launch);
   if (!finishes) return;
-  const bool wide = is_wide(a.out_features, a.out, a.saved, a.residual) && is_wide(a.out_stride) &&
-                    is_wide(a.residual_stride);
-  with_storage(g.out_stored, [&](auto from) {
-    with_storage(a.out_stored, [&](auto to) {
-      const Finish<Element<decltype(from)>, Element<decltype(to)>> op{a, static_cast<const float*>(g.out),
-                                                                       g.out_stride};
-      over_rows(a.rows, a.out_features, wide, op, launch.stream);
-    });
-  });
+  const bool wide =
+      is_wide(a.out_features, a.out, a.saved, a.residual) && is_wide(a.out_stride) && is_wide(a.residual_stride);
+  const Finish op{a, static_cast<const float*>(g.out), g.out_stored, g.out_stride};
+  over_rows(a.rows, a.out_features, wide, op, launch.stream);
 }
 
 void linear_backward_bfloat16(const LinearBackward& a, Launch& launch) {
@@ -175,12 +167,7 @@ void linear_backward_bfloat16(const LinearBackward& a, Launch& launch) {
   if (has_slope) {
     g = {memory, padded(a.out_features)};
     const bool wide = is_wide(a.out_features, a.dout, a.saved) && is_wide(a.dout_stride);
-    with_storage(a.out_stored, [&](auto from) {
-      with_storage(a.x_stored, [&](auto kept) {
-        const RoundSlope<Element<decltype(from)>, Element<decltype(kept)>> op{a, memory};
-        over_rows(a.rows, padded(a.out_features), wide, op, launch.stream);
-      });
-    });
+    over_rows(a.rows, padded(a.out_features), wide, RoundSlope{a, memory}, launch.stream);
     memory += a.rows * padded(a.out_features);
   } else {
     g = dout.operand(memory, launch);
@@ -194,7 +181,7 @@ void linear_backward_bfloat16(const LinearBackward& a, Launch& launch) {
     product.k = a.out_features;
     product.out = a.dx;
     product.out_stride = a.dx_stride;
-    product.out_stored = a.x_stored;
+    product.out_stored = a.dx_stored;
     product.residual = a.accumulate_dx ? a.dx : nullptr;
     product.residual_stride = a.dx_stride;
     product.chunks = 1;
@@ -203,9 +190,7 @@ void linear_backward_bfloat16(const LinearBackward& a, Launch& launch) {
   }
   if (a.dresidual) {
     const bool wide = is_wide(a.out_features, a.dout, a.dresidual) && is_wide(a.dout_stride);
-    with_storage(a.out_stored, [&](auto element) {
-      over_rows(a.rows, a.out_features, wide, AddRows<Element<decltype(element)>>{a}, launch.stream);
-    });
+    over_rows(a.rows, a.out_features, wide, AddRows{a}, launch.stream);
   }
   if (!wants_sums) return;
   Bfloat16Gemm product{};

@@ -15,7 +15,8 @@ constexpr int kMatrixPad = 8;
 __device__ inline void copy_async(void* shared, const void* from, bool is_there) {
 #if __CUDA_ARCH__ >= 800
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(is_there ? 16 : 0)
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
+               "r"(is_there ? 16 : 0)
                : "memory");
 #endif
 }
@@ -82,11 +83,6 @@ __device__ inline void multiply_add(float (&sums)[4], const uint32_t (&left)[4],
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
       : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
 #endif
-}
-
-__device__ inline uint32_t pack_bfloat16(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
 // Four lanes next to each other have four words each: lane l gets word l of each, in the lanes' order.

@@ -11,7 +11,6 @@ __host__ __device__ int64_t origin_of(int64_t width, bool causal) {
   return causal ? width - 1 : width / 2;
 }
 
-template <class T>
 struct Forward {
   UnfoldForward a;
 
@@ -23,13 +22,12 @@ struct Forward {
     const int64_t from = event + a.dilation * (tap - origin_of(a.width, a.causal));
     Floats<V> value{};
     if (from >= a.packing.offsets[s] && from < a.packing.offsets[s + 1]) {
-      value = load<V>(stored_as<T>(a.x) + from * a.channels + channel);
+      value = load_stored<V>(a.x, from * a.channels + channel, a.stored);
     }
-    store<V>(stored_as<T>(a.out) + row * a.channels + channel, value);
+    store_stored<V>(a.out, row * a.channels + channel, a.stored, value);
   }
 };
 
-template <class T>
 struct Backward {
   UnfoldBackward a;
 
@@ -38,31 +36,25 @@ struct Backward {
     const int64_t i = event * a.channels + channel;
     const int64_t s = sequence_of(a.packing, event);
     Floats<V> sum{};
-    if (a.accumulate_dx) sum = load<V>(stored_as<T>(a.dx) + i);
+    if (a.accumulate_dx) sum = load_stored<V>(a.dx, i, a.stored);
     for (int64_t tap = 0; tap < a.width; ++tap) {
       const int64_t to = event - a.dilation * (tap - origin_of(a.width, a.causal));
       if (to < a.packing.offsets[s] || to >= a.packing.offsets[s + 1]) continue;
-      const Floats<V> dout = load<V>(stored_as<T>(a.dout) + (to * a.width + tap) * a.channels + channel);
+      const Floats<V> dout = load_stored<V>(a.dout, (to * a.width + tap) * a.channels + channel, a.stored);
       for (int v = 0; v < V; ++v) sum.at[v] += dout.at[v];
     }
-    store<V>(stored_as<T>(a.dx) + i, sum);
+    store_stored<V>(a.dx, i, a.stored, sum);
   }
 };
 
 }  // namespace
 
 void unfold_forward(const UnfoldForward& a, Launch& launch) {
-  with_storage(a.stored, [&](auto element) {
-    const Forward<Element<decltype(element)>> op{a};
-    over_rows(a.packing.events * a.width, a.channels, is_wide(a.channels, a.x, a.out), op, launch.stream);
-  });
+  over_rows(a.packing.events * a.width, a.channels, is_wide(a.channels, a.x, a.out), Forward{a}, launch.stream);
 }
 
 void unfold_backward(const UnfoldBackward& a, Launch& launch) {
-  with_storage(a.stored, [&](auto element) {
-    const Backward<Element<decltype(element)>> op{a};
-    over_rows(a.packing.events, a.channels, is_wide(a.channels, a.dout, a.dx), op, launch.stream);
-  });
+  over_rows(a.packing.events, a.channels, is_wide(a.channels, a.dout, a.dx), Backward{a}, launch.stream);
 }
 
 }  // namespace cuda
