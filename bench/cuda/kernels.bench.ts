@@ -305,16 +305,18 @@ async function time(one: Case, device: Device): Promise<[number, number]> {
     exact.dispose()
     return out
   })
+  // As many times between two waits that the waits weigh little.
   const ms = async (body: () => void) => {
-    const samples: number[] = []
-    body()
-    await device.sync()
-    for (let turn = 0; turn < 7; turn++) {
+    const run = async (times: number) => {
       const begun = performance.now()
-      for (let i = 0; i < 4; i++) body()
+      for (let i = 0; i < times; i++) body()
       await device.sync()
-      samples.push((performance.now() - begun) / 4)
+      return (performance.now() - begun) / times
     }
+    await run(1)
+    const times = Math.min(50, Math.max(2, Math.ceil(15 / (await run(2)))))
+    const samples: number[] = []
+    for (let turn = 0; turn < 7; turn++) samples.push(await run(times))
     return samples.sort((a, b) => a - b)[3]
   }
   // With a tape, so that what the backward needs is kept here too.

@@ -102,7 +102,8 @@ LinearBackward backward_of(Side& side, const Shape& s, Activation activation, in
   a.saved = activation == Activation::kNone ? nullptr : side.input(side.random(s.rows * s.out_features), a.x_stored);
   // Operands are not rounded here, but for dout once it has gone through GELU.
   const bool rounds = side.rounds_operands() && activation == Activation::kGelu;
-  const Judge judge = rounds ? side.products() : side.rounds_operands() ? kTensorSums : kSums;
+  // What is added to may cancel a single term of size 1.
+  const Judge judge = rounds ? side.products(1) : side.rounds_operands() ? kTensorSums : kSums;
   Judge bias_judge = sums_of(s.rows, 0.5);
   if (side.rounds_operands()) bias_judge.tolerance = judge.tolerance;
   a.dx = wants_dx ? side.result("dx", s.rows * s.in_features, a.accumulate_dx, judge, a.dx_stored) : nullptr;

@@ -145,6 +145,10 @@ float* Side::output(const char* name, int64_t count, Judge judge, Storage stored
   return changed(name, poison, judge, stored);
 }
 
+void Side::wait_for_uploads() {
+  expect_cuda(cudaDeviceSynchronize(), "the uploads");
+}
+
 void Side::snapshot() {
   if (on_card_) expect_cuda(cudaDeviceSynchronize(), "the work so far");
   for (Buffer& buffer : buffers_) buffer.before = read(buffer);

@@ -145,11 +145,14 @@ class Side {
   void run(void (*const KernelTable::*cpu)(const Arguments&, Workers&),
            void (*const cuda::LauncherTable::*launcher)(const Arguments&, cuda::Launch&), const Arguments& arguments) {
     if (on_card_) {
+      wait_for_uploads();
       (cuda::kLaunchers.*launcher)(arguments, machine_.launch);
     } else {
       (machine_.cpu.*cpu)(arguments, machine_.pool);
     }
   }
+  // A short copy from the host may still be on its way when it returns, and the launch's stream waits for no other.
+  static void wait_for_uploads();
   // Takes what buffers hold now for what they hold before the kernel.
   void snapshot();
 

@@ -174,7 +174,7 @@ describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
         difference += (got[i][k] - value) ** 2
         size += value ** 2
       }
-      // An operand or an element errs by at most 2⁻⁹ of itself; errors of products are independent, so their sum errs by about as much.
+      // An operand or an element errs by at most 2⁻⁸ of itself; errors of products are independent, so their sum errs by about as much.
       expect(Math.sqrt(difference / size), `result ${i}`).toBeLessThan(2 ** -6)
       expect(difference, `result ${i} is rounded`).toBeGreaterThan(0)
     }

@@ -72,8 +72,8 @@ describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
     ]
     expectSameBits(second.weights, first.weights, 'weights')
     expectSameBits(second.vectors, first.vectors, 'vectors')
-    // Each activation errs by up to 2⁻⁹ of itself, the loss of many by less.
-    expect(Math.abs(first.loss - exact.loss)).toBeLessThan(1e-2 * exact.loss)
+    // Each activation errs by up to 2⁻⁸ of itself in every step, and AdamW divides by small gradients' sizes.
+    expect(Math.abs(first.loss - exact.loss)).toBeLessThan(3e-2 * exact.loss)
   })
 
   it.each(['float32', 'bfloat16'] as const)(

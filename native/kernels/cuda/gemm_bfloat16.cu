@@ -309,10 +309,13 @@ void launch_rows(const Bfloat16Gemm& g, Launch& launch) {
   const int64_t tiles = ceil_div(g.m, kTile) * column_tiles;
   const int64_t most = kBlocks * launch.multiprocessors;
   const size_t half = launch.shared_limit / kBlocks;
-  // A block that keeps its right operand stays in its column of tiles.
-  if (most >= column_tiles && shared_bytes<kForm, true>(g.k) <= half) {
-    const int64_t blocks = most / column_tiles * column_tiles;
-    return launch_kernel<Out, kForm, true>(g, blocks < tiles ? blocks : tiles, launch);
+  // A block that keeps its right operand stays in its column of tiles. Gradients in float32 are those of heads, which
+  // have few rows: there a kernel of its own would save nothing.
+  if constexpr (kForm == GemmForm::rows_by_rows || sizeof(Out) == sizeof(Bfloat16)) {
+    if (most >= column_tiles && shared_bytes<kForm, true>(g.k) <= half) {
+      const int64_t blocks = most / column_tiles * column_tiles;
+      return launch_kernel<Out, kForm, true>(g, blocks < tiles ? blocks : tiles, launch);
+    }
   }
   launch_kernel<Out, kForm, false>(g, most < tiles ? most : tiles, launch);
 }
