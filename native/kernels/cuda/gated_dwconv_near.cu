@@ -63,10 +63,14 @@ struct Steps {
   Raw<T, V> next_dout[kGroup];
 };
 
+// Blocks on a multiprocessor: as many as registers allow without spilling.
+template <int K>
+constexpr int kBlocksAtOnce = K < 5   ? 4
+                              : K < 7 ? 3
+                                      : 2;
+
 template <class T, int K>
-__global__ void __launch_bounds__(kThreads, K < 5   ? 4
-                                            : K < 7 ? 3
-                                                    : 2)
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<K>)
     backward_kernel(GatedDwconvBackward a, int run, float* partials) {
   if constexpr (!has_code<T>()) return;
   constexpr int kGroup = Steps<T, K>::kGroup;
