@@ -165,7 +165,7 @@ async function results(device: Device, { lengths, inputs, run }: Problem): Promi
 
 // Only a card has this precision.
 describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
-  it.each(problems)('%s: near float32', async (_, problem) => {
+  it.each(problems)('%s: near float32', async (name, problem) => {
     const want = await results(openDevice(), problem)
     const got = await results(openDevice({ kind: 'cuda', precision: 'bfloat16' }), problem)
     for (const [i, values] of want.entries()) {
@@ -174,8 +174,10 @@ describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
         difference += (got[i][k] - value) ** 2
         size += value ** 2
       }
-      // An operand or an element errs by at most 2⁻⁸ of itself; errors of products are independent, so their sum errs by about as much.
-      expect(Math.sqrt(difference / size), `result ${i}`).toBeLessThan(2 ** -6)
+      // An operand or an element errs by at most 2⁻⁸ of itself; errors of products are independent, so their sum errs by about
+      // as much. A relu's gradient jumps: about 2⁻⁸ of the elements lie so near 0 that they change sides, and √2⁻⁸ is 2⁻⁴.
+      const isJump = name.includes('relu') && i > 0
+      expect(Math.sqrt(difference / size), `result ${i}`).toBeLessThan(isJump ? 2 ** -4 : 2 ** -6)
       expect(difference, `result ${i} is rounded`).toBeGreaterThan(0)
     }
   })
