@@ -42,7 +42,7 @@ function memoryOfMachine(): number {
 
 /** Below it the CPU is done before a card has been told what to do; see docs/cuda.md. */
 const LEAST_WORK_OF_A_CARD = 2e8
-/** A card fits trees faster from 10^5 values on, but opening one takes a few tenths of a second; see docs/cuda.md. */
+/** A card fits trees faster from 10^5 values on, but opening one takes 0.2 s; see docs/cuda.md. */
 const LEAST_TABLE_OF_A_CARD = 1e7
 
 /** The NVIDIA cards that this process can use, or why there are none. */
