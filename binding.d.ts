@@ -38,6 +38,7 @@ export interface KmeansHandle {
   readonly [kmeansBrand]: true
 }
 
+/** Arrays of numbers that columns, targets and weights may come in. */
 export type NumberArray =
   | Float32Array
   | Float64Array
@@ -87,6 +88,7 @@ export interface TrainedTrees {
 /** `bfloat16`: activations on a card of that precision; read and written as float32. */
 export type DType = 'float32' | 'int32' | 'bfloat16'
 
+/** What a device is, and what it holds. */
 export interface StreamInfo {
   device: 'cpu' | 'cuda'
   variant: string
@@ -97,6 +99,7 @@ export interface StreamInfo {
   allocations: number
 }
 
+/** Whether cards can be used. */
 export interface CudaStatus {
   devices: {
     name: string

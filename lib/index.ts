@@ -1,16 +1,32 @@
 // The public surface of the package.
 
-export { type EncoderConfig, gruConfig, transformerConfig } from './encoder/config.js'
-export { concatVectors, type EncodeOptions as EncoderCallOptions, Encoder } from './encoder/encoder.js'
-export { loadEncoder, saveEncoder } from './encoder/model_files.js'
+export {
+  type AttentionKind,
+  type ConvolutionKind,
+  type EncoderConfig,
+  type GateKind,
+  gruConfig,
+  type PoolingKind,
+  type RecurrenceKind,
+  transformerConfig,
+} from './encoder/config.js'
+export {
+  concatVectors,
+  type EncodeOptions as EncoderCallOptions,
+  Encoder,
+  type EncoderOptions,
+} from './encoder/encoder.js'
+export { type LoadedEncoder, loadEncoder, saveEncoder } from './encoder/model_files.js'
 export * from './events/index.js'
 export { type BinsOptions, loadBins, saveBins } from './export/bins.js'
 export { fromLightgbm, loadLightgbm, saveLightgbm, toLightgbm } from './export/lightgbm.js'
-export { exportEncoder, exportFinetuned } from './export/onnx.js'
-export { exportTrees } from './export/onnx_trees.js'
+export { exportEncoder, exportFinetuned, type OnnxOptions } from './export/onnx.js'
+export { exportTrees, type OnnxTreesOptions } from './export/onnx_trees.js'
 export type { EpochRow, TermSummary } from './pretrain/log.js'
+export type { MaskedEventsOptions } from './pretrain/masked_events.js'
 export type { PretrainOptions, ProxyTask, TrainProgress } from './pretrain/options.js'
 export { type Pretrained, pretrain } from './pretrain/pretrain.js'
+export type { QuickThoughtOptions } from './pretrain/quick_thought.js'
 export {
   type ActiveOptions,
   type ActiveProgress,
@@ -30,7 +46,7 @@ export {
   type SupervisedOptions,
   supervisedPu,
 } from './pu/baselines.js'
-export type { LearnerKind, PuLearner } from './pu/learner.js'
+export type { LearnerKind, LearnerOptions, PuFit, PuLearner, PuTargets } from './pu/learner.js'
 export { LITERAL as LITERAL_TWO_STEP, type PuProgress, type PuRound, type TwoStepOptions } from './pu/options.js'
 export { type PuProblem, PuSets, type SetSizes } from './pu/problem.js'
 export type { Sampler } from './pu/samplers.js'
@@ -41,6 +57,7 @@ export {
   type SessionOptions,
   type SessionStatus,
 } from './pu/session.js'
+export type { SessionSettings } from './pu/session_files.js'
 export { ActiveState, type Answer, type StateOptions } from './pu/state.js'
 export type { RoundRecord, StopRules } from './pu/stop.js'
 export { type PuTable, type PuTableOptions, readPuTable } from './pu/table.js'
@@ -59,6 +76,7 @@ export {
   volumeAtEqualPrecision,
   wilson,
 } from './report/bands.js'
+export type { Spread } from './report/metrics.js'
 export {
   type BinnedColumn,
   BinnedMatrix,
@@ -66,11 +84,26 @@ export {
   type NumberArray,
   type TableData,
 } from './runtime/binned_matrix.js'
-export { cudaStatus, Device, type DeviceKind, type DeviceOptions, type Precision, variants } from './runtime/device.js'
-export { AdamW } from './runtime/optimizer.js'
+export {
+  type CudaStatus,
+  cudaStatus,
+  Device,
+  type DeviceKind,
+  type DeviceOptions,
+  type Precision,
+  type StreamInfo,
+  variants,
+} from './runtime/device.js'
+export { AdamW, type AdamWOptions } from './runtime/optimizer.js'
 export { Parameter, Tape } from './runtime/tape.js'
 export { keep, Offsets, scope, Tensor, unscoped } from './runtime/tensor.js'
-export { aggregate } from './transfer/aggregate.js'
+export { type AggregateOptions, aggregate } from './transfer/aggregate.js'
+export {
+  type AggregatePlan,
+  type PlanOptions as AggregatePlanOptions,
+  planAggregates,
+  type ValuePair,
+} from './transfer/aggregate_plan.js'
 export {
   type AnalogyOptions,
   analogies,
@@ -101,8 +134,17 @@ export {
   contributions,
   type VectorScorer,
 } from './transfer/occlusion.js'
-export { type ProbeOptions, type ProbeResult, probe } from './transfer/probe.js'
-export { type LabelTable, pickLabel } from './transfer/tables.js'
+export {
+  type BudgetResult,
+  type FeatureSet,
+  type Learner,
+  type ProbeOptions,
+  type ProbeProgress,
+  type ProbeResult,
+  probe,
+  type SetResults,
+} from './transfer/probe.js'
+export { type LabelTable, pickLabel, type Table as EntityTable } from './transfer/tables.js'
 export { VectorIndex, type VectorIndexOptions } from './transfer/vector_index.js'
 export {
   type CustomObjective,
@@ -115,6 +157,13 @@ export {
 } from './trees/gbrt.js'
 export { IsolationForest, type IsolationForestOptions } from './trees/isolation_forest.js'
 export { type KMeansOptions, type KMeansResult, kmeans } from './trees/kmeans.js'
-export { GbrtModel, type Levels, type ModelInfo, type PredictOptions, type Trees } from './trees/model.js'
+export {
+  GbrtModel,
+  type Levels,
+  type ModelInfo,
+  type ModelObjective,
+  type PredictOptions,
+  type Trees,
+} from './trees/model.js'
 export { type ForestInput, type RandomForestOptions, RandomForestTrainer } from './trees/random_forest.js'
 export { SeqriskError } from './util/errors.js'

@@ -2,12 +2,18 @@
 
 import { expectOptions, expectRange } from '../util/errors.js'
 
+/** What the second layer of a block attends to. */
 export type AttentionKind = 'block' | 'fixed' | 'full' | 'none'
+/** How the first layer of a block mixes neighbours. */
 export type ConvolutionKind = 'depthwise' | 'dense' | 'none'
+/** What mixes all earlier events in, for the recurrent baseline. */
 export type RecurrenceKind = 'none' | 'gru'
+/** What gates the convolution. */
 export type GateKind = 'depthwise' | 'pointwise'
+/** How the vectors of events become one. */
 export type PoolingKind = 'mean' | 'max' | 'last'
 
+/** Sizes and parts of an encoder. */
 export interface EncoderConfig {
   /** Width D of an event's vector and of the result. */
   readonly width: number

@@ -24,6 +24,7 @@ type Float = Tensor<'float32'>
 /** Events encoded together where nothing is said. */
 export const ENCODE_BATCH_EVENTS = { cpu: 4096, cuda: 65_536 } as const
 
+/** What `encode` can be told. */
 export interface EncodeOptions extends LongCall {
   /**
    * Events encoded together. Default 4096: small enough to stay in the cache, large enough to keep all threads busy; on
@@ -37,6 +38,7 @@ export interface EncodeOptions extends LongCall {
   readonly asOf?: number | Date
 }
 
+/** Where an encoder lives, and what weights it begins with. */
 export interface EncoderOptions {
   readonly device?: Device
   /** Seed of the initial weights. Default 0. */
@@ -89,6 +91,7 @@ export class Encoder<F extends Fields = Fields> {
     return this.config.width
   }
 
+  /** All weights, with their gradients. */
   get parameters(): Parameter[] {
     return this.#store.all
   }

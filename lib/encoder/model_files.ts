@@ -53,6 +53,7 @@ export async function saveEncoder(
   await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
 }
 
+/** What a model folder holds. */
 export interface LoadedEncoder {
   readonly encoder: Encoder
   readonly schema: Schema

@@ -5,6 +5,7 @@ import { atOnce, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { type EncodedEvents, gatherSteps, type InputColumn } from './encode.js'
 
+/** How sequences are cut into batches. */
 export interface BatchOptions {
   /** Most events of a batch. A longer sequence is a batch of its own. */
   readonly events: number

@@ -1,5 +1,6 @@
 // Apart from duckdb.ts, so that the types of the package can be used where the optional peer is not installed.
 
+/** How files are read. */
 export interface DatabaseOptions {
   /** DuckDB's own memory before it spills to disk, e.g. '2GB'. Default '1GB'. */
   readonly memoryLimit?: string

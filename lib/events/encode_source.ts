@@ -7,6 +7,7 @@ import type { EventEncoding } from './encoding.js'
 import type { Fields } from './schema.js'
 import type { ChunkOptions, EventSource } from './source.js'
 
+/** How the events of a source are encoded. */
 export interface EncodeOptions extends ChunkOptions {
   /** Newest events kept of an entity. Default: the encoding's. */
   readonly lastEvents?: number

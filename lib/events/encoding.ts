@@ -10,6 +10,7 @@ import { fitSpans, logSpan } from './spans.js'
 
 /** Ids that every input shares. Numeric inputs use id 0 for a missing number. */
 export const UNKNOWN = 0
+/** The id of a value that pre-training hides. */
 export const MASK = 1
 /** The first id that stands for a value, a bin or a word. */
 export const FIRST_VALUE = 2
@@ -71,8 +72,10 @@ export interface TextInput extends InputBase {
   readonly aggregate: 'mean' | 'conv'
 }
 
+/** How one input of the encoder is made from events. */
 export type InputSpec = CategoricalInput | NumericInput | CellInput | TextInput
 
+/** How events become the inputs of an encoder: fitted once, saved with the model, plain data. */
 export interface EventEncoding {
   readonly version: 1
   readonly time: TimeKind
@@ -86,6 +89,7 @@ export interface EventEncoding {
   readonly events: number
 }
 
+/** What `fitEncoding` can be told. */
 export interface FitEncodingOptions extends LongCall {
   /** Default of `minCount` for categorical fields. Default 2. */
   readonly minCount?: number
@@ -99,6 +103,7 @@ export interface FitEncodingOptions extends LongCall {
   readonly lastEvents?: number
 }
 
+/** Most events of an entity that can be encoded. */
 export const MAX_EVENTS = 64_000
 const WHERE = 'fitEncoding'
 const NUMBERS = ['minCount', 'buckets', 'words', 'maxValues', 'lastEvents'] as const

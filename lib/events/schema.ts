@@ -30,8 +30,11 @@ export interface TextField {
   readonly aggregate?: 'mean' | 'conv'
 }
 
+/** One field of a schema. */
 export type FieldSpec = CategoricalField | NumericField | TextField
+/** The kinds of fields. */
 export type FieldKind = FieldSpec['kind']
+/** The fields of a schema by name. */
 export type Fields = Readonly<Record<string, FieldSpec>>
 
 /** A column whose text is read by a `strptime` format; text without a zone (%z) is UTC. */

@@ -34,18 +34,23 @@ export interface Progress {
   readonly total: number
 }
 
+/** What every long call takes. An aborted call rejects with the reason of its signal. */
 export interface LongCall {
   readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
   readonly onProgress?: (progress: Progress) => void
 }
 
+/** How a source is cut into chunks. */
 export interface ChunkOptions extends LongCall {
   /** A chunk is closed before it would pass this many events; a longer entity stands alone, whole. Default 16 384. */
   readonly eventsPerChunk?: number
 }
 
+/** Events of a chunk where nothing is said. */
 export const DEFAULT_EVENTS_PER_CHUNK = 16_384
 
+/** What a source holds. */
 export interface SourceSummary {
   readonly entities: number
   readonly events: number
@@ -68,8 +73,10 @@ export interface NumberProfile {
   readonly quantiles: Float64Array
 }
 
+/** Events of many entities, sorted by entity and time, read as often as needed. Made by `readEvents` or `fromRows`. */
 export interface EventSource<F extends Fields = Fields> {
   readonly schema: Schema<F>
+  /** Numbers of entities and events; the first call reads everything. */
   summary(options?: LongCall): Promise<SourceSummary>
   /** Each call starts again from the first entity. */
   chunks(options?: ChunkOptions): AsyncIterable<EventChunk<F>>

@@ -26,6 +26,7 @@ export interface VectorTable {
   readonly vectors: Float32Array
 }
 
+/** What `readTable` can be told. */
 export interface ReadTableOptions extends DatabaseOptions {
   /** The column of the entity. Without one, ids are the row numbers from 1. */
   readonly id?: string

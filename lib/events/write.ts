@@ -12,6 +12,7 @@ import { Pace } from '../util/pace.js'
 import { type RowBlock, type RowLayout, writeParquetFile } from './parquet.js'
 import type { FeatureTable } from './table.js'
 
+/** What writing a table can be told. */
 export interface WriteOptions {
   readonly signal?: AbortSignal
 }
@@ -87,7 +88,10 @@ export class VectorWriter {
     this.#done.catch(() => this.#drained())
   }
 
-  /** @param vectors  (ids.length, width) float32; copied */
+  /**
+   * Adds rows, and waits while the file is slower than its writer.
+   * @param vectors  (ids.length, width) float32; copied
+   */
   async append(ids: readonly string[], vectors: Float32Array): Promise<void> {
     const { width } = this
     expectRange(vectors.length === ids.length * width, 'writeVectors', `${ids.length * width} numbers`, vectors.length)
@@ -100,6 +104,7 @@ export class VectorWriter {
     await Promise.race([written, this.#done])
   }
 
+  /** Writes the rest and puts the file in its place. @throws {SeqriskError} code `WRITE_FAILED` */
   async close(): Promise<void> {
     this.#isEnding = true
     this.#wake()

@@ -8,6 +8,7 @@ import type { Device } from '../runtime/device.js'
 import { expectOptions, SeqriskError, sentence } from '../util/errors.js'
 import { writeFileAtomic } from '../util/files.js'
 
+/** What saving and loading bins can be told. */
 export interface BinsOptions {
   readonly signal?: AbortSignal
 }

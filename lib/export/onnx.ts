@@ -16,6 +16,7 @@ import { pool } from './onnx_pool.js'
 import { gatedRecurrence } from './onnx_recurrence.js'
 import { type Size, Sizes } from './onnx_sizes.js'
 
+/** What the graph of an encoder can be told. */
 export interface OnnxOptions {
   /**
    * `standard`: operators of ONNX alone, for any runtime. `onnxruntime`: its own fused attention too, which is faster there.

@@ -4,6 +4,7 @@ import type { GbrtModel } from '../trees/model.js'
 import { expectOptions, expectRange, sentence } from '../util/errors.js'
 import { ML_DOMAIN, OnnxGraph } from './onnx_graph.js'
 
+/** What the graph of trees can be told. */
 export interface OnnxTreesOptions {
   /** Scores before the sigmoid or softmax. Default false. */
   readonly raw?: boolean

@@ -11,6 +11,7 @@ export interface TermSummary {
   readonly accuracy: number
 }
 
+/** What one epoch of training was like. */
 export interface EpochRow {
   readonly epoch: number
   readonly steps: number

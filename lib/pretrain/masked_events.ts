@@ -14,6 +14,7 @@ import { atOnce, type Steps } from '../util/pace.js'
 import type { Philox } from '../util/philox.js'
 import type { Term } from './terms.js'
 
+/** How events are hidden. */
 export interface MaskedEventsOptions {
   /** Share of events to predict. Default 0.15. */
   readonly rate?: number

@@ -8,6 +8,7 @@ import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import type { MaskedEventsOptions } from './masked_events.js'
 import type { QuickThoughtOptions } from './quick_thought.js'
 
+/** What is learnt without labels: hidden events, and which halves belong together. */
 export type ProxyTask = 'masked' | 'quick'
 
 export interface TrainProgress extends Progress {
@@ -20,6 +21,7 @@ export interface TrainProgress extends Progress {
   readonly secondsLeft: number
 }
 
+/** What `pretrain` can be told; sizes of the encoder are options as well. */
 export interface PretrainOptions extends Partial<EncoderConfig> {
   readonly tasks?: readonly ProxyTask[]
   readonly masked?: MaskedEventsOptions
@@ -51,6 +53,7 @@ export interface PretrainOptions extends Partial<EncoderConfig> {
   /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
   readonly checkpointSeconds?: number
   readonly signal?: AbortSignal
+  /** Called after each step, and while events are read. */
   readonly onProgress?: (progress: Progress | TrainProgress) => void
 }
 

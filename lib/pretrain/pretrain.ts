@@ -19,6 +19,7 @@ import { checkOptions, type PretrainOptions, resolveOptions } from './options.js
 import { splitSteps } from './split.js'
 import { Trainer } from './trainer.js'
 
+/** What pre-training gives. */
 export interface Pretrained<F extends Fields = Fields> {
   readonly encoder: Encoder<F>
   /** One row per epoch, as in training.json. */

@@ -12,6 +12,7 @@ import { Tensor } from '../runtime/tensor.js'
 import type { Philox } from '../util/philox.js'
 import type { Term } from './terms.js'
 
+/** How halves are cut and told apart. */
 export interface QuickThoughtOptions {
   /** `cut`: one random cut; `slices`: two disjoint slices of random length. Default `cut`. */
   readonly pieces?: 'cut' | 'slices'

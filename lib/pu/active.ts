@@ -16,6 +16,7 @@ export type Oracle = (
   context: { readonly round: number; readonly scores: Float64Array; readonly signal: AbortSignal | undefined },
 ) => Promise<readonly Answer[]> | readonly Answer[]
 
+/** What `runActive` can be told. */
 export interface ActiveOptions extends StateOptions, StopRules {
   /** Default `diverse`. */
   readonly sampler?: Sampler
@@ -29,9 +30,11 @@ export interface ActiveOptions extends StateOptions, StopRules {
   readonly twoStep?: Omit<TwoStepOptions, 'seed' | 'signal' | 'onProgress' | 'with'>
   readonly seed?: number
   readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
   readonly onProgress?: (progress: ActiveProgress) => void
 }
 
+/** Where active learning stands. */
 export interface ActiveProgress {
   readonly phase: 'learn' | 'ask'
   /** Rounds that are over. */
@@ -39,6 +42,7 @@ export interface ActiveProgress {
   readonly total: number
 }
 
+/** What active learning ends with. */
 export interface ActiveResult extends PuResult {
   readonly state: ActiveState
   readonly history: readonly RoundRecord[]
@@ -63,6 +67,7 @@ const where = 'runActive'
 const RULES = ['budget', 'rounds', 'yieldDecay', 'drift', 'plateau', 'band', 'patience']
 const OWN = ['sampler', 'batch', 'candidates', 'threshold', 'twoStep', 'seed', 'signal', 'onProgress']
 
+/** Which rows a round asks about. */
 export interface SamplerOptions {
   readonly sampler: Sampler
   readonly batch: number

@@ -9,13 +9,16 @@ import { DEFAULTS, type FullOptions, type LoopOptions, type PuRound, type TwoSte
 import { type PuProblem, type PuSets, setsOf } from './problem.js'
 import { learnerOf, type PuDiagnostics, twoStepPu } from './two_step.js'
 
+/** What `onePu` can be told. */
 export interface OnePuOptions extends LoopOptions {
   /** Most rounds. Default 5. */
   readonly rounds?: number
 }
 
+/** What `supervisedPu` can be told. */
 export type SupervisedOptions = Omit<LoopOptions, 'convergence'>
 
+/** What `isolationPu` can be told. */
 export interface IsolationOptions {
   readonly trees?: number
   readonly samples?: number
@@ -25,6 +28,7 @@ export interface IsolationOptions {
 }
 
 export const PU_METHODS = ['two-step', 'one-step', 'supervised', 'isolation'] as const
+/** The ways to score rows of which few are known. */
 export type PuMethod = (typeof PU_METHODS)[number]
 
 /** What every method gives. */

@@ -8,6 +8,7 @@ import type { FitControl } from '../trees/training.js'
 import { expectRange, expectType } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
 
+/** What one refit learns from. */
 export interface PuTargets extends FitControl {
   /** In [0, 1]. */
   readonly targets: Float32Array
@@ -17,6 +18,7 @@ export interface PuTargets extends FitControl {
   readonly mask?: Uint8Array
 }
 
+/** What one refit gives. */
 export interface PuFit {
   readonly model: GbrtModel
   /** In [0, 1], one for each row of the matrix. */
@@ -26,10 +28,13 @@ export interface PuFit {
 /** A learner that keeps its memory from fit to fit. */
 export interface PuLearner {
   readonly matrix: BinnedMatrix
+  /** A model of these targets, and the scores of all rows. */
   fit(input: PuTargets): Promise<PuFit>
+  /** Frees what is kept from fit to fit. */
   dispose(): void
 }
 
+/** What is refitted in each round: boosted trees or a random forest. */
 export type LearnerKind = 'gbrt' | 'forest'
 
 /** Rows between two looks at the clock. */
@@ -108,6 +113,7 @@ export class ForestPuLearner implements PuLearner {
   }
 }
 
+/** Which learner, and its own options. */
 export interface LearnerOptions {
   /** Default `gbrt`. */
   readonly learner?: LearnerKind

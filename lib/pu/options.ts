@@ -36,9 +36,11 @@ export interface LoopOptions {
   readonly with?: PuLearner
   readonly seed?: number
   readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
   readonly onProgress?: (progress: PuProgress) => void
 }
 
+/** Where PU learning stands. */
 export interface PuProgress {
   readonly phase: 'learn'
   /** Rounds. */
@@ -46,6 +48,7 @@ export interface PuProgress {
   readonly total: number
 }
 
+/** What `twoStepPu` can be told. */
 export interface TwoStepOptions extends LoopOptions, CutOptions {
   /** Share of the positives that spy. Default 0.15. */
   readonly spies?: number

@@ -3,6 +3,7 @@
 import type { BinnedMatrix, NumberArray, TableData } from '../runtime/binned_matrix.js'
 import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
 
+/** Rows, and what is known of them. */
 export interface PuProblem {
   readonly matrix: BinnedMatrix
   /** 1 for known positives, 0 for unlabelled rows. */
@@ -22,6 +23,7 @@ export interface PuProblem {
 /** What a row is for. */
 export const ROLE = { out: 0, positive: 1, spy: 2, negative: 3, unlabelled: 4 } as const
 
+/** Numbers of rows by role. */
 export interface SetSizes {
   readonly positives: number
   readonly spies: number
@@ -37,6 +39,7 @@ export class PuSets {
     this.roles = roles
   }
 
+  /** How many rows have each role. */
   get sizes(): SetSizes {
     const counts = [0, 0, 0, 0, 0]
     for (let row = 0; row < this.roles.length; row++) counts[this.roles[row]]++

@@ -37,6 +37,7 @@ import type { PuTable } from './table.js'
 import { type PuResult, twoStepPu } from './two_step.js'
 import { unusualness } from './unusual.js'
 
+/** What a session is begun with; kept in its folder. */
 export interface SessionOptions extends Partial<SamplerOptions>, StateOptions {
   readonly rules?: StopRules
   readonly learner?: LearnerKind
@@ -58,8 +59,10 @@ type Entry =
   /** Takes back the entry of that number. */
   | { readonly kind: 'undo'; readonly entry: number }
 
+/** What the long calls of a session take. */
 export interface SessionControl {
   readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
   readonly onProgress?: (progress: PuProgress) => void
 }
 
@@ -72,6 +75,7 @@ export interface Asked {
   readonly reason: string | null
 }
 
+/** Where a session stands. */
 export interface SessionStatus {
   readonly rows: number
   /** Known from the start. */
@@ -86,6 +90,7 @@ export interface SessionStatus {
   readonly entries: number
 }
 
+/** Active learning in a folder: asking and answering may lie days and processes apart. */
 export class ActiveSession {
   readonly folder: string
   readonly settings: SessionSettings
@@ -288,6 +293,7 @@ export class ActiveSession {
     return { undone: rows.length, ids: (await this.#lines()).of(rows) }
   }
 
+  /** What was asked, answered and learnt so far. */
   status(): SessionStatus {
     const state = this.#stateAt(this.#log.entries.length)
     const history = this.#history(state)

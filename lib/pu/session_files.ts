@@ -14,6 +14,7 @@ import { inSlices, type LearnerKind } from './learner.js'
 import type { StopRules } from './stop.js'
 import type { PuTable } from './table.js'
 
+/** What a session was begun with, defaults filled in. */
 export interface SessionSettings {
   readonly version: 1
   readonly id: string

@@ -6,6 +6,7 @@ import type { PuProblem } from './problem.js'
 /** 1: positive, surely. 0: nothing was found, which proves little. `unsure`: nobody can say. */
 export type Answer = 1 | 0 | 'unsure'
 
+/** What answers do to the rows. */
 export interface StateOptions {
   /** Weight of a row that an expert called positive: an integer. Default 5. */
   readonly upSample?: number
@@ -18,6 +19,7 @@ export interface StateOptions {
   readonly askAgain?: boolean
 }
 
+/** The answers so far, and what they make of the rows. */
 export class ActiveState {
   readonly answers = new Map<number, Answer>()
   /** Rows that were asked about and not answered yet. */
@@ -37,6 +39,7 @@ export class ActiveState {
     this.#askAgain = askAgain
   }
 
+  /** Keeps an answer; a row that is answered waits no longer. */
   record(row: number, answer: Answer): void {
     this.pending.delete(row)
     this.answers.set(row, answer)
@@ -66,6 +69,7 @@ export class ActiveState {
     return { ...base, positives, negatives, weights }
   }
 
+  /** Answers so far. */
   counts(): { positives: number; negatives: number; unsure: number } {
     const counts = { positives: 0, negatives: 0, unsure: 0 }
     for (const answer of this.answers.values()) {

@@ -16,6 +16,7 @@ export interface RoundRecord {
   readonly bandPrecision: number
 }
 
+/** When asking ends: at the first rule that holds. None is on unless it is given. */
 export interface StopRules {
   /** Answers in all. */
   readonly budget?: number

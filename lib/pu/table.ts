@@ -5,6 +5,7 @@ import { readTable } from '../events/table.js'
 import { columnsOfLayout, layoutOf, type TableLayout } from '../trees/table_input.js'
 import { SeqriskError, sentence } from '../util/errors.js'
 
+/** A table read for PU learning. */
 export interface PuTable {
   /** Name of the id column. */
   readonly id: string
@@ -15,6 +16,7 @@ export interface PuTable {
   readonly positives: Uint8Array
 }
 
+/** What `readPuTable` can be told. */
 export interface PuTableOptions extends Pick<ReadTableOptions, 'signal'> {
   readonly id: string
   readonly positive: string

@@ -27,6 +27,7 @@ export interface PuWarning {
   readonly message: string
 }
 
+/** What happened on the way to a model. */
 export interface PuDiagnostics {
   readonly draws: readonly SpyDraw[]
   /** How much more unusual known positives are than others, 0 … 1; NaN where U started at 0. */
@@ -36,6 +37,7 @@ export interface PuDiagnostics {
   readonly warnings: readonly PuWarning[]
 }
 
+/** What two-step PU learning gives. */
 export interface PuResult {
   readonly model: GbrtModel
   /** In [0, 1], one for each row of the matrix, also of rows that took no part. */

@@ -5,11 +5,13 @@ import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { Philox } from '../util/philox.js'
 import { auc, averagePrecision } from './metrics.js'
 
+/** A confidence interval. */
 export interface Interval {
   readonly low: number
   readonly high: number
 }
 
+/** One band of scores, and what is known of its rows. */
 export interface Band {
   /** Percentiles of the scores: above `from`, up to `to`. */
   readonly from: number
@@ -25,6 +27,7 @@ export interface Band {
   readonly recall: number
 }
 
+/** All bands, from the lowest scores to the highest. */
 export interface BandReport {
   readonly bands: readonly Band[]
   readonly rows: number
@@ -38,6 +41,7 @@ export interface BandReport {
 /** Percentiles between which the bands lie, ascending. */
 export const DEFAULT_EDGES: readonly number[] = [0, 50, 75, 85, 90, 95, 99, 100]
 
+/** What `bandsOf` can be told. */
 export interface BandOptions {
   /** Default 0, 50, 75, 85, 90, 95, 99, 100. */
   readonly edges?: readonly number[]
@@ -164,6 +168,7 @@ function expectEdges(edges: readonly number[]): void {
   expectRange(rises, 'bands', 'rising percentiles in [0, 100]', edges)
 }
 
+/** What `volumeAtEqualPrecision` can be told. */
 export interface VolumeOptions {
   /** Precision to hold: default that of the second scorer's best rows, as many as `share` of all. */
   readonly precision?: number
@@ -176,6 +181,7 @@ export interface VolumeOptions {
   readonly seed?: number
 }
 
+/** How many rows a score finds at a precision. */
 export interface Volume {
   readonly precision: number
   /** Most positives that each scorer finds while its reported rows have at least that precision. */
@@ -256,6 +262,7 @@ function longest(order: Int32Array, labels: ArrayLike<number>, counts: Float64Ar
   return best
 }
 
+/** What `labellingPlan` can be told. */
 export interface PlanOptions extends BandOptions {
   /** Half width of the precision's interval in each band. Default 0.05. */
   readonly halfWidth?: number
@@ -265,6 +272,7 @@ export interface PlanOptions extends BandOptions {
   readonly expected?: readonly number[]
 }
 
+/** How many rows of a band to label. */
 export interface PlannedBand {
   readonly from: number
   readonly to: number

@@ -13,6 +13,7 @@ export type TableData =
   | { readonly columns: readonly NumberArray[] | Readonly<Record<string, NumberArray>> }
   | { readonly values: NumberArray; readonly features: number }
 
+/** What `BinnedMatrix.from` can be told. */
 export interface BinnedMatrixOptions {
   /** Names of the columns. Default: those of `data`, or Column_0, Column_1, … as LightGBM calls them. */
   readonly names?: readonly string[]

@@ -5,6 +5,9 @@ import type { CudaStatus, StreamHandle, StreamInfo } from '../../binding.js'
 import { binding } from '../native.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 
+export type { CudaStatus, StreamInfo } from '../../binding.js'
+
+/** What a device may be asked to be. */
 export type DeviceKind = 'auto' | 'cpu' | 'cuda'
 
 /**
@@ -13,6 +16,7 @@ export type DeviceKind = 'auto' | 'cpu' | 'cuda'
  */
 export type Precision = 'float32' | 'bfloat16'
 
+/** What a device can be told. */
 export interface DeviceOptions {
   /** Default `auto`: a card when there is one and `work` or `tableValues` are enough to keep it busy, else the CPU. */
   readonly kind?: DeviceKind

@@ -6,6 +6,7 @@ import type { Device } from './device.js'
 import type { Parameter } from './tape.js'
 import { Tensor, unscoped } from './tensor.js'
 
+/** What the optimiser can be told. */
 export interface AdamWOptions {
   readonly beta1?: number
   readonly beta2?: number

@@ -23,10 +23,12 @@ export class Parameter {
     parameters.set(value, this)
   }
 
+  /** Sets the gradient to 0. */
   zeroGradient(): void {
     this.gradient.fill(0)
   }
 
+  /** Frees value and gradient. */
   dispose(): void {
     this.value.dispose()
     this.gradient.dispose()
@@ -53,6 +55,7 @@ export function currentTape(): Tape | null {
   return openTape
 }
 
+/** Records ops on the way forward, and walks them backwards. */
 export class Tape {
   readonly #entries: Entry[] = []
   readonly #gradients = new Map<Tensor, Tensor<FloatType>>()

@@ -85,6 +85,7 @@ export class Tensor<T extends DType = DType> {
     return new Tensor(device, binding.tensor_create(device.handle, dtype, shape), dtype, shape)
   }
 
+  /** A tensor of zeros. */
   static zeros<T extends DType>(device: Device, dtype: T, shape: readonly number[]): Tensor<T> {
     return Tensor.empty(device, dtype, shape).fill(0)
   }
@@ -111,6 +112,7 @@ export class Tensor<T extends DType = DType> {
     return this
   }
 
+  /** Sets every element. */
   fill(value: number): this {
     binding.tensor_fill(this.handle, value)
     return this
@@ -155,6 +157,7 @@ export class Offsets {
     openScope?.add(this)
   }
 
+  /** Frees the memory, at once for new tensors; work that was submitted before still sees it. */
   dispose(): void {
     openScope?.delete(this)
     binding.offsets_dispose(this.handle)

@@ -10,6 +10,7 @@ import { expectOptions, expectRange } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
 import { type AggregatePlan, PART_GROUPS, type PlanOptions, planAggregates } from './aggregate_plan.js'
 
+/** What `aggregate` can be told. */
 export interface AggregateOptions extends PlanOptions {
   /** A plan fitted on other events; default: one fitted on this source. */
   readonly plan?: AggregatePlan

@@ -8,6 +8,7 @@ import { words } from '../events/text.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
 
+/** Which features there are: fitted on some events, used on others. Plain data. */
 export interface AggregatePlan {
   readonly version: 1
   readonly time: TimeKind

@@ -10,9 +10,12 @@ import { drawBudget, poseProblem } from './problem.js'
 import type { Block } from './scaling.js'
 import { columnsOf, join, type LabelTable, type Table } from './tables.js'
 
+/** What is fitted. */
 export type Learner = 'linear' | 'gbrt'
+/** What a model is fitted on. */
 export type FeatureSet = 'vectors' | 'features' | 'both'
 
+/** Where a probe stands. */
 export interface ProbeProgress {
   /** Share of the work done, 0 … 1. */
   readonly fraction: number
@@ -21,6 +24,7 @@ export interface ProbeProgress {
   readonly budget?: number
 }
 
+/** What `probe` can be told. */
 export interface ProbeOptions {
   readonly vectors: Table
   /** Hand-made features to compare with and to add to. NaN is a missing value. */
@@ -47,18 +51,21 @@ export interface ProbeOptions {
   /** Where to compute. Default: a device of its own for the call. */
   readonly device?: Device
   readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
   readonly onProgress?: (progress: ProbeProgress) => void
 }
 
 /** Quality of each feature set, mean ± deviation over folds (and draws). */
 export type SetResults = { readonly [set in FeatureSet]?: Spread } & { readonly vectors: Spread }
 
+/** What is learnt from few labels. */
 export interface BudgetResult {
   readonly labels: number
   readonly results: SetResults
   readonly macroAuc?: SetResults
 }
 
+/** How much each table knows of a label. */
 export interface ProbeResult {
   readonly label: string
   /** Area under the ROC curve for two classes, accuracy for more. */

@@ -7,6 +7,7 @@ import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { featureInfos, GbrtModel, joinTrees } from './model.js'
 import { type FitControl, Fits, type FlaggedRows, rolesOf, treesOf } from './training.js'
 
+/** Losses that boosted trees can lower. */
 export type Objective = (typeof OBJECTIVES)[number]
 
 /** Names and defaults are LightGBM's. */
@@ -87,6 +88,7 @@ export interface ValidationRows {
   readonly scores?: Float64Array
 }
 
+/** What a fit learns from. */
 export interface FitInput extends FitControl {
   /** One for each row; rows that do not train may hold anything. */
   readonly targets?: NumberArray
@@ -108,6 +110,7 @@ export interface FitInput extends FitControl {
   readonly numIterations?: number
 }
 
+/** What a fit gives. */
 export interface GbrtFit {
   readonly model: GbrtModel
   /** Mean loss on the validation rows after each round. */
@@ -220,6 +223,7 @@ export class GbrtTrainer {
     return this.#native.scores()
   }
 
+  /** Frees the memory of the trainer; the matrix stays. */
   dispose(): void {
     this.#native.dispose()
   }

@@ -6,6 +6,7 @@ import type { Device } from '../runtime/device.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { rowsOf } from './rows.js'
 
+/** What an isolation forest can be told. */
 export interface IsolationForestOptions {
   /** Default 100. */
   readonly trees?: number
@@ -16,6 +17,7 @@ export interface IsolationForestOptions {
   /** Default 0. */
   readonly seed?: number
   readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
   readonly onProgress?: (progress: { readonly phase: 'grow'; readonly done: number; readonly total: number }) => void
 }
 

@@ -6,6 +6,7 @@ import type { Device } from '../runtime/device.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { rowsOf } from './rows.js'
 
+/** What `kmeans` can be told. */
 export interface KMeansOptions {
   readonly clusters: number
   /** Default 300. 0 assigns the rows to the seeds, or to `centers`. */
@@ -17,9 +18,11 @@ export interface KMeansOptions {
   /** (clusters, features) centres to start from. Default: k-means++. */
   readonly centers?: Float32Array
   readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
   readonly onProgress?: (progress: { readonly phase: 'kmeans'; readonly done: number; readonly total: number }) => void
 }
 
+/** Centres, and the nearest one of each row. */
 export interface KMeansResult {
   /** (clusters, features) */
   readonly centers: Float32Array

@@ -22,6 +22,7 @@ export interface Trees extends ForestArrays {
 /** Values of a category column; value i has code i. */
 export type Levels = readonly (string | number)[]
 
+/** What a model of trees is, beside its trees. */
 export interface ModelInfo {
   readonly objective: ModelObjective
   readonly numClass: number
@@ -38,6 +39,7 @@ export interface ModelInfo {
   readonly shrinkage?: number
 }
 
+/** What predictions can be told. */
 export interface PredictOptions {
   /** Scores before the sigmoid or softmax. Default false. */
   readonly raw?: boolean
@@ -64,6 +66,7 @@ export class GbrtModel {
     this.trees = trees
   }
 
+  /** Number of features. */
   get features(): number {
     return this.info.names.length
   }

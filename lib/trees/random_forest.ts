@@ -7,6 +7,7 @@ import { expectOptions, expectRange } from '../util/errors.js'
 import { featureInfos, GbrtModel } from './model.js'
 import { type FitControl, Fits, rolesOf, treesOf } from './training.js'
 
+/** What a random forest can be told. */
 export interface RandomForestOptions {
   /** Classes, numbered from 0; 1 for targets that are numbers, or 0 and 1. Default 1. */
   readonly numClass?: number
@@ -30,6 +31,7 @@ export interface RandomForestOptions {
   readonly seed?: number
 }
 
+/** What a forest learns from. */
 export interface ForestInput extends FitControl {
   /** One for each row; rows that do not train may hold anything. */
   readonly targets: NumberArray
@@ -108,6 +110,7 @@ export class RandomForestTrainer {
     return this.#native.scores()
   }
 
+  /** Frees the memory of the trainer; the matrix stays. */
   dispose(): void {
     this.#native.dispose()
   }
