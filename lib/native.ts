@@ -2,32 +2,59 @@
 
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import type { Binding } from '../binding.js'
+import { binariesFor, describeTarget, ownTarget, prebuiltFolder } from './util/binary.js'
 import { SeqriskError } from './util/errors.js'
 import { packageRoot } from './util/package_root.js'
 
-function load(): Binding {
-  try {
-    const binding = createRequire(import.meta.url)('node-gyp-build')(packageRoot) as Binding
-    binding.set_error_class(SeqriskError)
-    return binding
-  } catch (cause) {
-    throw new SeqriskError('BINARY_NOT_LOADED', sentenceOf(cause), { cause })
-  }
+/** Names the one file to load where the package was taken apart, as bundlers do. */
+const VARIABLE = 'SEQRISK_BINARY'
+
+interface Failure {
+  readonly file: string
+  readonly cause: unknown
 }
 
-/** One line, with one command. */
-function sentenceOf(cause: unknown): string {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
-  const libc = report?.header?.glibcVersionRuntime ? `glibc ${report.header.glibcVersionRuntime}` : 'no glibc'
-  const expected = `a binary for ${process.platform}-${process.arch} (${libc}, Node ${process.version}) in ${packageRoot}`
-  const received = cause instanceof Error ? cause.message : String(cause)
-  // A checkout knows what it needs and installs it.
-  const isCheckout = existsSync(join(packageRoot, '.ci', 'setup.mjs'))
-  const command = isCheckout ? 'npm run build' : `npx --yes cmake-js@8 rebuild -d "${packageRoot}"`
-  const needs = isCheckout ? '' : ' (needs cmake, make, a C++20 compiler and the headers of Highway, libhwy-dev)'
-  return `[native] expected ${expected} but received: ${received.replace(/\s+/g, ' ').trim()}; compile one with \`${command}\`${needs}`
+function load(): Binding {
+  const target = ownTarget()
+  const named = process.env[VARIABLE]
+  const files = named ? [named] : binariesFor(packageRoot, target)
+  const require = createRequire(import.meta.url)
+  const failures: Failure[] = []
+  for (const file of files) {
+    try {
+      const binding = require(file) as Binding
+      binding.set_error_class(SeqriskError)
+      return binding
+    } catch (cause) {
+      failures.push({ file, cause })
+    }
+  }
+  const tried = failures.map(({ file, cause }) => `${shown(file)} (${reasonOf(file, cause)})`)
+  const isPrebuilt = failures.some(({ file }) => file.startsWith(prebuiltFolder(packageRoot, target)))
+  if (!named && !isPrebuilt) tried.push(`${shown(prebuiltFolder(packageRoot, target))} (none there)`)
+  const expected = `a binary for ${describeTarget(target)} in ${named ? `$${VARIABLE}` : packageRoot}`
+  const message = `[native] expected ${expected} but received: ${tried.join(', ')}; ${advice()}`
+  throw new SeqriskError('BINARY_NOT_LOADED', message, { cause: failures.at(-1)!.cause })
+}
+
+function shown(file: string): string {
+  return file.startsWith(packageRoot) ? relative(packageRoot, file) : file
+}
+
+/** One line. What Node adds of modules that required this one says nothing here. */
+function reasonOf(file: string, cause: unknown): string {
+  if (!existsSync(file)) return 'no such file'
+  const text = (cause instanceof Error ? cause.message : String(cause)).split('\nRequire stack')[0]
+  return text.replaceAll(`${file}: `, '').replace(/\s+/g, ' ').trim()
+}
+
+/** One command. A checkout knows what it needs and installs it. */
+function advice(): string {
+  if (existsSync(join(packageRoot, '.ci', 'setup.mjs'))) return 'compile one with `npm run build`'
+  const needs = 'needs cmake, make, a C++20 compiler and the headers of Highway, libhwy-dev'
+  return `compile one with \`npx --yes cmake-js@8 rebuild -d "${packageRoot}"\` (${needs})`
 }
 
 export const binding: Binding = load()

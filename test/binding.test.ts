@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { bindingText, declaredFunctions } from './support/binding_types.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const addon = createRequire(import.meta.url)('node-gyp-build')(root) as Record<string, unknown>
+const addon = createRequire(import.meta.url)(`${root}build/Release/seqrisk.node`) as Record<string, unknown>
 
 describe('binding.d.ts', () => {
   it('names exactly what the addon exports', () => {

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** The folder with package.json, ending in a separator. */
-export const packageRoot: string = ['../..', '../../..']
+/** The folder with package.json, ending in a separator; in a bundle, the folder of the bundle. */
+export const packageRoot: string = ['../..', '../../..', '.']
   .map(up => fileURLToPath(new URL(`${up}/`, import.meta.url)))
-  .find(folder => existsSync(`${folder}package.json`))!
+  .find((folder, i) => i === 2 || existsSync(`${folder}package.json`))!

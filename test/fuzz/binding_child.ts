@@ -18,7 +18,7 @@ type Call = (...values: unknown[]) => unknown
 
 const [seed, calls] = process.argv.slice(2).map(Number)
 const log = process.argv[4] ? openSync(process.argv[4], 'w') : null
-const addon = createRequire(import.meta.url)('node-gyp-build')('.') as Record<string, Call>
+const addon = createRequire(import.meta.url)('../../build/Release/seqrisk.node') as Record<string, Call>
 const declared = declaredFunctions()
 const names = Object.keys(addon)
 const random = new TestRandom(seed)

@@ -33,7 +33,7 @@ describe('a process', () => {
   it.runIf(process.platform === 'linux')('survives that the system has no more threads', () => {
     // Plain JavaScript: little else fits into the address space that is left.
     const program = `
-      const binding = require('node-gyp-build')('.')
+      const binding = require('./build/Release/seqrisk.node')
       const streams = []
       try {
         for (let i = 0; i < 64; i++) streams.push(binding.stream_open(1024, '', 0, false))
