@@ -1,0 +1,179 @@
+// The package as somebody installs it: into an empty folder, without install scripts and without a compiler.
+
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { execute, packPackage, root, unpackPackage } from './support/package.js'
+
+const folder = await mkdtemp(join(tmpdir(), 'seqrisk-package-'))
+const bare = join(folder, 'bare')
+const tool = (path: string) => join(root, 'node_modules', path)
+afterAll(() => rm(folder, { recursive: true }))
+beforeAll(() => packPackage(), 120_000)
+
+describe('the example', () => {
+  const example = join(folder, 'example')
+
+  it('installs without scripts and without a compiler, and runs', async () => {
+    await cp(join(root, 'examples', 'score-users'), example, { recursive: true })
+    // Nothing on PATH but what npm itself needs.
+    await mkdir(bare)
+    const npm = (await execute('sh', ['-c', 'command -v npm'], { cwd: root })).stdout.trim()
+    for (const [name, file] of Object.entries({ node: process.execPath, npm, sh: '/bin/sh' })) {
+      await symlink(file, join(bare, name))
+    }
+    const env = { ...process.env, PATH: bare }
+    await expect(execute('sh', ['-c', 'command -v c++ g++ gcc cc make cmake'], { cwd: folder, env })).rejects.toThrow()
+    const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
+    const { stderr } = await execute('npm', ['install', ...flags, await packPackage()], { cwd: example, env })
+    expect(stderr).toBe('')
+    const { stdout } = await execute('npm', ['start', '--silent'], { cwd: example, env })
+    expect(stdout).toMatch(
+      /^trained \d+ steps, loss \d\.\d+\n200 users, 16 numbers each; mean score 0\.\d\d of risky ones/,
+    )
+    const [risky, others] = [.../mean score (\S+) of risky ones, (\S+) of/.exec(stdout)!].slice(1).map(Number)
+    expect(risky).toBeGreaterThan(others + 0.3)
+  })
+
+  it('brings no packages that run', async () => {
+    const lock = JSON.parse(await readFile(join(example, 'package-lock.json'), 'utf8'))
+    expect(Object.keys(lock.packages).filter(Boolean).sort()).toEqual([
+      'node_modules/node-addon-api',
+      'node_modules/seqrisk',
+    ])
+    expect(lock.packages['node_modules/seqrisk'].hasInstallScript).toBeUndefined()
+  })
+
+  it('is required as it is imported', async () => {
+    const program = `const { Device, variants } = require('seqrisk'); new Device().close(); console.log(variants().includes('scalar'))`
+    const [major, minor] = process.versions.node.split('.').map(Number)
+    const flag = major === 20 && minor < 19 ? ['--experimental-require-module'] : []
+    const { stdout } = await execute(process.execPath, [...flag, '-e', program], { cwd: example })
+    expect(stdout).toBe('true\n')
+  })
+
+  it('has a command', async () => {
+    const { stdout } = await execute(join(example, 'node_modules', '.bin', 'seqrisk'), ['--version'], { cwd: example })
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+
+  it.each([
+    [
+      'reads files',
+      '@duckdb/node-api',
+      ['aggregate', '--events', 'none.csv', '--schema', 'schema.json', '--out', 'x.csv'],
+    ],
+    ['reads tables', '@duckdb/node-api', ['iforest', '--table', 'none.csv', '--out', 'x.csv']],
+  ])('without its optional packages, what %s asks for them by name', async (_, name, args) => {
+    const schema = { entity: 'a', time: 'b', fields: { c: { kind: 'numeric' } } }
+    await writeFile(join(example, 'schema.json'), JSON.stringify(schema))
+    const call = execute(join(example, 'node_modules', '.bin', 'seqrisk'), args, { cwd: example })
+    await expect(call).rejects.toThrow(
+      `expected the optional package '${name}' but received none; run npm install ${name}`,
+    )
+  })
+
+  it('without its optional packages, what draws asks for them by name', async () => {
+    const program = `import { writeSvg, curvesPlot } from './node_modules/seqrisk/dist/lib/report/plot.js'
+      await writeSvg('x.svg', curvesPlot({ title: '' }, { x: '', y: '' }, [{ series: 'a', points: [{ x: 0, y: 0 }] }])).catch(error => console.log(error.code, error.message))`
+    const { stdout } = await execute(process.execPath, ['--input-type=module', '-e', program], { cwd: example })
+    expect(stdout).toMatch(
+      /^PACKAGE_MISSING .*'vega' and 'vega-lite' but received none; run npm install vega vega-lite\n$/,
+    )
+  })
+})
+
+describe('the tarball', () => {
+  it('is in order, says publint', async () => {
+    const { stdout } = await execute(process.execPath, [tool('publint/src/cli.js'), await packPackage(), '--strict'], {
+      cwd: folder,
+    })
+    expect(stdout).toContain('All good!')
+  })
+
+  it('has types that resolve, says arethetypeswrong', async () => {
+    // `require` of ES modules is what the engines of the package can.
+    const rules = ['--ignore-rules', 'cjs-resolves-to-esm', '--profile', 'node16', '--format', 'json']
+    const cli = tool('@arethetypeswrong/cli/dist/index.js')
+    const { stdout } = await execute(process.execPath, [cli, await packPackage(), ...rules], { cwd: folder })
+    // The exit code leaves out what is ignored; the report does not.
+    expect(Object.keys(JSON.parse(stdout).problems)).toEqual(['CJSResolvesToESM'])
+  })
+
+  it('holds what it should, and nothing else', async () => {
+    const { stdout } = await execute('tar', ['-tzf', await packPackage()], { cwd: folder })
+    const names = stdout
+      .trim()
+      .split('\n')
+      .map(name => name.replace('package/', ''))
+    for (const name of [
+      'LICENSE',
+      'NOTICE',
+      'licenses/Apache-2.0.txt',
+      'README.md',
+      'CHANGELOG.md',
+      'dist/lib/index.js',
+      'dist/lib/index.d.ts',
+      'dist/binding.d.ts',
+      'docs/tutorial.md',
+      'native/exports.map',
+      'CMakeLists.txt',
+    ]) {
+      expect(names).toContain(name)
+    }
+    const strays = names.filter(
+      name =>
+        !/^(dist|docs|licenses|native|cmake|prebuilds)\/|^(LICENSE|NOTICE|README\.md|CHANGELOG\.md|CMakeLists\.txt|package\.json)$/.test(
+          name,
+        ),
+    )
+    expect(strays).toEqual([])
+    expect(
+      names.filter(name => /^native\/tests\/|\.test\.|\.map$/.test(name) && name !== 'native/exports.map'),
+    ).toEqual([])
+  })
+})
+
+describe('its types', () => {
+  const users = join(folder, 'types')
+  const program = `
+    import { type EventRow, Encoder, defineSchema, fromRows, pretrain } from 'seqrisk'
+    const schema = defineSchema({ entity: 'id', time: 't', fields: { a: { kind: 'numeric' }, b: { kind: 'categorical' } } })
+    type Row = EventRow<(typeof schema)['fields'], 'id', 't'>
+    const rows: Row[] = [{ id: 1, t: 2, a: 3, b: 'x' }]
+    export async function train(): Promise<Float32Array> {
+      const { encoder } = await pretrain(fromRows(schema, rows), { epochs: 1 })
+      const same: Encoder = encoder
+      return (await same.encode(fromRows(schema, rows))).vectors
+    }
+    // @ts-expect-error a number is no category's text field
+    rows.push({ id: 1, t: 2, a: 'three', b: 'x' })
+    // @ts-expect-error a misspelt option
+    pretrain(fromRows(schema, rows), { epoch: 1 })
+  `
+
+  it.each([
+    ['nodenext, from ES modules', 'user.mts', ['--module', 'nodenext']],
+    ['nodenext, from CommonJS', 'user.cts', ['--module', 'nodenext']],
+    ['bundler', 'user.ts', ['--module', 'preserve', '--moduleResolution', 'bundler']],
+  ])('%s', async (_, file, options) => {
+    await unpackPackage(users, ['@types/node']).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+    await writeFile(join(users, file), program)
+    const strict = [
+      '--strict',
+      '--exactOptionalPropertyTypes',
+      '--noUncheckedIndexedAccess',
+      '--target',
+      'es2022',
+      '--types',
+      'node',
+    ]
+    // Once without: the package's own declarations count, and they are the same for all.
+    if (file !== 'user.mts') strict.push('--skipLibCheck')
+    const args = [tool('typescript/bin/tsc'), '--noEmit', ...strict, ...options, file]
+    await execute(process.execPath, args, { cwd: users })
+  })
+})
