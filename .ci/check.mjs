@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { exportProblems } from './binary.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const problems = []
@@ -100,13 +101,5 @@ function symbols() {
 function exportsOfBinary() {
   const binary = join(root, 'build', 'Release', 'seqrisk.node')
   if (!existsSync(binary) || process.platform !== 'linux') return
-  const listing = spawnSync('nm', ['-D', '--defined-only', binary], { encoding: 'utf8' }).stdout ?? ''
-  const names = listing
-    .split('\n')
-    .filter(Boolean)
-    .map(line => line.split(' ').at(-1))
-    .sort()
-  const wanted = ['napi_register_module_v1', 'node_api_module_get_api_version_v1']
-  if (names.join() !== wanted.join())
-    problems.push(`seqrisk.node exports ${names.join(', ')} instead of ${wanted.join(', ')}`)
+  for (const problem of exportProblems(binary)) problems.push(`seqrisk.node: ${problem}`)
 }

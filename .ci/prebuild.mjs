@@ -57,16 +57,16 @@ function build(name) {
   problems.push(...found.map(problem => `${name}: ${problem}`))
 }
 
-/** $ZIG, one on PATH, or the one that npm installs beside the build. */
+/** $ZIG, one on PATH, or the one that npm installs beside the build: its own binary, since the package's is a script. */
 function findZig() {
-  const installed = join(cache, 'zig', 'node_modules', '.bin', 'zig')
+  const own = join(cache, 'zig', 'node_modules', '@zigc', `${process.platform}-${process.arch}`, 'bin', 'zig')
   const works = zig => spawnSync(zig, ['version'], { stdio: 'ignore' }).status === 0
-  const found = [process.env.ZIG, 'zig', installed].find(zig => zig && works(zig))
-  if (found) return found === 'zig' ? which('zig') : found
+  const found = [process.env.ZIG, which('zig'), own].find(zig => zig && works(zig))
+  if (found) return found
   console.error(`[prebuild] installing ${ZIG} (400 MB)`)
   mkdirSync(join(cache, 'zig'), { recursive: true })
   run('zig', 'npm', ['install', '--prefix', join(cache, 'zig'), '--no-audit', '--no-fund', ZIG])
-  return installed
+  return own
 }
 
 /** Highway's headers alone: the folder that they lie in has those of this machine's libc too. */

@@ -8,6 +8,7 @@ import { type OpenFile, openFile } from './open_file.js'
 import { type Conversion, convert, explain } from './relation.js'
 import type { VectorTable } from './table.js'
 
+/** What `readVectors` can be told. */
 export interface ReadVectorsOptions extends DatabaseOptions {
   /** The column of the entity. Default: the one column that holds no vectors. */
   readonly id?: string

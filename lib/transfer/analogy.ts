@@ -10,6 +10,7 @@ export interface AnalogyOptions extends NearestOptions {
   readonly exclude?: readonly string[]
 }
 
+/** An entity, and how near it is. */
 export interface Neighbour {
   readonly id: string
   /** Cosine to a − b + c, or the distance. */

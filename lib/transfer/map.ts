@@ -11,6 +11,7 @@ import { principalComponents } from './pca.js'
 import { runUmap } from './umap.js'
 import type { VectorIndex } from './vector_index.js'
 
+/** How vectors are drawn in two dimensions. */
 export type MapMethod = 'pca' | 'umap'
 
 export interface MapOptions extends LongCall {

@@ -30,6 +30,7 @@ const where = 'VectorIndex'
 /** Rows or queries per call of the package, which holds the JavaScript thread: about a millisecond. */
 const PER_CALL = 4
 
+/** A graph over vectors that finds nearly all of the nearest, by the optional package `usearch`. */
 export class VectorIndex {
   readonly table: VectorTable
   readonly metric: Metric
