@@ -74,6 +74,19 @@ describe('the example', () => {
     )
   })
 
+  it.each([
+    ['usearch', `VectorIndex.build(table)`],
+    ['usearch', `nearest(table, table.vectors, { index: 'usearch', top: 1 })`],
+    ['umap-js', `mapVectors(table, { method: 'umap', neighbours: 2 })`],
+  ])('without its optional package %s, %s asks for it by name', async (name, call) => {
+    const program = `import { mapVectors, nearest, VectorIndex } from 'seqrisk'
+      const table = { ids: ['a', 'b', 'c', 'd'], width: 2, vectors: Float32Array.of(1, 0, 0, 1, 1, 1, 2, 1) }
+      await ${call}.catch(error => console.log(error.code, error.message))`
+    const { stdout } = await execute(process.execPath, ['--input-type=module', '-e', program], { cwd: example })
+    expect(stdout).toMatch(/^PACKAGE_MISSING /)
+    expect(stdout).toContain(`expected the optional package '${name}' but received none; run npm install ${name}\n`)
+  })
+
   it('without its optional packages, what draws asks for them by name', async () => {
     const program = `import { writeSvg, curvesPlot } from './node_modules/seqrisk/dist/lib/report/plot.js'
       await writeSvg('x.svg', curvesPlot({ title: '' }, { x: '', y: '' }, [{ series: 'a', points: [{ x: 0, y: 0 }] }])).catch(error => console.log(error.code, error.message))`

@@ -32,6 +32,8 @@ export async function runUmap(neighbours: UmapNeighbours, start: Places, options
   const { signal, onProgress, ...numbers } = options
   signal?.throwIfAborted()
   const worker = new Worker(new URL('./umap_worker.mjs', import.meta.url), {
+    // Flags of the process are for its own program: --input-type would be refused for a file.
+    execArgv: [],
     workerData: { ...neighbours, start, ...numbers },
   })
   let stop = () => {}

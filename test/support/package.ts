@@ -20,10 +20,13 @@ export interface Output {
 export function execute(
   command: string,
   args: readonly string[],
-  options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv },
+  {
+    timeoutMs = 120_000,
+    ...options
+  }: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number },
 ): Promise<Output> {
   return new Promise((resolve, reject) => {
-    execFile(command, args, { timeout: 120_000, maxBuffer: 1 << 26, ...options }, (error, stdout, stderr) => {
+    execFile(command, args, { timeout: timeoutMs, maxBuffer: 1 << 26, ...options }, (error, stdout, stderr) => {
       if (error) reject(new Error(`${command} ${args.join(' ')}\n${stdout}${stderr}`, { cause: error }))
       else resolve({ stdout, stderr })
     })
