@@ -16,12 +16,13 @@ export {
   Encoder,
   type EncoderOptions,
 } from './encoder/encoder.js'
-export { type LoadedEncoder, loadEncoder, saveEncoder } from './encoder/model_files.js'
+export { type LoadedEncoder, loadEncoder, type StoredHead, saveEncoder } from './encoder/model_files.js'
 export * from './events/index.js'
 export { type BinsOptions, loadBins, saveBins } from './export/bins.js'
 export { fromLightgbm, loadLightgbm, saveLightgbm, toLightgbm } from './export/lightgbm.js'
 export { exportEncoder, exportFinetuned, type OnnxOptions } from './export/onnx.js'
 export { exportTrees, type OnnxTreesOptions } from './export/onnx_trees.js'
+export type { StoredTensor } from './export/safetensors.js'
 export type { EpochRow, TermSummary } from './pretrain/log.js'
 export type { MaskedEventsOptions } from './pretrain/masked_events.js'
 export type { PretrainOptions, ProxyTask, TrainProgress } from './pretrain/options.js'
@@ -137,6 +138,7 @@ export {
 export {
   type BudgetResult,
   type FeatureSet,
+  type HeldScores,
   type Learner,
   type ProbeOptions,
   type ProbeProgress,

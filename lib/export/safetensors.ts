@@ -5,6 +5,7 @@ import { open, readFile, stat } from 'node:fs/promises'
 import { SeqriskError, sentence } from '../util/errors.js'
 import { writeFileAtomic } from '../util/files.js'
 
+/** A tensor of a file. */
 export interface StoredTensor {
   readonly shape: readonly number[]
   readonly values: Float32Array

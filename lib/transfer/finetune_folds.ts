@@ -14,12 +14,14 @@ import { checkOptions, type FinetuneOptions } from './finetune_options.js'
 
 const where = 'finetune'
 
+/** How good the model of one fold is on users that it never saw. */
 export interface FoldQuality extends ScoreQuality {
   readonly fold: number
   /** Entities that were scored. */
   readonly rows: number
 }
 
+/** How good fine-tuning is over folds. */
 export interface FoldsResult {
   readonly metric: ScoreQuality['metric']
   /** Of the score, over folds. */

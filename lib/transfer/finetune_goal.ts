@@ -22,6 +22,7 @@ export interface Goal {
   readonly deviation: number
 }
 
+/** How well scores fit labels. */
 export interface ScoreQuality {
   readonly metric: 'auc' | 'macroAuc' | 'r2'
   /** AUC; mean AUC of one class against the rest; share of the variance that is explained. High = good. */

@@ -46,6 +46,7 @@ export interface FinetuneState {
   readonly chosen: Best | null
 }
 
+/** The validation that chose the weights. */
 export interface Best {
   /** Epochs of training behind the best weights; 0 = the head alone. */
   readonly epochs: number

@@ -10,6 +10,7 @@ import type { Device } from '../runtime/device.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { Philox } from '../util/philox.js'
 
+/** What labels are: classes, or numbers. */
 export type FinetuneTask = 'classification' | 'regression'
 
 /** An encoder with random weights: with labels alone it is the supervised baseline. */
@@ -30,6 +31,7 @@ export interface FinetuneProgress extends Progress {
   readonly secondsLeft: number
 }
 
+/** What fine-tuning can be told. */
 export interface FinetuneOptions {
   /** A pre-trained encoder, whose weights are copied and never changed, or what to start from at random. */
   readonly init: Encoder | ScratchInit
@@ -90,6 +92,7 @@ export interface FinetuneOptions {
   /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
   readonly checkpointSeconds?: number
   readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
   readonly onProgress?: (progress: Progress | FinetuneProgress) => void
 }
 

@@ -35,6 +35,7 @@ export interface LabelledEvents {
   readonly absent: number
 }
 
+/** What fine-tuning gives. */
 export interface FinetuneResult<F extends Fields = Fields> {
   readonly model: FineTuned<F>
   /** Entities that were learnt from, those of the validation included. */

@@ -66,6 +66,7 @@ export class FineTuned<F extends Fields = Fields> {
     this.#head = head
   }
 
+  /** What its labels are. */
   get task(): Goal['task'] {
     return this.goal.task
   }
@@ -153,6 +154,7 @@ export class FineTuned<F extends Fields = Fields> {
     await writeFileAtomic(join(folder, 'training.json'), `${JSON.stringify(log, null, 2)}\n`)
   }
 
+  /** Frees head and encoder. */
   dispose(): void {
     this.#head.dispose()
     this.encoder.dispose()

@@ -11,6 +11,7 @@ import { FineTuned } from './finetuned.js'
 /** An encoder and whatever makes scores of its vectors: (rows, width) numbers, the same width for any rows. */
 export interface VectorScorer {
   readonly encoder: Encoder
+  /** Scores of rows of vectors. */
   score(vectors: VectorTable): ArrayLike<number> | Promise<ArrayLike<number>>
 }
 
@@ -21,6 +22,7 @@ export interface ContributionOptions extends LongCall {
   readonly batchEvents?: number
 }
 
+/** What each event adds to the score of its entity. */
 export interface Contributions {
   readonly id: string
   /** Scores of the entity as it is: one, or one per class. */

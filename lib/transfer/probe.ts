@@ -84,6 +84,7 @@ export interface ProbeResult {
   readonly absent?: number
 }
 
+/** Scores of rows by models that did not see them. */
 export interface HeldScores {
   readonly ids: readonly string[]
   /** 0 or 1, by the order of the label's values. */
