@@ -6,7 +6,7 @@ import { join, relative } from 'node:path'
 import type { Binding } from '../binding.js'
 import { binariesFor, describeTarget, ownTarget, prebuiltFolder } from './util/binary.js'
 import { SeqriskError } from './util/errors.js'
-import { packageRoot } from './util/package_root.js'
+import { isBundled, packageRoot } from './util/package_root.js'
 
 /** Names the one file to load where the package was taken apart, as bundlers do. */
 const VARIABLE = 'SEQRISK_BINARY'
@@ -52,6 +52,7 @@ function reasonOf(file: string, cause: unknown): string {
 
 /** One command. A checkout knows what it needs and installs it. */
 function advice(): string {
+  if (isBundled) return `put the package's folder prebuilds there, or name one of its files in $${VARIABLE}`
   if (existsSync(join(packageRoot, '.ci', 'setup.mjs'))) return 'compile one with `npm run build`'
   const needs = 'needs cmake, make, a C++20 compiler and the headers of Highway, libhwy-dev'
   return `compile one with \`npx --yes cmake-js@8 rebuild -d "${packageRoot}"\` (${needs})`

@@ -97,6 +97,29 @@ describe('the example', () => {
   })
 })
 
+describe('a bundle', () => {
+  const users = join(folder, 'bundle')
+  const out = join(users, 'dist', 'server')
+  const optional = ['@duckdb/node-api', 'vega', 'vega-lite', 'usearch', 'umap-js']
+
+  it('runs with the prebuilt binaries beside it, and says what it misses without', async () => {
+    await unpackPackage(users)
+    await writeFile(join(users, 'package.json'), '{ "name": "somebody", "type": "module" }')
+    await writeFile(
+      join(users, 'main.js'),
+      `import { Device } from 'seqrisk'; new Device().close(); console.log('works')`,
+    )
+    const flags = ['--bundle', '--platform=node', '--format=esm', ...optional.map(name => `--external:${name}`)]
+    await execute(tool('.bin/esbuild'), ['main.js', ...flags, `--outfile=${join(out, 'main.js')}`], { cwd: users })
+    await expect(execute(process.execPath, ['main.js'], { cwd: out })).rejects.toThrow(
+      `; put the package's folder prebuilds there, or name one of its files in $SEQRISK_BINARY`,
+    )
+    const prebuilds = join(users, 'node_modules', 'seqrisk', 'prebuilds')
+    await cp(prebuilds, join(out, 'prebuilds'), { recursive: true })
+    expect((await execute(process.execPath, ['main.js'], { cwd: out })).stdout).toBe('works\n')
+  })
+})
+
 describe('the tarball', () => {
   it('is in order, says publint', async () => {
     const { stdout } = await execute(process.execPath, [tool('publint/src/cli.js'), await packPackage(), '--strict'], {
