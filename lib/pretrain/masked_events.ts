@@ -44,17 +44,12 @@ export function maskEvents(batch: PackedBatch, random: Philox, options: MaskedEv
   return atOnce(maskSteps(batch, random, options))
 }
 
-/** How many events pass before the next is chosen, each by itself with that chance: one draw instead of one for each. */
-function eventsPassed(random: Philox, rate: number): number {
-  return rate > 0 ? Math.floor(Math.log1p(-random.uniform()) / Math.log1p(-rate)) : Number.POSITIVE_INFINITY
-}
-
 /** The same in short steps. */
 export function* maskSteps(batch: PackedBatch, random: Philox, options: MaskedEventsOptions = {}): Steps<MaskedBatch> {
   const { rate = 0.15 } = options
   const events = batch.offsets[batch.offsets.length - 1]
   const chosen: number[] = []
-  for (let t = eventsPassed(random, rate); t < events; t += 1 + eventsPassed(random, rate)) chosen.push(t)
+  for (let t = 0; t < events; t++) if (random.uniform() < rate) chosen.push(t)
   if (chosen.length === 0 && events > 0) chosen.push(random.below(events))
   const rows = Int32Array.from(chosen)
   // Where each chosen event's fields come from: itself, another event, or the mask (−1).
