@@ -3,7 +3,8 @@
 //   node .ci/binary.mjs FILE [glibc|musl]
 
 import { spawnSync } from 'node:child_process'
-import { statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const EXPORTS = ['napi_register_module_v1', 'node_api_module_get_api_version_v1']
@@ -42,6 +43,29 @@ export function checkBinary(file, libc) {
   if (/\.symtab/.test(readelf('-S', file))) problems.push('has symbols that strip would remove')
   const age = libc === 'glibc' ? `glibc ${floor}, ` : ''
   return { text: `${age}${(bytes / 1e6).toFixed(2)} MB, needs ${needed.join(' ')}`, problems }
+}
+
+/**
+ * Objects compiled for wide vectors must not define symbols that the linker could keep for everybody: weak copies of
+ * inline functions from outside their own namespace would be illegal instructions on older processors.
+ */
+export function vectorProblems(build) {
+  const problems = []
+  for (const variant of ['avx2', 'avx512']) {
+    const folder = join(build, 'CMakeFiles', `seqrisk_kernels_${variant}.dir`)
+    if (!existsSync(folder)) continue
+    const objects = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.o'))
+    for (const object of objects) {
+      const listing =
+        spawnSync('nm', ['--demangle', '--defined-only', join(folder, object)], { encoding: 'utf8' }).stdout ?? ''
+      for (const line of listing.split('\n')) {
+        const [, kind, symbol] = /^[0-9a-f]* ([A-Za-z]) (.*)$/.exec(line) ?? []
+        const isOwn = symbol?.includes(`seqrisk::${variant}::`) || /hwy::N_AVX|hwy::detail::/.test(symbol ?? '')
+        if (/[WVu]/.test(kind ?? '') && !isOwn) problems.push(`${variant}/${object}: shared symbol ${symbol}`)
+      }
+    }
+  }
+  return problems
 }
 
 /** The newest version of glibc that a symbol asks for. */

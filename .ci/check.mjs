@@ -3,10 +3,10 @@
 //   node .ci/check.mjs [--format]    with --format, C++ is formatted in place
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { exportProblems } from './binary.mjs'
+import { exportProblems, vectorProblems } from './binary.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const problems = []
@@ -77,25 +77,8 @@ function formatting() {
     problems.push(`${result.stderr.trim().split('\n').slice(0, 10).join('\n')}\nrun npm run format`)
 }
 
-/**
- * Objects compiled for wide vectors must not define symbols that the linker could keep for everybody: weak copies of
- * inline functions from outside their own namespace would be illegal instructions on older processors.
- */
 function symbols() {
-  for (const variant of ['avx2', 'avx512']) {
-    const folder = join(root, 'build', 'CMakeFiles', `seqrisk_kernels_${variant}.dir`)
-    if (!existsSync(folder)) continue
-    const objects = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.o'))
-    for (const object of objects) {
-      const listing =
-        spawnSync('nm', ['--demangle', '--defined-only', join(folder, object)], { encoding: 'utf8' }).stdout ?? ''
-      for (const line of listing.split('\n')) {
-        const [, kind, symbol] = /^[0-9a-f]* ([A-Za-z]) (.*)$/.exec(line) ?? []
-        const isOwn = symbol?.includes(`seqrisk::${variant}::`) || /hwy::N_AVX|hwy::detail::/.test(symbol ?? '')
-        if (/[WVu]/.test(kind ?? '') && !isOwn) problems.push(`${variant}/${object}: shared symbol ${symbol}`)
-      }
-    }
-  }
+  problems.push(...vectorProblems(join(root, 'build')))
 }
 
 function exportsOfBinary() {

