@@ -38,6 +38,11 @@ describe('seqrisk', () => {
     expect(JSON.parse(trained.stdout)).toMatchObject({ out: at('model'), entities: 120, epochs: 2 })
     const encoded = await seqrisk('encode', '--model', at('model'), ...events, '--out', at('vectors.parquet'), '--json')
     expect(JSON.parse(encoded.stdout)).toMatchObject({ entities: 120, width: 16 })
+    const later = ['--model', at('model'), ...events, '--as-of', '2024-12-31', '--out', at('later.csv')]
+    expect((await seqrisk('encode', ...later)).code).toBe(0)
+    const now = await seqrisk('encode', '--model', at('model'), ...events, '--out', at('now.csv'))
+    expect(now.code).toBe(0)
+    expect(await readFile(at('later.csv'), 'utf8')).not.toBe(await readFile(at('now.csv'), 'utf8'))
     const made = await seqrisk('aggregate', ...events, '--schema', files.schema, '--out', at('features.csv'), '--json')
     expect(JSON.parse(made.stdout).entities).toBe(120)
     expect((await readFile(at('features.csv'), 'utf8')).split('\n')[0].startsWith('user_id,')).toBe(true)
@@ -60,6 +65,10 @@ describe('seqrisk', () => {
       [['encode', '--modle', 'x'], /did you mean '--model'/],
       [['encode', '--model'], /--model/],
       [['encode', '--model', 'x'], /expected --events/],
+      [
+        ['encode', '--model', 'x', '--events', 'y', '--out', 'z', '--as-of', 'today'],
+        /--as-of to be an ISO date or a number/,
+      ],
       [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--epochs', 'many'], /--epochs to be a number/],
       [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--attention', 'blocks'], /one of block/],
     ]

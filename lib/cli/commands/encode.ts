@@ -5,6 +5,7 @@ import { readEvents } from '../../events/reader.js'
 import { VectorWriter } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
+import { AS_OF, asOf } from '../as_of.js'
 import { defineCommand } from '../command.js'
 import { PRECISION, precisionOf } from '../precision.js'
 
@@ -15,9 +16,11 @@ export const encodeCommand = defineCommand({
     model: { kind: 'text', value: 'DIR', required: true, about: 'folder that pretrain wrote' },
     events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
     out: { kind: 'text', value: 'FILE', required: true, about: 'vectors, .parquet or .csv' },
+    'as-of': AS_OF,
     precision: PRECISION,
   },
   async run(values, { signal, threads, device: kind, json }) {
+    const present = asOf(values['as-of'])
     const device = new Device({
       kind,
       threads,
@@ -33,7 +36,11 @@ export const encodeCommand = defineCommand({
         const writer = new VectorWriter(values.out, schema.entity, encoder.width, { signal })
         let entities = 0
         try {
-          for await (const { ids, vectors } of encoder.encodeStream(source, { signal, onProgress: line.update })) {
+          for await (const { ids, vectors } of encoder.encodeStream(source, {
+            asOf: present,
+            signal,
+            onProgress: line.update,
+          })) {
             await writer.append(ids, vectors)
             entities += ids.length
           }

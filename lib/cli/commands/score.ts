@@ -5,6 +5,7 @@ import { writeTable } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import { loadFinetuned } from '../../transfer/finetuned.js'
+import { AS_OF, asOf } from '../as_of.js'
 import { defineCommand } from '../command.js'
 import { PRECISION, precisionOf } from '../precision.js'
 
@@ -15,9 +16,11 @@ export const scoreCommand = defineCommand({
     model: { kind: 'text', value: 'DIR', required: true, about: 'folder that finetune wrote' },
     events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
     out: { kind: 'text', value: 'FILE', required: true, about: 'scores, .csv or .parquet' },
+    'as-of': AS_OF,
     precision: PRECISION,
   },
   async run(values, { signal, threads, device: kind, json }) {
+    const present = asOf(values['as-of'])
     const device = new Device({
       kind,
       threads,
@@ -31,7 +34,7 @@ export const scoreCommand = defineCommand({
       const schema = model.schema!
       const source = readEvents(values.events, schema)
       try {
-        const { ids, width, scores } = await model.score(source, { signal, onProgress: line.update })
+        const { ids, width, scores } = await model.score(source, { asOf: present, signal, onProgress: line.update })
         const column = (c: number) => Float64Array.from(ids, (_, row) => scores[row * width + c])
         const columns = Object.fromEntries(model.scoreNames.map((name, c) => [name, column(c)]))
         await writeTable(values.out, schema.entity, { ids, columns }, { signal })
