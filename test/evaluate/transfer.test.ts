@@ -77,6 +77,7 @@ test('verdicts count labels and average differences, by hand', () => {
   expect(verdicts(labels)).toContain(
     'Vectors beat those of an untrained encoder, both linear: on 1 of 2 labels, +1.0 ± 2.0 points on average.',
   )
+  expect(verdicts(labels.slice(0, 1)).join()).not.toContain('NaN')
   expect(ablations(labels)).toMatchObject([{ name: 'no attention', comparison: { better: 1, of: 2 } }])
 })
 

@@ -70,12 +70,16 @@ function planOf(args: readonly string[]): Plan {
     throw new RangeError(`expected a task out of ${known.join(', ')} but received '${unknown}'`)
   const { part, kept, fresh, out } = values
   const jobs = Number(values.jobs)
+  // Processes that share a card wait for each other; two keep it busy while one reads.
+  const heavyJobs = Number(values['heavy-jobs'] ?? (values.device === 'cuda' ? 2 : jobs))
+  for (const [name, value] of Object.entries({ jobs, 'heavy-jobs': heavyJobs })) {
+    if (!(Number.isInteger(value) && value > 0)) throw new RangeError(`expected --${name} from 1 but received ${value}`)
+  }
   return {
     ...{ names, folder, jobs, part, kept, fresh, out },
     device: { kind: values.device as DeviceKind, precision: values.precision as Precision | undefined },
     threads: values.threads === undefined ? undefined : Number(values.threads),
-    // Processes that share a card wait for each other; two keep it busy while one reads.
-    heavyJobs: Number(values['heavy-jobs'] ?? (values.device === 'cuda' ? 2 : jobs)),
+    heavyJobs,
   }
 }
 
@@ -90,7 +94,10 @@ async function runAll(plan: Plan): Promise<void> {
   })
   if (tasks.length === 0) return
   const { device, threads, jobs, heavyJobs } = plan
-  const flags = ['--device', device.kind!, ...(threads ? ['--threads', String(threads)] : [])]
+  const given = { device: device.kind, precision: device.precision, threads }
+  const flags = Object.entries(given).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, String(value)],
+  )
   const failed = await runInProcesses(tasks, { jobs, heavyJobs, flags, onDone: text => console.error(text) })
   if (failed.length === 0) return
   process.exitCode = 1

@@ -32,9 +32,11 @@ export async function runInProcesses(tasks: readonly TaskParts[], options: Proce
   const running = new Set<Promise<void>>()
   let heavy = 0
   const key = (task: string, part: string) => `${task} ${part}`
+  const asked = new Set(waiting.map(({ task, part }) => key(task, part.name)))
   while (waiting.length > 0 || running.size > 0) {
     const next = waiting.find(({ task, part }) => {
-      const isReady = part.after.every(before => ended.has(key(task, before)))
+      // What is not asked for now has run before, or is made by the part that needs it.
+      const isReady = part.after.every(before => !asked.has(key(task, before)) || ended.has(key(task, before)))
       return isReady && (!part.isHeavy || heavy < options.heavyJobs)
     })
     if (next && running.size < options.jobs) {

@@ -39,8 +39,10 @@ export function compareRows(
   return { better: differences.filter(value => value > 0).length, of, mean, error: Math.sqrt(variance / of) }
 }
 
-const points = ({ mean, error }: Comparison) =>
-  `${mean < 0 ? '−' : '+'}${(100 * Math.abs(mean)).toFixed(1)} ± ${(100 * error).toFixed(1)} points on average`
+const signed = (mean: number, digits: number) => `${mean < 0 ? '−' : '+'}${(100 * Math.abs(mean)).toFixed(digits)}`
+/** One label has no deviation. */
+const within = ({ error, of }: Comparison, digits: number) => (of > 1 ? ` ± ${(100 * error).toFixed(digits)}` : '')
+const points = (comparison: Comparison) => `${signed(comparison.mean, 1)}${within(comparison, 1)} points on average`
 const said = (what: string, comparison: Comparison) =>
   `${what}: on ${comparison.better} of ${comparison.of} labels, ${points(comparison)}.`
 
@@ -99,10 +101,10 @@ export function ablations(labels: readonly LabelResult[]): Ablation[] {
 }
 
 export function ablationRows(labels: readonly LabelResult[]): string[][] {
-  return ablations(labels).map(({ name, comparison: { better, of, mean, error } }) => [
+  return ablations(labels).map(({ name, comparison }) => [
     name,
-    `${mean < 0 ? '−' : '+'}${(100 * Math.abs(mean)).toFixed(2)} ± ${(100 * error).toFixed(2)}`,
-    `${better} of ${of}`,
+    `${signed(comparison.mean, 2)}${within(comparison, 2)}`,
+    `${comparison.better} of ${comparison.of}`,
   ])
 }
 
