@@ -62,7 +62,7 @@ test('every part of a task but pre-training comes after what it needs', () => {
     expect(after.length > 0).toBe(!name.startsWith('pretrain:'))
     for (const before of after) expect(names.indexOf(before)).toBeLessThan(names.indexOf(name))
   }
-  expect(names).toEqual(expect.arrayContaining(['finetune:x', 'probe:y', 'vectors', 'map']))
+  expect(names).toEqual(expect.arrayContaining(['finetune:x', 'probe:y', 'vectors:GRU', 'vectors:untrained', 'map']))
 })
 
 test('verdicts count labels and average differences, by hand', () => {

@@ -1,9 +1,9 @@
 // The parts of a task that can run one by one, or side by side in processes of their own.
 
-import { ENCODERS, OURS, UNTRAINED } from './encoders.js'
+import { ENCODERS, OURS } from './encoders.js'
 import { finetuneRows } from './finetunes.js'
 import { mapTask } from './map.js'
-import { CONTROLS, VECTOR_ROWS } from './plan.js'
+import { VECTOR_ROWS } from './plan.js'
 import { PROBES, probeOurs, probeVectors } from './probes.js'
 import type { TaskRun } from './task_run.js'
 
@@ -21,12 +21,13 @@ const pretrained = (encoder: string) => `pretrain:${encoder}`
 /** Parts of a task with these labels. */
 export function partsOf(labels: readonly string[]): Part[] {
   const encoders = Object.keys(ENCODERS)
-  const afterOurs = (name: string): Part => ({ name, after: [pretrained(OURS)], isHeavy: false })
+  const after = (encoder: string, name: string): Part => ({ name, after: [pretrained(encoder)], isHeavy: false })
+  const afterOurs = (name: string) => after(OURS, name)
   return [
     ...encoders.map(name => ({ name: pretrained(name), after: [], isHeavy: true })),
     ...labels.map(label => afterOurs(`finetune:${label}`)),
     ...labels.map(label => afterOurs(`probe:${label}`)),
-    { name: 'vectors', after: encoders.map(pretrained), isHeavy: false },
+    ...VECTOR_ROWS.map(name => after(name in ENCODERS ? name : OURS, `vectors:${name}`)),
     afterOurs('map'),
   ]
 }
@@ -38,15 +39,6 @@ export async function runPart(run: TaskRun, part: string): Promise<void> {
   else if (kind === 'finetune') await finetuneRows(run, what)
   else if (kind === 'probe') for (const learner of PROBES) await probeOurs(run, what, learner)
   else if (kind === 'map') await mapTask(run)
-  else if (kind === 'vectors') await probeOthers(run)
+  else if (kind === 'vectors') for (const { name } of run.task.labels) await probeVectors(run, name, what)
   else throw new RangeError(`expected a part of a task but received '${part}'`)
 }
-
-/** Vectors of every other encoder and of the controls, all labels. */
-async function probeOthers(run: TaskRun): Promise<void> {
-  for (const name of VECTOR_ROWS) {
-    for (const { name: label } of run.task.labels) await probeVectors(run, label, name)
-  }
-}
-
-export { CONTROLS, UNTRAINED }
