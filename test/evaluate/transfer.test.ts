@@ -7,6 +7,7 @@ import type { LabelResult, TaskResult } from '../../bench/evaluate/transfer/coll
 import { reportPage } from '../../bench/evaluate/transfer/page.js'
 import { partsOf } from '../../bench/evaluate/transfer/parts.js'
 import { budgetSizes, MAIN_ROWS } from '../../bench/evaluate/transfer/plan.js'
+import { runParts } from '../../bench/evaluate/transfer/processes.js'
 import { budgetTable, mainTable } from '../../bench/evaluate/transfer/tables.js'
 import { ablations, compareRows, verdicts } from '../../bench/evaluate/transfer/verdicts.js'
 
@@ -63,6 +64,43 @@ test('every part of a task but pre-training comes after what it needs', () => {
     for (const before of after) expect(names.indexOf(before)).toBeLessThan(names.indexOf(name))
   }
   expect(names).toEqual(expect.arrayContaining(['finetune:x', 'probe:y', 'vectors:GRU', 'vectors:untrained', 'map']))
+})
+
+test('parts run side by side, after what they need; a failure stops none of the others', async () => {
+  const part = (name: string, isHeavy: boolean, after: readonly string[] = []) => ({ name, after, isHeavy })
+  const parts = [part('later', false, ['heavy 1']), part('heavy 1', true), part('heavy 2', true), part('light', false)]
+  const events: string[] = []
+  const running = new Set<string>()
+  let most = 0
+  const failed = await runParts(
+    ['a', 'b'].map(task => ({ task, parts })),
+    {
+      jobs: 3,
+      heavyJobs: 1,
+      onDone: text => events.push(text.replace(/: [\d.]+ s/, '')),
+      run: async (task, name) => {
+        if (name === 'later') expect(events.some(text => text.endsWith(`${task} heavy 1: failed`))).toBe(true)
+        running.add(`${task} ${name}`)
+        most = Math.max(most, running.size)
+        expect([...running].filter(one => one.includes('heavy')).length).toBeLessThanOrEqual(1)
+        await new Promise(resolve => setTimeout(resolve, 5))
+        running.delete(`${task} ${name}`)
+        return name !== 'heavy 1'
+      },
+    },
+  )
+  expect(failed.sort()).toEqual(['a heavy 1', 'b heavy 1'])
+  expect(most).toBe(3)
+  expect(events).toHaveLength(8)
+  expect(events.at(-1)).toMatch(/^8\/8 /)
+})
+
+test('a part whose predecessor was not asked for runs', async () => {
+  const ran: string[] = []
+  const run = async (_: string, name: string) => ran.push(name) > 0
+  const parts = [{ name: 'probe:x', after: ['pretrain:ours'], isHeavy: false }]
+  expect(await runParts([{ task: 'a', parts }], { jobs: 2, heavyJobs: 1, run, onDone: () => {} })).toEqual([])
+  expect(ran).toEqual(['probe:x'])
 })
 
 test('verdicts count labels and average differences, by hand', () => {

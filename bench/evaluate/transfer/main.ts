@@ -15,7 +15,7 @@ import { collect, type TaskResult } from './collect.js'
 import { GENERATED } from './generated.js'
 import { reportPage } from './page.js'
 import { type Part, partsOf, runPart } from './parts.js'
-import { runInProcesses, type TaskParts } from './processes.js'
+import { inProcess, runParts, type TaskParts } from './processes.js'
 import { budgetTable, type Cells, mainTable, otherTable } from './tables.js'
 import { type RunOptions, TaskRun } from './task_run.js'
 import { ablationTable, verdicts } from './verdicts.js'
@@ -98,7 +98,8 @@ async function runAll(plan: Plan): Promise<void> {
   const flags = Object.entries(given).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, String(value)],
   )
-  const failed = await runInProcesses(tasks, { jobs, heavyJobs, flags, onDone: text => console.error(text) })
+  const options = { jobs, heavyJobs, run: inProcess(flags), onDone: (text: string) => console.error(text) }
+  const failed = await runParts(tasks, options)
   if (failed.length === 0) return
   process.exitCode = 1
   console.error(`${failed.length} parts failed: ${failed.join(', ')}`)

@@ -1,4 +1,4 @@
-// Parts of many tasks in processes of their own, so many at once. A part that fails takes none of the others with it.
+// Parts of many tasks side by side, so many at once. A part that fails takes none of the others with it.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,8 +13,8 @@ export interface ProcessOptions {
   readonly jobs: number
   /** Of them, at most so many that keep a card busy. */
   readonly heavyJobs: number
-  /** Passed on to each process. */
-  readonly flags: readonly string[]
+  /** Runs one part and says whether it ended well; see `inProcess`. */
+  readonly run: (task: string, part: string) => Promise<boolean>
   readonly onDone: (text: string) => void
 }
 
@@ -23,8 +23,8 @@ interface Job {
   readonly part: Part
 }
 
-/** Runs all parts and returns those that failed. */
-export async function runInProcesses(tasks: readonly TaskParts[], options: ProcessOptions): Promise<string[]> {
+/** Runs all parts, each after those that it needs, and returns those that failed. */
+export async function runParts(tasks: readonly TaskParts[], options: ProcessOptions): Promise<string[]> {
   let waiting: Job[] = tasks.flatMap(({ task, parts }) => parts.map(part => ({ task, part })))
   const total = waiting.length
   const ended = new Set<string>()
@@ -44,26 +44,29 @@ export async function runInProcesses(tasks: readonly TaskParts[], options: Proce
       waiting = waiting.filter(job => job !== next)
       const name = key(next.task, next.part.name)
       const begun = performance.now()
-      const process = runOne(next, options.flags).then(isDone => {
+      const job = options.run(next.task, next.part.name).then(isDone => {
         // What comes after a failure runs as well: it says itself what it lacks.
         ended.add(name)
         if (!isDone) failed.push(name)
         const seconds = ((performance.now() - begun) / 1000).toFixed(0)
         options.onDone(`${ended.size}/${total} ${name}: ${isDone ? `${seconds} s` : 'failed'}`)
-        running.delete(process)
+        running.delete(job)
         if (next.part.isHeavy) heavy--
       })
-      running.add(process)
+      running.add(job)
     } else await Promise.race(running)
   }
   return failed
 }
 
-async function runOne({ task, part }: Job, flags: readonly string[]): Promise<boolean> {
-  const [program, script] = [process.execPath, process.argv[1]]
-  const child = spawn(program, [...process.execArgv, script, task, '--part', part.name, ...flags], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-  const [code] = (await once(child, 'exit')) as [number | null]
-  return code === 0
+/** A part in a process of its own, with these flags. */
+export function inProcess(flags: readonly string[]) {
+  return async (task: string, part: string): Promise<boolean> => {
+    const [program, script] = [process.execPath, process.argv[1]]
+    const child = spawn(program, [...process.execArgv, script, task, '--part', part, ...flags], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    const [code] = (await once(child, 'exit')) as [number | null]
+    return code === 0
+  }
 }
