@@ -15,7 +15,7 @@ export type PoolingKind = 'mean' | 'max' | 'last'
 
 /** Sizes and parts of an encoder. */
 export interface EncoderConfig {
-  /** Width D of an event's vector and of the result. */
+  /** Width D of an event's vector. A sequence's has 2D numbers, D without `skip`. */
   readonly width: number
   readonly blocks: number
   /** Convolution width K: odd, 1 … 255. */
@@ -40,6 +40,8 @@ export interface EncoderConfig {
   /** How the fields of an event become one vector. */
   readonly merge: 'add' | 'concat'
   readonly pooling: PoolingKind
+  /** Whether the mean of the events' embeddings, as they enter the first block, stands behind the pooled last layer. */
+  readonly skip: boolean
   /** Share of activations dropped while training. */
   readonly dropout: number
 }
@@ -60,6 +62,7 @@ export const DEFAULT_ENCODER: EncoderConfig = {
   feedForward: 0,
   merge: 'add',
   pooling: 'mean',
+  skip: true,
   dropout: 0,
 }
 
@@ -105,6 +108,7 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   oneOf('attention', ['block', 'fixed', 'full', 'none'])
   oneOf('merge', ['add', 'concat'])
   oneOf('pooling', ['mean', 'max', 'last'])
+  expectRange(typeof config.skip === 'boolean', where, 'skip to be true or false', config.skip)
   const isDivided = config.attention === 'none' || config.width % config.heads === 0
   expectRange(isDivided, where, `heads to divide the width of ${config.width}`, config.heads)
   expectRange(config.dropout >= 0 && config.dropout < 1, where, 'dropout in [0, 1)', config.dropout)

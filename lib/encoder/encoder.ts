@@ -7,6 +7,7 @@ import type { EventEncoding } from '../events/encoding.js'
 import type { Fields } from '../events/schema.js'
 import type { EventSource, LongCall } from '../events/source.js'
 import type { VectorTable } from '../events/table.js'
+import { fieldEmbedding } from '../ops/field_embedding.js'
 import { pool } from '../ops/pool.js'
 import { Device } from '../runtime/device.js'
 import type { Parameter } from '../runtime/tape.js'
@@ -50,7 +51,9 @@ export interface EncoderOptions {
 }
 
 /**
- * A sequence encoder: field embeddings, L blocks of gated convolution and attention, a final layer norm, pooling.
+ * A sequence encoder: field embeddings, L blocks of gated convolution and attention, a final layer norm, pooling. A sequence's
+ * vector is the pooled last layer, which knows what stood beside what, and with `skip` the mean of the embeddings behind it,
+ * which knows what happened at all: deep layers forget some of that.
  * Made untrained, by `pretrain`, or by `loadEncoder`.
  */
 export class Encoder<F extends Fields = Fields> {
@@ -86,9 +89,9 @@ export class Encoder<F extends Fields = Fields> {
     }
   }
 
-  /** Width of a vector. */
+  /** Width of a sequence's vector: twice that of an event's, or with `skip: false` the same. */
   get width(): number {
-    return this.config.width
+    return this.config.width * (this.config.skip ? 2 : 1)
   }
 
   /** All weights, with their gradients. */
@@ -96,16 +99,29 @@ export class Encoder<F extends Fields = Fields> {
     return this.#store.all
   }
 
-  /** Vectors of all events of a packed batch: (events, width). For composing own models; see `pooled` and `encode`. */
+  /** The last layer at all events of a packed batch: (events, config.width). For composing own models, like `pooled`. */
   forward(batch: DeviceBatch, pass: Pass = {}): Float {
-    let x = this.#embedding.apply(batch)
-    for (const layer of this.#layers) x = layer.apply(x, batch.offsets, pass)
-    return this.#norm.apply(x)
+    return this.#contextualize(this.#embedding.apply(batch), batch, pass)
   }
 
-  /** One vector per sequence: (sequences, width). */
+  /** The last layer pooled: (sequences, config.width). */
   pooled(events: Float, batch: DeviceBatch): Float {
     return pool(events, batch.offsets, { mode: this.config.pooling })
+  }
+
+  /** Vectors of the sequences of a packed batch: (sequences, width). */
+  vectors(batch: DeviceBatch, pass: Pass = {}): Float {
+    const embedded = this.#embedding.apply(batch)
+    const last = this.pooled(this.#contextualize(embedded, batch, pass), batch)
+    if (!this.config.skip) return last
+    const first = pool(embedded, batch.offsets)
+    return fieldEmbedding([{ values: last }, { values: first }], { width: this.width, merge: 'concat' })
+  }
+
+  #contextualize(embedded: Float, batch: DeviceBatch, pass: Pass): Float {
+    let x = embedded
+    for (const layer of this.#layers) x = layer.apply(x, batch.offsets, pass)
+    return this.#norm.apply(x)
   }
 
   /**
@@ -152,7 +168,7 @@ export class Encoder<F extends Fields = Fields> {
         if (waiting.length > 0) await pace.turn()
         const vectors = scope(() => {
           const batch = toDevice(this.device, viewBatch(encoded, begin, end))
-          return this.pooled(this.forward(batch), batch)
+          return this.vectors(batch)
         })
         waiting.push(
           vectors.read().then(rows => {

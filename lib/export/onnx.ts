@@ -103,10 +103,14 @@ export function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uin
   const real = padded || !isWhole ? realEvents(graph, sizes, lengths, given, length) : null
   const fused = operators === 'onnxruntime'
   const context = { graph, sizes, config, weights, fused, users, length, block, real }
-  let x = embedEvents(context, inputs, missing)
+  const embedded = embedEvents(context, inputs, missing)
+  let x = embedded
   for (let i = 0; i < config.blocks; i++) x = encoderBlock(context, i, x)
-  const vectors = pool(context, layers.layerNorm(context, 'norm', x), lengths, given)
-  graph.output('vectors', vectors, 'float32', [options.users ?? 'users', config.width])
+  const last = pool(context, config.pooling, layers.layerNorm(context, 'norm', x), lengths, given)
+  const vectors = config.skip
+    ? graph.node('Concat', [last, pool(context, 'mean', embedded, lengths, given)], { axis: 1 })
+    : last
+  graph.output('vectors', vectors, 'float32', [options.users ?? 'users', config.width * (config.skip ? 2 : 1)])
   const metadata: Record<string, string> = { format: 'seqrisk-encoder', encoding: JSON.stringify(encoding) }
   if (goal) {
     const { scores, width } = headScores(context, vectors, goal)

@@ -1,14 +1,15 @@
 // The last part of an exported encoder: one vector per sequence out of those of its events; zeros for an empty one.
 
+import type { PoolingKind } from '../encoder/config.js'
 import type { Value } from './onnx_graph.js'
 import type { LayerContext } from './onnx_layers.js'
 import type { Size } from './onnx_sizes.js'
 
 /** (users, length, width) to (users, width). `given`: length of the batch, where there is no input `lengths`. */
-export function pool(c: LayerContext, x: Value, lengths: Value | null, given: Size): Value {
+export function pool(c: LayerContext, mode: PoolingKind, x: Value, lengths: Value | null, given: Size): Value {
   const ends = lengths ?? c.graph.node('Cast', [c.sizes.value(given)], { to: 6 })
-  if (c.config.pooling === 'max') return max(c, x, ends)
-  return c.config.pooling === 'last' ? last(c, x, ends) : mean(c, x, ends)
+  if (mode === 'max') return max(c, x, ends)
+  return mode === 'last' ? last(c, x, ends) : mean(c, x, ends)
 }
 
 /** A product with 1/length at real events and 0 at others. `ends`: (users or 1) int32. */

@@ -126,7 +126,7 @@ export class MaskedEventsHead {
     this.#heads = chosen.map(({ spec, input }) => ({
       spec,
       input,
-      layer: new Linear(store, `masked.${spec.name}`, encoder.width, spec.size),
+      layer: new Linear(store, `masked.${spec.name}`, encoder.config.width, spec.size),
       sampler: spec.size > SAMPLED_FROM ? new CandidateSampler(spec.size) : null,
     }))
   }

@@ -97,8 +97,9 @@ export class QuickThoughtHead {
   readonly #options: QuickThoughtOptions
 
   constructor(store: ParameterStore, encoder: Encoder, options: QuickThoughtOptions = {}) {
-    this.#u = new Linear(store, 'quick.u', encoder.width, encoder.width)
-    this.#v = new Linear(store, 'quick.v', encoder.width, encoder.width)
+    const { width } = encoder.config
+    this.#u = new Linear(store, 'quick.u', width, width)
+    this.#v = new Linear(store, 'quick.v', width, width)
     this.#options = options
   }
 

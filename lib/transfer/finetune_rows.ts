@@ -69,7 +69,7 @@ export async function encodeRows(
       const packed = isWhole ? viewBatch(encoded, begin, end) : await inTurns(sliceSteps(encoded, pieces), signal)
       const out: Tensor<'float32'> = scope(() => {
         const batch = toDevice(device, packed)
-        const vectors = encoder.pooled(encoder.forward(batch), batch)
+        const vectors = encoder.vectors(batch)
         return head ? head.apply(vectors) : vectors
       })
       const at = begin * width

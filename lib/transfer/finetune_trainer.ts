@@ -189,8 +189,7 @@ export class FinetuneTrainer {
     const outside = { dropout: { rate: dropout, seed: random + 2 ** 32, nextElement: 0 } }
     const outputs = () => {
       const batch = toDevice(this.#encoder.device, packed)
-      const vectors = this.#encoder.pooled(this.#encoder.forward(batch, inside), batch)
-      return this.#head.apply(vectors, outside)
+      return this.#head.apply(this.#encoder.vectors(batch, inside), outside)
     }
     const events = packed.offsets[packed.offsets.length - 1]
     return enqueueStep(this.#job, optimizer, outputs, sequences, share, events)

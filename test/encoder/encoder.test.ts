@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { type EncoderConfig, gruConfig, transformerConfig } from '../../lib/encoder/config.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { loadEncoder, saveEncoder } from '../../lib/encoder/model_files.js'
+import { sliceBatch } from '../../lib/events/batch.js'
+import { encodeSource } from '../../lib/events/encode_source.js'
 import { fitEncoding } from '../../lib/events/encoding.js'
 import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.js'
 import { expectSameBits } from '../support/close.js'
@@ -25,6 +27,7 @@ const kinds: [string, Partial<EncoderConfig>][] = [
   ['pointwise', { gate: 'pointwise' }],
   ['concat', { merge: 'concat', pooling: 'max', attention: 'none' }],
   ['last', { pooling: 'last' }],
+  ['last layer alone', { skip: false }],
 ]
 
 function small(config: Partial<EncoderConfig>): Partial<EncoderConfig> {
@@ -44,6 +47,38 @@ describe('Encoder', () => {
     encoder.dispose()
     threads.dispose()
   })
+
+  it.each(['mean', 'max', 'last'] as const)(
+    'has the %s of the last layer, and behind it the mean of its events alone',
+    async pooling => {
+      const [both, last] = [true, false].map(skip => {
+        return new Encoder(encoding, small({ skip, pooling }), { device: openDevice(), seed: 3 })
+      })
+      expect([both.width, last.width]).toEqual([32, 16])
+      const encoded = await encodeSource(source, encoding)
+      const halves = await both.encodeBlock(encoded)
+      const context = await last.encodeBlock(encoded)
+      const { offsets } = encoded
+      const events = Array.from({ length: offsets.at(-1)! }, (_, t) => ({ id: `${t}`, at: t }))
+      const sequenceOf = (t: number) => offsets.findIndex((_, i) => t < offsets[i + 1])
+      const pieces = events.map(({ at }) => {
+        const sequence = sequenceOf(at)
+        return { sequence, begin: at - offsets[sequence], end: at - offsets[sequence] + 1 }
+      })
+      const alone = await both.encodeBlock({ ...sliceBatch(encoded, pieces), ids: events.map(({ id }) => id) })
+      for (let i = 0; i + 1 < offsets.length; i++) {
+        expectSameBits(halves.vectors.subarray(32 * i, 32 * i + 16), context.vectors.subarray(16 * i, 16 * i + 16))
+        for (let column = 16; column < 32; column++) {
+          let sum = 0
+          for (let t = offsets[i]; t < offsets[i + 1]; t++) sum += alone.vectors[32 * t + column]
+          // Float32 sums of some tens of terms near one.
+          expect(halves.vectors[32 * i + column]).toBeCloseTo(sum / (offsets[i + 1] - offsets[i]), 5)
+        }
+      }
+      both.dispose()
+      last.dispose()
+    },
+  )
 
   it('gives other vectors for another seed', async () => {
     const device = openDevice()

@@ -31,8 +31,18 @@ function label(name: string, scores: Readonly<Record<string, number>>): LabelRes
 
 const rows = (values: readonly number[]) => Object.fromEntries(MAIN_ROWS.map((row, i) => [row, values[i]]))
 const labels = [
-  label('a', { ...rows([0.7, 0.72, 0.68, 0.66, 0.75, 0.74, 0.6, 0.71]), untrained: 0.65, 'no attention': 0.69 }),
-  label('b', { ...rows([0.8, 0.78, 0.79, 0.7, 0.82, 0.79, 0.7, 0.79]), untrained: 0.8, 'no attention': 0.75 }),
+  label('a', {
+    ...rows([0.7, 0.72, 0.68, 0.66, 0.75, 0.74, 0.6, 0.71]),
+    untrained: 0.65,
+    'last layer alone': 0.7,
+    'no attention': 0.69,
+  }),
+  label('b', {
+    ...rows([0.8, 0.78, 0.79, 0.7, 0.82, 0.79, 0.7, 0.79]),
+    untrained: 0.8,
+    'last layer alone': 0.7,
+    'no attention': 0.75,
+  }),
 ]
 
 test('a stage is computed once; other options are another stage', async () => {

@@ -117,6 +117,7 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
     'a Transformer': transformerConfig(16),
     'convolution alone': { attention: 'none' },
     'concatenated fields': { merge: 'concat' },
+    'last layer alone': { skip: false },
     maximum: { pooling: 'max' },
     'last event': { pooling: 'last' },
     'no blocks': { blocks: 0 },

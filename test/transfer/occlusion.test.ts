@@ -69,7 +69,7 @@ describe('contributions of events', () => {
       Array.from({ length: vectors.length / width }, (_, row) => 2 * vectors[row * width])
     const found = await contributions({ encoder: init, score }, encoded, 3)
     const whole = await init.encodeBlock(encoded)
-    expect([...found.score]).toEqual([2 * whole.vectors[3 * config.width]])
+    expect([...found.score]).toEqual([2 * whole.vectors[3 * init.width]])
     expect(found.values.some(value => value !== 0)).toBe(true)
   })
 

@@ -1,4 +1,5 @@
-// The encoders that are pre-trained and compared: ours, the article's baselines, and ours with one part changed.
+// The encoders that are pre-trained and compared: ours, the article's baselines, and ours with one part changed. What pre-training
+// learns shows in the last layer: there they are compared, without the embeddings' mean that ours has beside it.
 
 import { gruConfig, transformerConfig } from '../../../lib/encoder/config.js'
 import type { PretrainOptions } from '../../../lib/pretrain/options.js'
@@ -6,9 +7,12 @@ import type { PretrainOptions } from '../../../lib/pretrain/options.js'
 export const OURS = 'ours'
 export const UNTRAINED = 'untrained'
 
-/** By name; what is not said is the default. */
-export const ENCODERS: Readonly<Record<string, PretrainOptions>> = {
-  [OURS]: {},
+/** The two halves of our vectors. */
+export const LAST_LAYER = 'last layer alone'
+export const EMBEDDINGS = 'embeddings alone'
+
+/** Compared with the last layer of ours; what is not said is the default. */
+const OTHERS: Readonly<Record<string, PretrainOptions>> = {
   Transformer: transformerConfig(),
   GRU: gruConfig(),
   'dense convolution': { convolution: 'dense' },
@@ -21,4 +25,10 @@ export const ENCODERS: Readonly<Record<string, PretrainOptions>> = {
   'Quick Thought alone': { tasks: ['quick'] },
   'calendar hidden from a piece': { quick: { hideCalendar: true } },
   'calendar neither predicted nor seen by both': { quick: { hideCalendar: true }, masked: { predict: 'fields' } },
+}
+
+/** By name. */
+export const ENCODERS: Readonly<Record<string, PretrainOptions>> = {
+  [OURS]: {},
+  ...Object.fromEntries(Object.entries(OTHERS).map(([name, options]) => [name, { ...options, skip: false }])),
 }

@@ -1,6 +1,6 @@
 // What is compared: label budgets, and the rows of the tables with the stage that gives each.
 
-import { ENCODERS, OURS, UNTRAINED } from './encoders.js'
+import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, UNTRAINED } from './encoders.js'
 
 /** Labels to learn from: numbers, and a share of the training part. */
 export const BUDGETS: readonly (number | 'tenth')[] = [50, 200, 1000, 'tenth']
@@ -23,6 +23,8 @@ export const MAIN_ROWS = [
 /** Linear probes of vectors that have another origin, with all labels. */
 export const VECTOR_ROWS: readonly string[] = [
   UNTRAINED,
+  LAST_LAYER,
+  EMBEDDINGS,
   ...Object.keys(ENCODERS).filter(name => name !== OURS),
   ...CONTROLS,
 ]

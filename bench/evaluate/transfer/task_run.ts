@@ -16,7 +16,7 @@ import type { LabelTable } from '../../../lib/transfer/tables.js'
 import { openTask, type Task, type TaskLabel } from '../tasks.js'
 import { StageCache } from './cache.js'
 import { countAlone, datesAlone, shuffleOrder } from './controls.js'
-import { ENCODERS, OURS, UNTRAINED } from './encoders.js'
+import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, UNTRAINED } from './encoders.js'
 import { GENERATED, openGenerated } from './generated.js'
 
 export interface RunOptions {
@@ -110,6 +110,8 @@ export class TaskRun {
       const encoded = await this.encoded()
       if (name === 'count alone') return countAlone(encoded)
       if (name === 'dates alone') return datesAlone(encoded)
+      if (name === LAST_LAYER) return half(await this.vectors(OURS), 0)
+      if (name === EMBEDDINGS) return half(await this.vectors(OURS), 1)
       const isShuffled = name === 'shuffled order'
       const encoder = await this.encoder(isShuffled ? OURS : name)
       try {
@@ -141,4 +143,15 @@ export class TaskRun {
     this.#kept.set(what, made)
     return made
   }
+}
+
+/** The first half of the columns of a table, or the second. */
+function half({ ids, width, vectors }: VectorTable, which: 0 | 1): VectorTable {
+  const kept = width / 2
+  const values = new Float32Array(ids.length * kept)
+  for (let i = 0; i < ids.length; i++) {
+    const begin = i * width + which * kept
+    values.set(vectors.subarray(begin, begin + kept), i * kept)
+  }
+  return { ids, width: kept, vectors: values }
 }

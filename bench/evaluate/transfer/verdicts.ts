@@ -2,7 +2,7 @@
 
 import { markdownTable } from '../../../lib/report/table.js'
 import type { LabelResult } from './collect.js'
-import { ENCODERS, OURS, UNTRAINED } from './encoders.js'
+import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, UNTRAINED } from './encoders.js'
 
 /** With all labels, or with a number of them. */
 export function scoreOf(label: LabelResult, row: string, labels?: number): number | undefined {
@@ -69,6 +69,8 @@ export function verdicts(labels: readonly LabelResult[]): string[] {
     ...compare('Aggregates + vectors beat aggregates, both trees', [both[1]], [aggregates[1]]),
     ...compare('Aggregates + vectors beat the best encoder row', both, encoders),
     ...compare('Vectors beat those of an untrained encoder, both linear', ['vectors, linear'], [UNTRAINED]),
+    ...compare('Vectors beat their last layer alone, both linear', ['vectors, linear'], [LAST_LAYER]),
+    ...compare('Vectors beat their embeddings alone, both linear', ['vectors, linear'], [EMBEDDINGS]),
     ...compare('Fine-tuned beats frozen with a linear model', ['fine-tuned encoder'], ['vectors, linear']),
     ...compare('Fine-tuned beats supervised from scratch', ['fine-tuned encoder'], ['supervised encoder']),
     ...compare(
@@ -89,14 +91,14 @@ export function verdicts(labels: readonly LabelResult[]): string[] {
 
 export interface Ablation {
   readonly name: string
-  /** That encoder's vectors against ours, both linear with all labels. */
+  /** Its vectors against the last layer of ours, both linear with all labels. */
   readonly comparison: Comparison
 }
 
 export function ablations(labels: readonly LabelResult[]): Ablation[] {
   return Object.keys(ENCODERS)
     .filter(name => name !== OURS)
-    .map(name => ({ name, comparison: compareRows(labels, [name], ['vectors, linear']) }))
+    .map(name => ({ name, comparison: compareRows(labels, [name], [LAST_LAYER]) }))
     .filter(({ comparison }) => comparison.of > 0)
 }
 
@@ -108,6 +110,6 @@ export function ablationRows(labels: readonly LabelResult[]): string[][] {
   ])
 }
 
-export const ABLATION_HEADER = ['encoder', 'points against ours', 'better on']
+export const ABLATION_HEADER = ['encoder', 'points against ours, last layer alone', 'better on']
 
 export const ablationTable = (labels: readonly LabelResult[]) => markdownTable(ABLATION_HEADER, ablationRows(labels))
