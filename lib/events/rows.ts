@@ -1,10 +1,10 @@
 // Events that are already in memory: rows of plain objects, typed by the schema. Needs no other package.
 
-import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { expectOptions, expectRange, expectType, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
 import { TextIndex } from '../util/text_index.js'
 import { calendarPart, parseIso } from './calendar.js'
-import { type FieldSpec, type Fields, type Schema, timeColumn } from './schema.js'
+import { type FieldSpec, type Fields, parseSchema, type Schema, timeColumn } from './schema.js'
 import { sortedCopy, sortedPlaces } from './sort.js'
 import {
   type ChunkOptions,
@@ -36,11 +36,16 @@ const BLOCK = 1024
 /** Numbers of a column that are looked at between two turns of the event loop. */
 const NUMBERS_PER_TURN = 65_536
 
-/** A source over rows in any order. They are read at the first use and may be dropped afterwards. */
+/**
+ * A source over rows in any order. They are read at the first use and may be dropped afterwards.
+ * @throws {TypeError} for what is no schema, or no array
+ */
 export function fromRows<const F extends Fields, const E extends string, const T extends string>(
   schema: Schema<F, E, T>,
   rows: readonly EventRow<F, E, T>[],
 ): EventSource<F> {
+  expectType(Array.isArray(rows), WHERE, 'an array of rows', rows, 'call fromRows(schema, rows)')
+  parseSchema(schema, WHERE)
   return new RowSource(schema, rows as readonly Readonly<Record<string, unknown>>[])
 }
 
