@@ -30,7 +30,11 @@ export function allLabels(labels: readonly LabelResult[], rows: readonly string[
 }
 
 export const mainTable = (labels: readonly LabelResult[], mark = false) => allLabels(labels, MAIN_ROWS, mark)
-export const otherTable = (labels: readonly LabelResult[]) => allLabels(labels, VECTOR_ROWS)
+/** Of the other encoders those that some label has. */
+export function otherTable(labels: readonly LabelResult[]): Cells {
+  const there = VECTOR_ROWS.filter(row => labels.some(label => label.figures[row]))
+  return allLabels(labels, there)
+}
 
 /** One row per label and budget. */
 export function budgetTable(labels: readonly LabelResult[], mark = false): Cells {
