@@ -48,7 +48,8 @@ const said = (what: string, comparison: Comparison) =>
 
 /** Claims of the article beside what was measured, one sentence each. */
 export function verdicts(labels: readonly LabelResult[]): string[] {
-  const encoders = ['vectors, linear', 'vectors, trees', 'fine-tuned encoder']
+  const frozen = ['vectors, linear', 'vectors, trees']
+  const encoders = [...frozen, 'fine-tuned encoder']
   const aggregates = ['aggregates, linear', 'aggregates, trees']
   const both = ['aggregates + vectors, linear', 'aggregates + vectors, trees']
   const tenth = (label: LabelResult) => label.tenth
@@ -62,6 +63,7 @@ export function verdicts(labels: readonly LabelResult[]): string[] {
     return comparison.of > 0 ? [said(what, comparison)] : []
   }
   return [
+    ...compare('The best row of frozen vectors beats aggregates with trees', frozen, ['aggregates, trees']),
     ...compare('The best encoder row beats aggregates with trees', encoders, ['aggregates, trees']),
     ...compare('The best encoder row beats the best of aggregates', encoders, aggregates),
     ...compare('Aggregates + vectors beat the best of aggregates', both, aggregates),
@@ -83,6 +85,12 @@ export function verdicts(labels: readonly LabelResult[]): string[] {
       'With a tenth of the labels, frozen with a linear model beats supervised',
       ['vectors, linear'],
       ['supervised encoder'],
+      tenth,
+    ),
+    ...compare(
+      'With a tenth of the labels, the best row of frozen vectors beats aggregates with trees',
+      frozen,
+      ['aggregates, trees'],
       tenth,
     ),
     ...compare('With a tenth of the labels, aggregates + vectors beat the best of aggregates', both, aggregates, tenth),
