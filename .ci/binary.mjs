@@ -40,7 +40,7 @@ export function checkBinary(file, libc) {
   if (libc === 'glibc' && compare(floor, OLDEST_GLIBC) > 0)
     problems.push(`needs glibc ${floor}, newer than ${OLDEST_GLIBC}`)
   const bytes = statSync(file).size
-  const sections = readelf('-SW', file)
+  const sections = readelf('-S', file)
   const most = /\.nv_fatbin/.test(sections) ? MOST_BYTES.cuda : MOST_BYTES.plain
   if (bytes > most) problems.push(`has ${bytes} bytes, more than ${most}`)
   if (/\.symtab/.test(sections)) problems.push('has symbols that strip would remove')

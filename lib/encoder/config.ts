@@ -115,6 +115,11 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   return config
 }
 
+/** Numbers of a sequence's vector: as many as an event's, and with `skip` twice as many. */
+export function vectorWidth({ width, skip }: Pick<EncoderConfig, 'width' | 'skip'>): number {
+  return skip ? 2 * width : width
+}
+
 /** Multiply-adds of an encoder's linear maps over so many events, roughly: what decides whether a card pays. */
 export function workOf(events: number, { width, blocks }: Partial<EncoderConfig> = {}): number {
   const { width: D, blocks: L } = { width: width ?? DEFAULT_ENCODER.width, blocks: blocks ?? DEFAULT_ENCODER.blocks }

@@ -15,7 +15,7 @@ import { scope, type Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { atOnce, inTurns, Pace, type Steps } from '../util/pace.js'
 import { consecutiveBatches, type DeviceBatch, toDevice } from './batch.js'
-import { type EncoderConfig, encoderConfig } from './config.js'
+import { type EncoderConfig, encoderConfig, vectorWidth } from './config.js'
 import { EventEmbedding } from './event_embedding.js'
 import { blockLayers, LayerNorm, type Pass, type SubLayer } from './layers.js'
 import { type NamedArrays, ParameterStore } from './parameters.js'
@@ -91,7 +91,7 @@ export class Encoder<F extends Fields = Fields> {
 
   /** Width of a sequence's vector: twice that of an event's, or with `skip: false` the same. */
   get width(): number {
-    return this.config.width * (this.config.skip ? 2 : 1)
+    return vectorWidth(this.config)
   }
 
   /** All weights, with their gradients. */

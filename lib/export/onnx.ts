@@ -1,6 +1,6 @@
 // An encoder as an ONNX model: the file encoder.onnx. It takes padded batches, as other runtimes know no packed ones.
 
-import type { EncoderConfig } from '../encoder/config.js'
+import { type EncoderConfig, vectorWidth } from '../encoder/config.js'
 import type { Encoder } from '../encoder/encoder.js'
 import { readParameters } from '../encoder/model_files.js'
 import type { NamedArrays } from '../encoder/parameters.js'
@@ -110,7 +110,7 @@ export function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uin
   const vectors = config.skip
     ? graph.node('Concat', [last, pool(context, 'mean', embedded, lengths, given)], { axis: 1 })
     : last
-  graph.output('vectors', vectors, 'float32', [options.users ?? 'users', config.width * (config.skip ? 2 : 1)])
+  graph.output('vectors', vectors, 'float32', [options.users ?? 'users', vectorWidth(config)])
   const metadata: Record<string, string> = { format: 'seqrisk-encoder', encoding: JSON.stringify(encoding) }
   if (goal) {
     const { scores, width } = headScores(context, vectors, goal)

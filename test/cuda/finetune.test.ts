@@ -29,6 +29,7 @@ async function run(device: Device, targets: Float64Array, options: Partial<Finet
   return { scores, vectors }
 }
 
+// What runs there needs one; the name says why there is none.
 describe.skipIf(devices.length === 0)(`fine-tuning on a card${reason}`, () => {
   it.each([
     ['order', labels.order],

@@ -17,6 +17,7 @@ async function run(scenario: string, { environment = {}, ...options }: ChildOpti
   return result.stdout.trim().split('\n')
 }
 
+// What ends there needs one; the name says why there is none.
 describe.skipIf(devices.length === 0)(`a card${reason}`, () => {
   it('lets a process exit in the middle of work', async () => {
     expect(await run('exit-with-work', {}, 3)).toEqual(['exit'])
