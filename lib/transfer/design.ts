@@ -16,10 +16,20 @@ const rowsPerColumn = 64
 /** Few enough that float32 sums of products keep small eigenvalues apart from 0; their sum is taken in float64. */
 const rowsPerProduct = 512
 
-export class DesignMatrix {
+/** What a linear model is fitted on. */
+export interface LinearDesign {
+  /** (rows, padded width) */
   readonly x: Tensor<'float32'>
   readonly rows: number
   /** Columns that are penalised; the intercept's ones follow them, then zeros. */
+  readonly columns: number
+  /** Mean of x·xᵀ over rows, the intercept included: (columns + 1)². Right enough for a good step size in every direction. */
+  gram(signal?: AbortSignal): Promise<Float64Array>
+}
+
+export class DesignMatrix implements LinearDesign {
+  readonly x: Tensor<'float32'>
+  readonly rows: number
   readonly columns: number
   readonly #blocks: readonly Block[]
   readonly #scalers: readonly Scaler[]
@@ -121,10 +131,7 @@ export class DesignMatrix {
     }
   }
 
-  /**
-   * Mean of x·xᵀ over evenly spaced rows, the intercept included: (columns + 1)². Some rows per column are enough for
-   * what it is for, a good step size in every direction.
-   */
+  /** Of evenly spaced rows, some per column. */
   gram(signal?: AbortSignal): Promise<Float64Array> {
     this.#gram ??= this.#computeGram(signal)
     return this.#gram

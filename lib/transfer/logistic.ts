@@ -3,9 +3,11 @@
 
 import { logisticGradient } from '../ops/logistic.js'
 import { keep, scope, Tensor, unscoped } from '../runtime/tensor.js'
+import { Pace } from '../util/pace.js'
 import { Cholesky } from './cholesky.js'
-import type { DesignMatrix } from './design.js'
+import type { DesignMatrix, LinearDesign } from './design.js'
 import { type MinimiseOptions, minimise } from './lbfgs.js'
+import { RowSpace } from './row_space.js'
 
 /** Strengths that are tried, strong to weak: α of the penalty α/2·‖w‖² beside the sum of losses (1/C elsewhere). */
 export const defaultStrengths: readonly number[] = [30000, 6000, 1200, 240, 48, 10, 2]
@@ -29,13 +31,13 @@ interface Waiting {
 
 /** Regressions over the rows of one matrix, one for each line of `targets`. */
 class Regressions {
-  readonly #matrix: DesignMatrix
+  readonly #matrix: LinearDesign
   readonly #targets: Tensor<'int32'>
   readonly #outputs: number
   #waiting: Waiting[] = []
 
   /** @param targets  per problem and row the class, or −1 where a row does not count */
-  constructor(matrix: DesignMatrix, targets: readonly Int32Array[], outputs: number) {
+  constructor(matrix: LinearDesign, targets: readonly Int32Array[], outputs: number) {
     this.#matrix = matrix
     this.#outputs = outputs
     this.#targets = unscoped(() => Tensor.empty(matrix.x.device, 'int32', [targets.length, matrix.rows]))
@@ -141,6 +143,24 @@ export async function fitLogistic(
   tasks: readonly FitTask[],
   options: FitOptions = {},
 ): Promise<FittedTask[]> {
+  if (matrix.rows >= matrix.columns) return fitDesign(matrix, matrix.columns, classes, count, tasks, options)
+  const space = await RowSpace.of(matrix, options.signal)
+  try {
+    const fitted = await fitDesign(space, matrix.columns, classes, count, tasks, options)
+    return fitted.map(task => ({ ...task, weights: space.onColumns(task.weights, count === 2 ? 1 : count) }))
+  } finally {
+    space.dispose()
+  }
+}
+
+async function fitDesign(
+  matrix: LinearDesign,
+  usual: number,
+  classes: Int32Array,
+  count: number,
+  tasks: readonly FitTask[],
+  options: FitOptions,
+): Promise<FittedTask[]> {
   const { strengths = defaultStrengths, onProgress } = options
   const outputs = count === 2 ? 1 : count
   const lines: Int32Array[] = []
@@ -172,21 +192,23 @@ export async function fitLogistic(
 
   const gram = await matrix.gram(options.signal)
   const hessian = gram.map(value => value * curvature)
-  const factors = new Map<number, Cholesky>()
+  const pace = new Pace(options.signal)
+  const factors = new Map<number, Promise<Cholesky>>()
   /** The inverse of the Hessian where all scores are those of the class rates, about: it makes all directions alike. */
-  const preconditioner = (strength: number) => {
-    let factor = factors.get(strength)
-    if (!factor) {
+  const preconditioner = async (strength: number) => {
+    let made = factors.get(strength)
+    if (!made) {
       const ridge = strength / tasks[0].train.length
-      factor = new Cholesky(hessian, matrix.columns + 1, ridge + rounding)
-      factors.set(strength, factor)
+      made = Cholesky.of(hessian, matrix.columns + 1, ridge + rounding, pace)
+      factors.set(strength, made)
     }
+    const factor = await made
     return (gradient: Float64Array) => {
       for (let k = 0; k < outputs; k++) factor.solve(gradient, k * width)
     }
   }
   const solve = async (problem: number, rows: number, strength: number, start: Float64Array, stop: Stop = {}) => {
-    const precondition = preconditioner(strength)
+    const precondition = await preconditioner(strength)
     const objective = async (weights: Float64Array) => {
       const { loss, gradient } = await regressions.evaluate(problem, weights)
       let penalty = 0
@@ -204,7 +226,7 @@ export async function fitLogistic(
   const fit = async ({ whole, inner }: (typeof plans)[number]): Promise<FittedTask> => {
     const start = () => new Float64Array(outputs * width)
     const path: { strength: number; loss: number }[] = []
-    let best: Candidate = { strength: matrix.columns, loss: Number.POSITIVE_INFINITY, weights: start() }
+    let best: Candidate = { strength: usual, loss: Number.POSITIVE_INFINITY, weights: start() }
     let warm: Float64Array[] = inner.map(start)
     let worse = 0
     for (let s = 0; s < strengths.length && inner.length > 0 && worse < patience; s++) {

@@ -48,17 +48,14 @@ export async function fitRidge(
       let loss = 0
       for (const held of sums) {
         await pace.turn()
-        const weights = solve(
-          total.map((sum, i) => sum - held[i]),
-          width,
-          strength,
-        )
+        const others = total.map((sum, i) => sum - held[i])
+        const weights = await solve(others, width, strength, pace)
         loss += squares(held, weights)
       }
       if (loss < best.loss) best = { strength, loss }
     }
   }
-  const weights = solve(total, width, best.strength)
+  const weights = await solve(total, width, best.strength, pace)
   const weight = Float64Array.from(inverseSd, (value, c) => weights[c] * value)
   const bias = weight.reduce((sum, value, c) => sum - value * mean[c], weights[width])
   return { weight, bias, strength: best.strength }
@@ -115,7 +112,7 @@ async function products(
 }
 
 /** Weights of the columns, then the intercept, which is not penalised. */
-function solve(sums: Float64Array, width: number, strength: number): Float64Array {
+async function solve(sums: Float64Array, width: number, strength: number, pace: Pace): Promise<Float64Array> {
   const size = width + 2
   const order = width + 1
   const matrix = new Float64Array(order * order)
@@ -126,7 +123,8 @@ function solve(sums: Float64Array, width: number, strength: number): Float64Arra
     if (i < width) matrix[i * order + i] += strength / rows
     weights[i] = sums[(width + 1) * size + i] / rows
   }
-  new Cholesky(matrix, order, LEAST_RIDGE).solve(weights, 0)
+  const factor = await Cholesky.of(matrix, order, LEAST_RIDGE, pace)
+  factor.solve(weights, 0)
   return weights
 }
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Cholesky } from '../../lib/transfer/cholesky.js'
 import { minimise, type Objective } from '../../lib/transfer/lbfgs.js'
+import { Pace } from '../../lib/util/pace.js'
 import { expectClose } from '../support/close.js'
 import { TestRandom } from '../support/random.js'
 
@@ -26,12 +27,13 @@ function quadratic(a: Float64Array, b: Float64Array): Objective {
   }
 }
 
+const pace = new Pace()
 const size = 30
 const a = positiveDefinite(size)
 const b = new TestRandom(1).normals(size)
 
-test('Cholesky solves, and adds to the ridge only where rounding made the matrix indefinite', () => {
-  const factor = new Cholesky(a, size, 0.5)
+test('Cholesky solves, and adds to the ridge only where rounding made the matrix indefinite', async () => {
+  const factor = await Cholesky.of(a, size, 0.5, pace)
   expect(factor.ridge).toBe(0.5)
   const x = Float64Array.of(7, ...b)
   factor.solve(x, 1)
@@ -39,17 +41,18 @@ test('Cholesky solves, and adds to the ridge only where rounding made the matrix
   const product = b.map((_, i) => b.reduce((sum, _, j) => sum + a[i * size + j] * x[1 + j], 0.5 * x[1 + i]))
   expectClose(product, b, { absolute: 1e-12 })
   const indefinite = Float64Array.of(1, 0, 1 + 1e-6, 1)
-  expect(new Cholesky(indefinite, 2, 1e-9).ridge).toBeGreaterThan(1e-7)
+  expect((await Cholesky.of(indefinite, 2, 1e-9, pace)).ridge).toBeGreaterThan(1e-7)
 })
 
 test('finds the minimum of a quadratic, faster with a good preconditioner', async () => {
   const plain = await minimise(quadratic(a, b), new Float64Array(size), { tolerance: 1e-6, leastDecrease: 0 })
   const want = Float64Array.from(b)
-  new Cholesky(a, size, 1e-15).solve(want, 0)
+  const exact = await Cholesky.of(a, size, 1e-15, pace)
+  exact.solve(want, 0)
   expect(plain.slope).toBeLessThan(1e-6)
   // The error is at most the slope over the least eigenvalue, 0.01.
   expectClose(plain.weights, want, { absolute: 1e-4 })
-  const factor = new Cholesky(a, size, 1e-3)
+  const factor = await Cholesky.of(a, size, 1e-3, pace)
   const helped = await minimise(quadratic(a, b), new Float64Array(size), {
     tolerance: 1e-6,
     leastDecrease: 0,

@@ -95,6 +95,39 @@ describe.each([2, 3])('%i classes', count => {
   })
 })
 
+describe.each([2, 3])('fewer rows than columns, %i classes', count => {
+  const outputs = count === 2 ? 1 : count
+  const few = { rows: 40, width: 90 }
+  const random = new TestRandom(7)
+  const values = random.normals(few.rows * few.width)
+  // Two rows alike: their products with all rows are, and their matrix has no inverse.
+  for (let c = 0; c < few.width; c++) values[few.width + c] = values[c]
+  const rowsOf = Int32Array.from({ length: few.rows }, (_, r) => r)
+  const truth = rowsOf.map(r => {
+    return Math.max(0, Math.min(count - 1, Math.floor(values[r * few.width] + 0.5 * random.normal() + count / 2)))
+  })
+  const columns = Array.from({ length: few.width }, (_, c) => ({ name: `c${c}`, values, start: c, stride: few.width }))
+
+  test('the gradient of the loss and its penalty is 0 in every column', async () => {
+    const strength = 2
+    const train = rowsOf.filter(row => row % 4 !== 0)
+    const task = { train, innerFolds: innerParts(train, truth, new Philox(0)) }
+    const block = { columns, rows: rowsOf }
+    const { fitted, x, padded } = await fit(openDevice(), block, truth, count, [task], { strengths: [strength] })
+    const { weights } = fitted[0]
+    expect(weights.length).toBe(outputs * padded)
+    const target = truth.map((c, row) => (row % 4 === 0 ? -1 : c))
+    const { gradient } = logisticGradient(x, target, weights, few.rows, padded, outputs)
+    const slopes = gradient.map((sum, i) => {
+      const column = i % padded
+      return (sum + (column < few.width ? strength * weights[i] : 0)) / train.length
+    })
+    // What ends the search is a slope of 1e-5 along each of 40 rows, which are some ten long here; column by column it is less.
+    expectClose(slopes, new Float64Array(slopes.length), { absolute: 1e-4 })
+    expect(Math.max(...weights.map(Math.abs))).toBeGreaterThan(0.05)
+  })
+})
+
 test('noise is met with a strong penalty, signal with a weak one', async () => {
   const chosen = async (signal: number) => {
     const { truth, block } = problem(2, signal)
