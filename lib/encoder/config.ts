@@ -15,7 +15,7 @@ export type PoolingKind = 'mean' | 'max' | 'last'
 
 /** Sizes and parts of an encoder. */
 export interface EncoderConfig {
-  /** Width D of an event's vector. A sequence's has 2D numbers, D without `skip`. */
+  /** Width D of an event's vector. */
   readonly width: number
   readonly blocks: number
   /** Convolution width K: odd, 1 … 255. */
@@ -42,6 +42,8 @@ export interface EncoderConfig {
   readonly pooling: PoolingKind
   /** Whether the mean of the events' embeddings, as they enter the first block, stands behind the pooled last layer. */
   readonly skip: boolean
+  /** Numbers of the sketch, a fixed random projection of how often each value occurs, behind both; 0 for none. Default 3D. */
+  readonly sketch: number
   /** Share of activations dropped while training. */
   readonly dropout: number
 }
@@ -63,6 +65,7 @@ export const DEFAULT_ENCODER: EncoderConfig = {
   merge: 'add',
   pooling: 'mean',
   skip: true,
+  sketch: 384,
   dropout: 0,
 }
 
@@ -81,7 +84,8 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   const where = 'encoder'
   expectOptions(where, options, Object.keys(DEFAULT_ENCODER))
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
-  const config: EncoderConfig = { ...DEFAULT_ENCODER, ...Object.fromEntries(given) }
+  const sketch = 3 * (options.width ?? DEFAULT_ENCODER.width)
+  const config: EncoderConfig = { ...DEFAULT_ENCODER, sketch, ...Object.fromEntries(given) }
   const whole = (name: keyof EncoderConfig, low: number, high: number) => {
     const value = config[name] as number
     const fits = Number.isInteger(value) && value >= low && value <= high
@@ -102,6 +106,7 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   whole('attentionSize', 1, 65_536)
   whole('heads', 1, 256)
   whole('feedForward', 0, 65_536)
+  whole('sketch', 0, 65_536)
   oneOf('convolution', ['depthwise', 'dense', 'none'])
   oneOf('gate', ['depthwise', 'pointwise'])
   oneOf('recurrence', ['none', 'gru'])
@@ -115,9 +120,9 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   return config
 }
 
-/** Numbers of a sequence's vector: as many as an event's, and with `skip` twice as many. */
-export function vectorWidth({ width, skip }: Pick<EncoderConfig, 'width' | 'skip'>): number {
-  return skip ? 2 * width : width
+/** Numbers of a sequence's vector: the last layer's, with `skip` as many of the embeddings, and the sketch. */
+export function vectorWidth({ width, skip, sketch }: Pick<EncoderConfig, 'width' | 'skip' | 'sketch'>): number {
+  return (skip ? 2 : 1) * width + sketch
 }
 
 /** Multiply-adds of an encoder's linear maps over so many events, roughly: what decides whether a card pays. */

@@ -19,6 +19,7 @@ import { type EncoderConfig, encoderConfig, vectorWidth } from './config.js'
 import { EventEmbedding } from './event_embedding.js'
 import { blockLayers, LayerNorm, type Pass, type SubLayer } from './layers.js'
 import { type NamedArrays, ParameterStore } from './parameters.js'
+import { Sketch } from './sketch.js'
 
 type Float = Tensor<'float32'>
 
@@ -52,8 +53,8 @@ export interface EncoderOptions {
 
 /**
  * A sequence encoder: field embeddings, L blocks of gated convolution and attention, a final layer norm, pooling. A sequence's
- * vector is the pooled last layer, which knows what stood beside what, and with `skip` the mean of the embeddings behind it,
- * which knows what happened at all: deep layers forget some of that.
+ * vector has three parts: the pooled last layer, which knows what stood beside what; with `skip` the mean of the embeddings, and a
+ * sketch, which know what happened at all: deep layers forget some of that.
  * Made untrained, by `pretrain`, or by `loadEncoder`.
  */
 export class Encoder<F extends Fields = Fields> {
@@ -66,6 +67,7 @@ export class Encoder<F extends Fields = Fields> {
   readonly #embedding: EventEmbedding
   readonly #layers: SubLayer[]
   readonly #norm: LayerNorm
+  readonly #sketch: Sketch
   readonly #ownsDevice: boolean
 
   constructor(encoding: EventEncoding, config: Partial<EncoderConfig> = {}, options: EncoderOptions = {}) {
@@ -78,6 +80,7 @@ export class Encoder<F extends Fields = Fields> {
       this.device,
       options.weights ? { stored: options.weights } : { seed: options.seed ?? 0 },
     )
+    this.#sketch = new Sketch(this.device, this.config.sketch, encoding)
     try {
       this.#embedding = new EventEmbedding(this.#store, this.config, encoding)
       this.#layers = []
@@ -89,7 +92,7 @@ export class Encoder<F extends Fields = Fields> {
     }
   }
 
-  /** Width of a sequence's vector: twice that of an event's, or with `skip: false` the same. */
+  /** Width of a sequence's vector: `config.width`, as much again with `skip`, and `config.sketch`. */
   get width(): number {
     return vectorWidth(this.config)
   }
@@ -97,6 +100,11 @@ export class Encoder<F extends Fields = Fields> {
   /** All weights, with their gradients. */
   get parameters(): Parameter[] {
     return this.#store.all
+  }
+
+  /** The tables of the sketch: no weights, as they are never trained, but part of a model that is to run elsewhere. */
+  readSketch(): Promise<NamedArrays> {
+    return this.#sketch.read()
   }
 
   /** The last layer at all events of a packed batch: (events, config.width). For composing own models, like `pooled`. */
@@ -112,10 +120,14 @@ export class Encoder<F extends Fields = Fields> {
   /** Vectors of the sequences of a packed batch: (sequences, width). */
   vectors(batch: DeviceBatch, pass: Pass = {}): Float {
     const embedded = this.#embedding.apply(batch)
-    const last = this.pooled(this.#contextualize(embedded, batch, pass), batch)
-    if (!this.config.skip) return last
-    const first = pool(embedded, batch.offsets)
-    return fieldEmbedding([{ values: last }, { values: first }], { width: this.width, merge: 'concat' })
+    const parts = [this.pooled(this.#contextualize(embedded, batch, pass), batch)]
+    if (this.config.skip) parts.push(pool(embedded, batch.offsets))
+    if (this.config.sketch > 0) parts.push(this.#sketch.apply(batch))
+    if (parts.length === 1) return parts[0]
+    return fieldEmbedding(
+      parts.map(values => ({ values })),
+      { width: this.width, merge: 'concat' },
+    )
   }
 
   #contextualize(embedded: Float, batch: DeviceBatch, pass: Pass): Float {
@@ -193,6 +205,7 @@ export class Encoder<F extends Fields = Fields> {
   /** Frees the weights, and the device if the encoder opened it. */
   dispose(): void {
     this.#store.dispose()
+    this.#sketch.dispose()
     if (this.#ownsDevice) this.device.close()
   }
 }

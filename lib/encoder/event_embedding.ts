@@ -34,10 +34,8 @@ export class EventEmbedding {
     this.#dim = dim
     this.#inputs = encoding.inputs.map(spec => {
       const name = `embedding.${spec.name}`
-      // A numeric table has one row more: the bias that every present number shares. Its bins add up, so each is small.
-      const rows = spec.kind === 'numeric' ? spec.size + 1 : spec.size
-      const deviation = spec.kind === 'numeric' ? 1 / Math.sqrt(spec.size) : 1
-      const table = store.create(`${name}.table`, [rows, dim], { deviation: 0.5 * deviation }, { decay: false })
+      const { rows, deviation } = initialTable(spec)
+      const table = store.create(`${name}.table`, [rows, dim], { deviation }, { decay: false })
       const isConv = spec.kind === 'text' && spec.aggregate === 'conv'
       return { spec, table, convolution: isConv ? new Linear(store, `${name}.conv`, WORD_WINDOW * dim, dim) : null }
     })
@@ -53,12 +51,24 @@ export class EventEmbedding {
   }
 }
 
+/** Rows of an input's table, and the deviation of its initial values. */
+export function initialTable({ kind, size }: InputSpec): { readonly rows: number; readonly deviation: number } {
+  // A numeric table has one row more: the bias that every present number shares. Its bins add up, so each is small.
+  return kind === 'numeric' ? { rows: size + 1, deviation: 0.5 / Math.sqrt(size) } : { rows: size, deviation: 0.5 }
+}
+
 function field({ table, convolution }: InputLayer, input: DeviceInput): EmbeddingField {
-  if (input.fraction) return { codes: input.codes, fraction: input.fraction, table: table.value }
-  if (!input.wordOffsets) return { codes: input.codes, table: table.value }
-  const { codes, wordOffsets } = input
-  if (!convolution) return { codes, wordOffsets, table: table.value }
-  const words = fieldEmbedding([{ codes, table: table.value }], { width: table.value.shape[1], merge: 'add' })
-  const windows = unfold(words, wordOffsets, { width: WORD_WINDOW })
-  return { values: pool(convolution.apply(windows, { activation: 'relu' }), wordOffsets, { mode: 'max' }) }
+  if (!convolution) return valuesOf(input, table.value)
+  const words = fieldEmbedding([{ codes: input.codes, table: table.value }], {
+    width: table.value.shape[1],
+    merge: 'add',
+  })
+  const windows = unfold(words, input.wordOffsets!, { width: WORD_WINDOW })
+  return { values: pool(convolution.apply(windows, { activation: 'relu' }), input.wordOffsets!, { mode: 'max' }) }
+}
+
+/** An input looked up in a table: rows of categories, piecewise linear numbers, the mean of words. */
+export function valuesOf({ codes, fraction, wordOffsets }: DeviceInput, table: Float): EmbeddingField {
+  if (fraction) return { codes, fraction, table }
+  return wordOffsets ? { codes, wordOffsets, table } : { codes, table }
 }

@@ -9,8 +9,13 @@ import { SeqriskError } from '../util/errors.js'
 /** Initial values: constant, or uniform around 0 with a standard deviation. */
 export type Initial = { readonly constant: number } | { readonly deviation: number }
 
-/** Named arrays of a model as they stand in a file. */
-export type NamedArrays = ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>
+/** An array of a model as it stands in a file. */
+export interface NamedArray {
+  readonly shape: readonly number[]
+  readonly values: Float32Array
+}
+
+export type NamedArrays = ReadonlyMap<string, NamedArray>
 
 /**
  * Makes the parameters of a model: from stored values where there are some, else from the seed. A parameter's initial
@@ -34,7 +39,7 @@ export class ParameterStore {
     const value = unscoped(() =>
       this.#stored
         ? Tensor.from(this.device, stored(this.#stored, name, shape), shape)
-        : this.#draw(name, Tensor.empty(this.device, 'float32', shape), initial),
+        : drawInitial(Tensor.empty(this.device, 'float32', shape), name, initial, this.#seed),
     )
     const parameter = new Parameter(name, value, options)
     this.#parameters.set(name, parameter)
@@ -54,13 +59,14 @@ export class ParameterStore {
     for (const parameter of this.#parameters.values()) parameter.dispose()
     this.#parameters.clear()
   }
+}
 
-  #draw(name: string, value: Tensor<'float32'>, initial: Initial): Tensor<'float32'> {
-    if ('constant' in initial) return value.fill(initial.constant)
-    // A uniform distribution over (−b, b) has deviation b/√3, and the same bits everywhere: it needs no logarithm.
-    const bound = initial.deviation * Math.sqrt(3)
-    return randomUniform(value, { bound, seed: this.#seed, stream: nameHash(name) })
-  }
+/** Fills a tensor with initial values that depend on its name and the seed alone. */
+export function drawInitial(value: Tensor<'float32'>, name: string, initial: Initial, seed: number): Tensor<'float32'> {
+  if ('constant' in initial) return value.fill(initial.constant)
+  // A uniform distribution over (−b, b) has deviation b/√3, and the same bits everywhere: it needs no logarithm.
+  const bound = initial.deviation * Math.sqrt(3)
+  return randomUniform(value, { bound, seed, stream: nameHash(name) })
 }
 
 function stored(arrays: NamedArrays, name: string, shape: readonly number[]): Float32Array {

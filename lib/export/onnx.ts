@@ -3,12 +3,12 @@
 import { type EncoderConfig, vectorWidth } from '../encoder/config.js'
 import type { Encoder } from '../encoder/encoder.js'
 import { readParameters } from '../encoder/model_files.js'
-import type { NamedArrays } from '../encoder/parameters.js'
+import type { NamedArray, NamedArrays } from '../encoder/parameters.js'
 import type { EventEncoding } from '../events/encoding.js'
 import type { Goal } from '../transfer/finetune_goal.js'
 import type { FineTuned } from '../transfer/finetuned.js'
 import { expectOptions, expectRange, SeqriskError } from '../util/errors.js'
-import { declareInput, embedEvents } from './onnx_embedding.js'
+import { declareInput, embedEvents, lengthened, sketchEvents } from './onnx_embedding.js'
 import { OnnxGraph, type Value } from './onnx_graph.js'
 import { headScores } from './onnx_head.js'
 import * as layers from './onnx_layers.js'
@@ -31,7 +31,7 @@ export interface OnnxOptions {
 }
 
 /** What a graph is made from. */
-export interface OnnxSource {
+interface OnnxSource {
   readonly config: EncoderConfig
   readonly encoding: EventEncoding
   readonly weights: NamedArrays
@@ -49,7 +49,7 @@ export interface OnnxSource {
  * @throws {RangeError} when the model would exceed the format's 2 GB
  */
 export async function exportEncoder(encoder: Encoder, options: OnnxOptions = {}): Promise<Uint8Array> {
-  const weights = await readParameters(encoder.parameters)
+  const weights = await weightsOf(encoder)
   return encoderModel({ config: encoder.config, encoding: encoder.encoding, weights }, options)
 }
 
@@ -59,13 +59,19 @@ export async function exportEncoder(encoder: Encoder, options: OnnxOptions = {})
  */
 export async function exportFinetuned(model: FineTuned, options: OnnxOptions = {}): Promise<Uint8Array> {
   const { encoder, goal } = model
-  const weights = await readParameters(encoder.parameters)
+  const weights = await weightsOf(encoder)
   for (const [name, tensor] of await model.readHead()) weights.set(name, tensor)
   return encoderModel({ config: encoder.config, encoding: encoder.encoding, weights, goal }, options)
 }
 
-/** The same, from stored weights. */
-export function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uint8Array {
+async function weightsOf(encoder: Encoder): Promise<Map<string, NamedArray>> {
+  return new Map<string, NamedArray>([
+    ...(await readParameters(encoder.parameters)),
+    ...(encoder.config.sketch > 0 ? await encoder.readSketch() : []),
+  ])
+}
+
+function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uint8Array {
   const where = 'exportEncoder'
   expectOptions(where, options, ['operators', 'users', 'length', 'padded'])
   const { operators = 'standard', padded = true } = options
@@ -103,13 +109,15 @@ export function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uin
   const real = padded || !isWhole ? realEvents(graph, sizes, lengths, given, length) : null
   const fused = operators === 'onnxruntime'
   const context = { graph, sizes, config, weights, fused, users, length, block, real }
-  const embedded = embedEvents(context, inputs, missing)
+  const events = inputs.map(input => lengthened(context, input, missing))
+  const embedded = embedEvents(context, events)
   let x = embedded
   for (let i = 0; i < config.blocks; i++) x = encoderBlock(context, i, x)
   const last = pool(context, config.pooling, layers.layerNorm(context, 'norm', x), lengths, given)
-  const vectors = config.skip
-    ? graph.node('Concat', [last, pool(context, 'mean', embedded, lengths, given)], { axis: 1 })
-    : last
+  const parts = [last]
+  if (config.skip) parts.push(pool(context, 'mean', embedded, lengths, given))
+  if (config.sketch > 0) parts.push(pool(context, 'mean', sketchEvents(context, events), lengths, given))
+  const vectors = parts.length === 1 ? last : graph.node('Concat', parts, { axis: 1 })
   graph.output('vectors', vectors, 'float32', [options.users ?? 'users', vectorWidth(config)])
   const metadata: Record<string, string> = { format: 'seqrisk-encoder', encoding: JSON.stringify(encoding) }
   if (goal) {

@@ -24,14 +24,29 @@ interface Dims {
   readonly length?: number | string
 }
 
-/** (users, length, width), with sequences made longer by `missing` events of padding. */
-export function embedEvents(c: LayerContext, inputs: readonly Input[], missing: Size): Value {
-  const fields = inputs.map(input => embedding(c, lengthened(c, input, missing)))
+/** (users, length, width) */
+export function embedEvents(c: LayerContext, inputs: readonly Input[]): Value {
+  const fields = inputs.map(input => {
+    const isConv = input.spec.kind === 'text' && input.spec.aggregate === 'conv'
+    const table = tableOf(c, `embedding.${input.spec.name}`)
+    return isConv ? convolvedWords(c, input, table) : lookUp(c, input, table)
+  })
   if (c.config.merge === 'concat') return linear(c, 'embedding.merge', c.graph.node('Concat', fields, { axis: -1 }))
-  return fields.reduce((sum, field) => c.graph.node('Add', [sum, field]))
+  return sum(c, fields)
 }
 
-function lengthened(c: LayerContext, input: Input, missing: Size): Input {
+/** (users, length, config.sketch) */
+export function sketchEvents(c: LayerContext, inputs: readonly Input[]): Value {
+  return sum(
+    c,
+    inputs.map(input => lookUp(c, input, tableOf(c, `sketch.${input.spec.name}`))),
+  )
+}
+
+const sum = (c: LayerContext, fields: readonly Value[]) => fields.reduce((all, one) => c.graph.node('Add', [all, one]))
+
+/** Sequences made longer by `missing` events of padding. */
+export function lengthened(c: LayerContext, input: Input, missing: Size): Input {
   if (missing === 0) return input
   const { graph, sizes } = c
   const pad = (value: Value, fill: Value | null, rank: number) => {
@@ -43,68 +58,85 @@ function lengthened(c: LayerContext, input: Input, missing: Size): Input {
   return { spec, codes: pad(codes, fill, fill ? 3 : 2), fraction: fraction && pad(fraction, null, 2) }
 }
 
+/** The vectors of an input's values, under a name for what is made of them. */
+interface Table {
+  readonly name: string
+  readonly dim: number
+  readonly values: Float32Array
+}
+
+function tableOf(c: LayerContext, name: string): Table {
+  const { shape, values } = c.weights(`${name}.table`)
+  return { name, dim: shape[1], values }
+}
+
 /** (users, length, dim) */
-function embedding(c: LayerContext, { spec, codes, fraction }: Input): Value {
+function lookUp(c: LayerContext, { spec, codes, fraction }: Input, table: Table): Value {
   const { graph } = c
-  const table = c.weights(`embedding.${spec.name}.table`)
-  if (spec.kind === 'text') return textEmbedding(c, spec, codes)
+  const { name, dim, values } = table
+  if (spec.kind === 'text') return meanOfWords(c, spec, codes, table)
   if (spec.kind === 'categorical' || spec.kind === 'cells') {
-    return graph.node('Gather', [graph.floats(`embedding.${spec.name}.table`, table.shape, table.values), codes])
+    return graph.node('Gather', [graph.floats(`${name}.table`, [values.length / dim, dim], values), codes])
   }
   const { base, slope } = numericTables(spec, table)
-  const shape = [spec.size, table.shape[1]]
-  const from = graph.node('Gather', [graph.floats(`embedding.${spec.name}.base`, shape, base), codes])
-  const rise = graph.node('Gather', [graph.floats(`embedding.${spec.name}.slope`, shape, slope), codes])
+  const from = graph.node('Gather', [graph.floats(`${name}.base`, [spec.size, dim], base), codes])
+  const rise = graph.node('Gather', [graph.floats(`${name}.slope`, [spec.size, dim], slope), codes])
   const part = graph.node('Unsqueeze', [fraction!, graph.integers([2])])
   return graph.node('Add', [from, graph.node('Mul', [part, rise])])
 }
 
 /** Where each code starts, and its rise over the bin: the bins below a number are summed up here, once. */
-function numericTables(
-  spec: NumericInput,
-  table: { readonly shape: readonly number[]; readonly values: Float32Array },
-) {
-  const dim = table.shape[1]
+function numericTables(spec: NumericInput, { dim, values }: Table) {
   const base = new Float32Array(spec.size * dim)
   const slope = new Float32Array(spec.size * dim)
-  base.set(table.values.subarray(0, FIRST_VALUE * dim))
+  base.set(values.subarray(0, FIRST_VALUE * dim))
   for (let i = 0; i < dim; i++) {
-    let sum = table.values[spec.size * dim + i]
+    let sum = values[spec.size * dim + i]
     for (let code = FIRST_VALUE; code < spec.size; code++) {
       base[code * dim + i] = sum
-      slope[code * dim + i] = table.values[code * dim + i]
-      sum += table.values[code * dim + i]
+      slope[code * dim + i] = values[code * dim + i]
+      sum += values[code * dim + i]
     }
   }
   return { base, slope }
 }
 
-function textEmbedding(c: LayerContext, spec: TextInput, codes: Value): Value {
+/** Vectors of words (users, length, words, dim), and which of them are words. */
+function wordsOf(c: LayerContext, spec: TextInput, codes: Value, { name, dim, values }: Table) {
   const { graph } = c
-  const table = c.weights(`embedding.${spec.name}.table`)
-  const dim = table.shape[1]
   // One row of zeros more: the words that fill up an event.
   const rows = new Float32Array((spec.size + 1) * dim)
-  rows.set(table.values)
-  const words = graph.node('Gather', [graph.floats(`embedding.${spec.name}.table`, [spec.size + 1, dim], rows), codes])
-  const isWord = graph.node('Less', [codes, graph.integers([spec.size], [], 'int32')])
-  const wordAxis = graph.integers([2])
-  if (spec.aggregate === 'mean') {
-    const count = graph.node('ReduceSum', [graph.node('Cast', [isWord], { to: 1 }), wordAxis], { keepdims: 1 })
-    const sum = graph.node('ReduceSum', [words, wordAxis], { keepdims: 0 })
-    return graph.node('Div', [sum, graph.node('Max', [count, graph.float(1)])])
+  rows.set(values)
+  return {
+    words: graph.node('Gather', [graph.floats(`${name}.table`, [spec.size + 1, dim], rows), codes]),
+    isWord: graph.node('Less', [codes, graph.integers([spec.size], [], 'int32')]),
   }
+}
+
+function meanOfWords(c: LayerContext, spec: TextInput, codes: Value, table: Table): Value {
+  const { graph } = c
+  const { words, isWord } = wordsOf(c, spec, codes, table)
+  const wordAxis = graph.integers([2])
+  const count = graph.node('ReduceSum', [graph.node('Cast', [isWord], { to: 1 }), wordAxis], { keepdims: 1 })
+  const total = graph.node('ReduceSum', [words, wordAxis], { keepdims: 0 })
+  return graph.node('Div', [total, graph.node('Max', [count, graph.float(1)])])
+}
+
+function convolvedWords(c: LayerContext, { spec, codes }: Input, table: Table): Value {
+  const { graph } = c
+  const { words, isWord } = wordsOf(c, spec as TextInput, codes, table)
+  const { name, dim } = table
   // The stored rows hold the words of a window side by side.
-  const window = c.weights(`embedding.${spec.name}.conv.weight`).shape[1] / dim
+  const window = c.weights(`${name}.conv.weight`).shape[1] / dim
   const around = Math.floor(window / 2)
   const padded = graph.node('Pad', [words, graph.integers([0, 0, around, 0, 0, 0, around, 0])])
   const taps = Array.from({ length: window }, (_, k) => {
     const end = k + 1 - window
     const to = end === 0 ? Number.MAX_SAFE_INTEGER : end
-    return graph.node('Slice', [padded, graph.integers([k]), graph.integers([to]), wordAxis])
+    return graph.node('Slice', [padded, graph.integers([k]), graph.integers([to]), graph.integers([2])])
   })
   const windows = graph.node('Concat', taps, { axis: 3 })
-  const y = graph.node('Relu', [linear(c, `embedding.${spec.name}.conv`, windows)])
+  const y = graph.node('Relu', [linear(c, `${name}.conv`, windows)])
   // Nothing is below zero after the ReLU: what fills up never wins, and a text without words is zeros.
   const kept = graph.node('Where', [graph.node('Unsqueeze', [isWord, graph.integers([3])]), y, graph.float(0)])
   return graph.node('ReduceMax', [kept], { axes: [2], keepdims: 0 })

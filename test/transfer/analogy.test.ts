@@ -80,18 +80,17 @@ describe('analogy', () => {
 describe('vectors of a log whose structure is known', () => {
   it('keep methods and places as directions, and amounts in order and size', async () => {
     const result = await evaluateAnalogy({ users: 1000 })
-    const [untrained, trained] = result.encoders
+    const [, trained] = result.encoders
     expect(result.candidates).toBe(48)
     for (const { questions, at1, at10 } of [trained.composed, trained.drawn]) {
       expect(questions).toBe(6 * 5 * 8 * 7)
       expect(at1).toBeGreaterThan(0.9)
       expect(at10).toBeGreaterThanOrEqual(at1)
     }
-    // Vectors know when a history ended, which no question asks for: 0.98 … 1 over seeds and lengths of training.
-    expect(trained.drawnAnyDay.at10).toBeGreaterThan(0.9)
+    // The last layer knows when a history ended, which no question asks for; the rest of the vector hardly does.
+    expect(trained.drawnAnyDay.at1).toBeGreaterThan(0.9)
     expect(trained.amounts.order).toBeGreaterThan(0.95)
     expect(trained.amounts.size).toBeGreaterThan(0.95)
-    expect(trained.amounts.size).toBeGreaterThan(untrained.amounts.size)
     expect(analogyTable(result).split('\n').length).toBe(4)
   }, 120_000)
 })

@@ -1,5 +1,5 @@
 // The encoders that are pre-trained and compared: ours, the article's baselines, and ours with one part changed. What pre-training
-// learns shows in the last layer: there they are compared, without the embeddings' mean that ours has beside it.
+// learns shows in the last layer: there they are compared, without the embeddings' mean and the sketch that ours has beside it.
 
 import { gruConfig, transformerConfig } from '../../../lib/encoder/config.js'
 import type { PretrainOptions } from '../../../lib/pretrain/options.js'
@@ -7,9 +7,10 @@ import type { PretrainOptions } from '../../../lib/pretrain/options.js'
 export const OURS = 'ours'
 export const UNTRAINED = 'untrained'
 
-/** The two halves of our vectors. */
+/** The parts of our vectors. */
 export const LAST_LAYER = 'last layer alone'
 export const EMBEDDINGS = 'embeddings alone'
+export const SKETCH = 'sketch alone'
 
 /** Compared with the last layer of ours; what is not said is the default. */
 const OTHERS: Readonly<Record<string, PretrainOptions>> = {
@@ -30,5 +31,7 @@ const OTHERS: Readonly<Record<string, PretrainOptions>> = {
 /** By name. */
 export const ENCODERS: Readonly<Record<string, PretrainOptions>> = {
   [OURS]: {},
-  ...Object.fromEntries(Object.entries(OTHERS).map(([name, options]) => [name, { ...options, skip: false }])),
+  ...Object.fromEntries(
+    Object.entries(OTHERS).map(([name, options]) => [name, { ...options, skip: false, sketch: 0 }]),
+  ),
 }

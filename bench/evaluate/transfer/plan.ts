@@ -1,6 +1,6 @@
 // What is compared: label budgets, and the rows of the tables with the stage that gives each.
 
-import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, UNTRAINED } from './encoders.js'
+import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, SKETCH, UNTRAINED } from './encoders.js'
 
 /** Labels to learn from: numbers, and a share of the training part. */
 export const BUDGETS: readonly (number | 'tenth')[] = [50, 200, 1000, 'tenth']
@@ -25,6 +25,7 @@ export const VECTOR_ROWS: readonly string[] = [
   UNTRAINED,
   LAST_LAYER,
   EMBEDDINGS,
+  SKETCH,
   ...Object.keys(ENCODERS).filter(name => name !== OURS),
   ...CONTROLS,
 ]

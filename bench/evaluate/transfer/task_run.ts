@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { DEFAULT_ENCODER } from '../../../lib/encoder/config.js'
 import { Encoder } from '../../../lib/encoder/encoder.js'
 import { loadEncoder } from '../../../lib/encoder/model_files.js'
 import type { EncodedEvents } from '../../../lib/events/encode.js'
@@ -16,8 +17,16 @@ import type { LabelTable } from '../../../lib/transfer/tables.js'
 import { openTask, type Task, type TaskLabel } from '../tasks.js'
 import { StageCache } from './cache.js'
 import { countAlone, datesAlone, shuffleOrder } from './controls.js'
-import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, UNTRAINED } from './encoders.js'
+import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, SKETCH, UNTRAINED } from './encoders.js'
 import { GENERATED, openGenerated } from './generated.js'
+
+const { width: D, sketch: S } = DEFAULT_ENCODER
+/** First and last column of the parts of our vectors. */
+const PARTS: Readonly<Record<string, [begin: number, end: number]>> = {
+  [LAST_LAYER]: [0, D],
+  [EMBEDDINGS]: [D, 2 * D],
+  [SKETCH]: [2 * D, 2 * D + S],
+}
 
 export interface RunOptions {
   /** Where models and figures are kept. */
@@ -110,8 +119,7 @@ export class TaskRun {
       const encoded = await this.encoded()
       if (name === 'count alone') return countAlone(encoded)
       if (name === 'dates alone') return datesAlone(encoded)
-      if (name === LAST_LAYER) return half(await this.vectors(OURS), 0)
-      if (name === EMBEDDINGS) return half(await this.vectors(OURS), 1)
+      if (name in PARTS) return columns(await this.vectors(OURS), ...PARTS[name])
       const isShuffled = name === 'shuffled order'
       const encoder = await this.encoder(isShuffled ? OURS : name)
       try {
@@ -145,13 +153,9 @@ export class TaskRun {
   }
 }
 
-/** The first half of the columns of a table, or the second. */
-function half({ ids, width, vectors }: VectorTable, which: 0 | 1): VectorTable {
-  const kept = width / 2
+function columns({ ids, width, vectors }: VectorTable, begin: number, end: number): VectorTable {
+  const kept = end - begin
   const values = new Float32Array(ids.length * kept)
-  for (let i = 0; i < ids.length; i++) {
-    const begin = i * width + which * kept
-    values.set(vectors.subarray(begin, begin + kept), i * kept)
-  }
+  for (let i = 0; i < ids.length; i++) values.set(vectors.subarray(i * width + begin, i * width + end), i * kept)
   return { ids, width: kept, vectors: values }
 }

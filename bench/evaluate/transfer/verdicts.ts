@@ -2,7 +2,7 @@
 
 import { markdownTable } from '../../../lib/report/table.js'
 import type { LabelResult } from './collect.js'
-import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, UNTRAINED } from './encoders.js'
+import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, SKETCH, UNTRAINED } from './encoders.js'
 
 /** With all labels, or with a number of them. */
 export function scoreOf(label: LabelResult, row: string, labels?: number): number | undefined {
@@ -73,6 +73,7 @@ export function verdicts(labels: readonly LabelResult[]): string[] {
     ...compare('Vectors beat those of an untrained encoder, both linear', ['vectors, linear'], [UNTRAINED]),
     ...compare('Vectors beat their last layer alone, both linear', ['vectors, linear'], [LAST_LAYER]),
     ...compare('Vectors beat their embeddings alone, both linear', ['vectors, linear'], [EMBEDDINGS]),
+    ...compare('Vectors beat their sketch alone, both linear', ['vectors, linear'], [SKETCH]),
     ...compare('Fine-tuned beats frozen with a linear model', ['fine-tuned encoder'], ['vectors, linear']),
     ...compare('Fine-tuned beats supervised from scratch', ['fine-tuned encoder'], ['supervised encoder']),
     ...compare(
