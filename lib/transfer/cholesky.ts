@@ -45,9 +45,7 @@ export class Cholesky {
     const size = this.#size
     const lower = this.#lower
     for (let i = 0; i < size; i++) {
-      let sum = b[at + i]
-      for (let k = 0; k < i; k++) sum -= lower[i * size + k] * b[at + k]
-      b[at + i] = sum / lower[i * size + i]
+      b[at + i] = (b[at + i] - dot(lower, i * size, b, at, i)) / lower[i * size + i]
     }
     this.solveUpper(b, at)
   }
@@ -69,14 +67,28 @@ function factorRow(matrix: Float64Array, lower: Float64Array, size: number, i: n
   const row = i * size
   for (let j = 0; j < i; j++) {
     const other = j * size
-    let sum = matrix[row + j]
-    for (let k = 0; k < j; k++) sum -= lower[row + k] * lower[other + k]
-    lower[row + j] = sum / lower[other + j]
+    lower[row + j] = (matrix[row + j] - dot(lower, row, lower, other, j)) / lower[other + j]
   }
-  let pivot = matrix[row + i] + ridge
-  for (let k = 0; k < i; k++) pivot -= lower[row + k] * lower[row + k]
+  const pivot = matrix[row + i] + ridge - dot(lower, row, lower, row, i)
   // No pivot of A + ridge is smaller than the ridge, but for rounding.
   if (!(pivot > ridge / 2)) return false
   lower[row + i] = Math.sqrt(pivot)
   return true
+}
+
+/** Four sums side by side: one would wait for its own last addition. */
+function dot(a: Float64Array, at: number, b: Float64Array, bt: number, n: number): number {
+  let s0 = 0
+  let s1 = 0
+  let s2 = 0
+  let s3 = 0
+  let k = 0
+  for (; k + 3 < n; k += 4) {
+    s0 += a[at + k] * b[bt + k]
+    s1 += a[at + k + 1] * b[bt + k + 1]
+    s2 += a[at + k + 2] * b[bt + k + 2]
+    s3 += a[at + k + 3] * b[bt + k + 3]
+  }
+  for (; k < n; k++) s0 += a[at + k] * b[bt + k]
+  return s0 + s1 + (s2 + s3)
 }

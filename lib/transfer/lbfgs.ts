@@ -46,6 +46,11 @@ export async function minimise(
   const { tolerance = 1e-5, leastDecrease = 1e-8, maxIterations = 500, precondition, signal } = options
   const pairs: Pair[] = []
   let weights = start
+  const preconditioned = (values: Float64Array) => {
+    const copy = Float64Array.from(values)
+    precondition?.(copy)
+    return copy
+  }
   let { loss, gradient } = await objective(weights)
   if (!Number.isFinite(loss)) {
     throw new SeqriskError('NON_FINITE', sentence('minimise', 'a finite loss at the start', loss, 'check the inputs'))
@@ -53,14 +58,16 @@ export async function minimise(
   let evaluations = 1
   let iterations = 0
   let smallSteps = 0
+  // H₀ is linear: one product with it for each gradient gives those with all differences of gradients.
+  let natural = preconditioned(gradient)
   while (iterations < maxIterations && largest(gradient) > tolerance && smallSteps < 2) {
     signal?.throwIfAborted()
-    const direction = newDirection(gradient, pairs, precondition)
+    const direction = newDirection(gradient, natural, pairs)
     let slope = dot(direction, gradient)
     if (!(slope < 0)) {
       // The history lies (rounding): start again from steepest descent.
       pairs.length = 0
-      direction.set(newDirection(gradient, [], precondition))
+      direction.set(newDirection(gradient, natural, pairs))
       slope = dot(direction, gradient)
     }
     const first = pairs.length > 0 || precondition ? 1 : Math.min(1, 1 / Math.sqrt(-slope))
@@ -74,51 +81,50 @@ export async function minimise(
     iterations++
     const s = subtract(step.weights, weights)
     const y = subtract(step.gradient, gradient)
+    const next = preconditioned(step.gradient)
     const sy = dot(s, y)
     if (sy > 1e-12 * dot(y, y)) {
-      const hy = Float64Array.from(y)
-      precondition?.(hy)
-      pairs.push({ s, y, rho: 1 / sy, scale: sy / dot(y, hy) })
+      const hy = subtract(next, natural)
+      pairs.push({ s, y, hy, rho: 1 / sy, scale: sy / dot(y, hy) })
       if (pairs.length > history) pairs.shift()
     }
     smallSteps = loss - step.loss <= leastDecrease * Math.abs(step.loss) ? smallSteps + 1 : 0
     weights = step.weights
     loss = step.loss
     gradient = step.gradient
+    natural = next
   }
   return { weights, loss, slope: largest(gradient), iterations, evaluations }
 }
 
-/** A step, the change of the gradient over it, 1/(s·y), and s·y/(y·H₀y). */
+/** A step, the change of the gradient over it, H₀ times that, 1/(s·y), and s·y/(y·H₀y). */
 interface Pair {
   readonly s: Float64Array
   readonly y: Float64Array
+  readonly hy: Float64Array
   readonly rho: number
   readonly scale: number
 }
 
-/** −H·gradient by the two-loop recursion. */
-function newDirection(
-  gradient: Float64Array,
-  pairs: readonly Pair[],
-  precondition?: (gradient: Float64Array) => void,
-): Float64Array {
+/** −H·gradient by the two-loop recursion; `natural` is H₀·gradient. */
+function newDirection(gradient: Float64Array, natural: Float64Array, pairs: readonly Pair[]): Float64Array {
   const q = Float64Array.from(gradient)
+  const r = Float64Array.from(natural)
   const alphas = new Float64Array(pairs.length)
   for (let k = pairs.length - 1; k >= 0; k--) {
-    const { s, y, rho } = pairs[k]
+    const { s, y, hy, rho } = pairs[k]
     alphas[k] = rho * dot(s, q)
     addScaled(q, y, -alphas[k])
+    addScaled(r, hy, -alphas[k])
   }
-  precondition?.(q)
   const scale = pairs.at(-1)?.scale ?? 1
-  for (let i = 0; i < q.length; i++) q[i] *= scale
+  for (let i = 0; i < r.length; i++) r[i] *= scale
   for (let k = 0; k < pairs.length; k++) {
     const { s, y, rho } = pairs[k]
-    addScaled(q, s, alphas[k] - rho * dot(y, q))
+    addScaled(r, s, alphas[k] - rho * dot(y, r))
   }
-  for (let i = 0; i < q.length; i++) q[i] = -q[i]
-  return q
+  for (let i = 0; i < r.length; i++) r[i] = -r[i]
+  return r
 }
 
 /** Brackets a step with weak Wolfe conditions: doubles until one end is too far, then interpolates between the ends. */
