@@ -30,7 +30,7 @@ describe('the example', () => {
     expect(stderr).toBe('')
     const { stdout } = await execute('npm', ['start', '--silent'], { cwd: example, env })
     expect(stdout).toMatch(
-      /^trained \d+ steps, loss \d\.\d+\n200 users, 80 numbers each; mean score 0\.\d\d of risky ones/,
+      /^trained \d+ steps, loss \d\.\d+\n200 users, 96 numbers each; mean score 0\.\d\d of risky ones/,
     )
     const [risky, others] = [.../mean score (\S+) of risky ones, (\S+) of/.exec(stdout)!].slice(1).map(Number)
     expect(risky).toBeGreaterThan(others + 0.3)

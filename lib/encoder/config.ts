@@ -42,7 +42,7 @@ export interface EncoderConfig {
   readonly pooling: PoolingKind
   /** Whether the mean of the events' embeddings, as they enter the first block, stands behind the pooled last layer. */
   readonly skip: boolean
-  /** Numbers of the sketch, a fixed random projection of how often each value occurs, behind both; 0 for none. Default 3D. */
+  /** Numbers at most of the sketch behind both: how often each value occurs, see `Sketch`; 0 for none. Default 4D. */
   readonly sketch: number
   /** Share of activations dropped while training. */
   readonly dropout: number
@@ -65,7 +65,7 @@ export const DEFAULT_ENCODER: EncoderConfig = {
   merge: 'add',
   pooling: 'mean',
   skip: true,
-  sketch: 384,
+  sketch: 512,
   dropout: 0,
 }
 
@@ -84,7 +84,7 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   const where = 'encoder'
   expectOptions(where, options, Object.keys(DEFAULT_ENCODER))
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
-  const sketch = 3 * (options.width ?? DEFAULT_ENCODER.width)
+  const sketch = 4 * (options.width ?? DEFAULT_ENCODER.width)
   const config: EncoderConfig = { ...DEFAULT_ENCODER, sketch, ...Object.fromEntries(given) }
   const whole = (name: keyof EncoderConfig, low: number, high: number) => {
     const value = config[name] as number
@@ -118,11 +118,6 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   expectRange(isDivided, where, `heads to divide the width of ${config.width}`, config.heads)
   expectRange(config.dropout >= 0 && config.dropout < 1, where, 'dropout in [0, 1)', config.dropout)
   return config
-}
-
-/** Numbers of a sequence's vector: the last layer's, with `skip` as many of the embeddings, and the sketch. */
-export function vectorWidth({ width, skip, sketch }: Pick<EncoderConfig, 'width' | 'skip' | 'sketch'>): number {
-  return (skip ? 2 : 1) * width + sketch
 }
 
 /** Multiply-adds of an encoder's linear maps over so many events, roughly: what decides whether a card pays. */

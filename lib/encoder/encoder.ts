@@ -15,7 +15,7 @@ import { scope, type Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { atOnce, inTurns, Pace, type Steps } from '../util/pace.js'
 import { consecutiveBatches, type DeviceBatch, toDevice } from './batch.js'
-import { type EncoderConfig, encoderConfig, vectorWidth } from './config.js'
+import { type EncoderConfig, encoderConfig } from './config.js'
 import { EventEmbedding } from './event_embedding.js'
 import { blockLayers, LayerNorm, type Pass, type SubLayer } from './layers.js'
 import { type NamedArrays, ParameterStore } from './parameters.js'
@@ -80,7 +80,7 @@ export class Encoder<F extends Fields = Fields> {
       this.device,
       options.weights ? { stored: options.weights } : { seed: options.seed ?? 0 },
     )
-    this.#sketch = new Sketch(this.device, this.config.sketch, encoding)
+    this.#sketch = new Sketch(this.device, encoding, { columns: this.config.sketch, width: this.config.width })
     try {
       this.#embedding = new EventEmbedding(this.#store, this.config, encoding)
       this.#layers = []
@@ -92,9 +92,10 @@ export class Encoder<F extends Fields = Fields> {
     }
   }
 
-  /** Width of a sequence's vector: `config.width`, as much again with `skip`, and `config.sketch`. */
+  /** Width of a sequence's vector: `config.width`, as much again with `skip`, and the sketch's columns. */
   get width(): number {
-    return vectorWidth(this.config)
+    const { width, skip } = this.config
+    return (skip ? 2 : 1) * width + this.#sketch.width
   }
 
   /** All weights, with their gradients. */
@@ -122,7 +123,7 @@ export class Encoder<F extends Fields = Fields> {
     const embedded = this.#embedding.apply(batch)
     const parts = [this.pooled(this.#contextualize(embedded, batch, pass), batch)]
     if (this.config.skip) parts.push(pool(embedded, batch.offsets))
-    if (this.config.sketch > 0) parts.push(this.#sketch.apply(batch))
+    if (this.#sketch.width > 0) parts.push(this.#sketch.apply(batch))
     if (parts.length === 1) return parts[0]
     return fieldEmbedding(
       parts.map(values => ({ values })),

@@ -1,7 +1,7 @@
-// What happens in a sequence at all, in few numbers: a random projection of how often each value of each input occurs. It is drawn
-// once, from the names of the inputs, and never trained.
+// What happens in a sequence at all: how often each value of each input occurs, in a given number of columns. Never trained.
 
-import type { EventEncoding } from '../events/encoding.js'
+import type { EventEncoding, InputSpec } from '../events/encoding.js'
+import { MASK } from '../events/encoding.js'
 import { fieldEmbedding } from '../ops/field_embedding.js'
 import { pool } from '../ops/pool.js'
 import type { Device } from '../runtime/device.js'
@@ -15,33 +15,55 @@ type Float = Tensor<'float32'>
 /** One for all encoders: models of the same encoding have the same sketch. */
 const SEED = 0
 
+export interface SketchSizes {
+  /** Columns at most. */
+  readonly columns: number
+  /** Width of an embedding whose distances between values the sketch's are made like. */
+  readonly width: number
+}
+
+/** An input's part of the sketch. */
+interface Part {
+  readonly index: number
+  readonly spec: InputSpec
+  readonly columns: number
+}
+
 /**
- * The mean over events of random vectors that are added up, one for each input's value; numbers are piecewise linear, as in an
- * embedding. Distances between sketches are about those between the sequences' shares of values (Johnson and Lindenstrauss 1984).
+ * Columns of each input side by side, the mean over events. An input that has no more values than columns has one for each: the share of
+ * events with the value, or for a number how far it reaches through each of its bins. Where there are more values each has a random
+ * vector, and the columns are their mean: distances stay about what they were (Johnson and Lindenstrauss 1984).
  */
 export class Sketch {
+  /** Columns of all inputs: fewer than asked for where all values have one of their own. */
+  readonly width: number
   readonly #device: Device
-  readonly #width: number
-  readonly #encoding: EventEncoding
+  readonly #parts: readonly Part[]
+  readonly #distance: number
   #tables: readonly Float[] | null = null
 
-  constructor(device: Device, width: number, encoding: EventEncoding) {
+  constructor(device: Device, { inputs }: EventEncoding, { columns, width }: SketchSizes) {
+    const shares = shareColumns(inputs.map(valuesIn), columns)
+    this.width = shares.reduce((sum, share) => sum + share, 0)
     this.#device = device
-    this.#width = width
-    this.#encoding = encoding
+    this.#parts = inputs
+      .map((spec, index): Part => ({ index, spec, columns: shares[index] }))
+      .filter(part => part.columns > 0)
+    this.#distance = Math.sqrt(width)
   }
 
   /** (sequences, width). Without a gradient. */
   apply(batch: DeviceBatch): Float {
-    const fields = this.#drawn.map((table, i) => valuesOf(batch.inputs[i], table))
-    return pool(fieldEmbedding(fields, { width: this.#width, merge: 'add' }), batch.offsets)
+    const tables = this.#drawn
+    const fields = this.#parts.map(({ index }, p) => valuesOf(batch.inputs[index], tables[p]))
+    return pool(fieldEmbedding(fields, { width: this.width, merge: 'concat' }), batch.offsets)
   }
 
   /** The tables, by the names that they have in an exported model. */
   async read(): Promise<NamedArrays> {
     const arrays = new Map<string, NamedArray>()
-    for (const [i, table] of this.#drawn.entries()) {
-      arrays.set(nameOf(this.#encoding, i), { shape: table.shape, values: await table.read() })
+    for (const [p, table] of this.#drawn.entries()) {
+      arrays.set(nameOf(this.#parts[p].spec), { shape: table.shape, values: await table.read() })
     }
     return arrays
   }
@@ -51,15 +73,40 @@ export class Sketch {
     this.#tables = null
   }
 
-  /** Drawn when first needed: pre-training needs none. */
+  /** Made when first needed: pre-training needs none. */
   get #drawn(): readonly Float[] {
-    this.#tables ??= this.#encoding.inputs.map((spec, i) => {
-      const { rows, deviation } = initialTable(spec)
-      const table = unscoped(() => Tensor.empty(this.#device, 'float32', [rows, this.#width]))
-      return drawInitial(table, nameOf(this.#encoding, i), { deviation }, SEED)
-    })
+    this.#tables ??= this.#parts.map(part => this.#table(part))
     return this.#tables
+  }
+
+  #table({ spec, columns }: Part): Float {
+    const { rows, deviation } = initialTable(spec)
+    const distance = deviation * this.#distance
+    const table = unscoped(() => Tensor.empty(this.#device, 'float32', [rows, columns]))
+    if (columns < valuesIn(spec)) {
+      return drawInitial(table, nameOf(spec), { deviation: distance / Math.sqrt(columns) }, SEED)
+    }
+    const values = new Float32Array(rows * columns)
+    // A hidden value is none; the last row of numbers, which all of them share, would say the same of each.
+    for (let code = 0; code < spec.size; code++) {
+      if (code !== MASK) values[code * columns + Math.max(0, code - 1)] = distance
+    }
+    return table.write(values)
   }
 }
 
-const nameOf = ({ inputs }: EventEncoding, i: number) => `sketch.${inputs[i].name}.table`
+/** Codes that an event can have: all but the mask. */
+const valuesIn = ({ size }: InputSpec) => size - 1
+const nameOf = ({ name }: InputSpec) => `sketch.${name}.table`
+
+/** Every input gets what it wants, or where that is too much an equal share of what those that want less have left. */
+function shareColumns(wanted: readonly number[], columns: number): number[] {
+  const shares = wanted.map(() => 0)
+  const order = [...wanted.keys()].sort((a, b) => wanted[a] - wanted[b])
+  let left = columns
+  order.forEach((i, k) => {
+    shares[i] = Math.min(wanted[i], Math.floor(left / (order.length - k)))
+    left -= shares[i]
+  })
+  return shares
+}

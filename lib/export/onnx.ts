@@ -1,6 +1,6 @@
 // An encoder as an ONNX model: the file encoder.onnx. It takes padded batches, as other runtimes know no packed ones.
 
-import { type EncoderConfig, vectorWidth } from '../encoder/config.js'
+import type { EncoderConfig } from '../encoder/config.js'
 import type { Encoder } from '../encoder/encoder.js'
 import { readParameters } from '../encoder/model_files.js'
 import type { NamedArray, NamedArrays } from '../encoder/parameters.js'
@@ -34,7 +34,10 @@ export interface OnnxOptions {
 interface OnnxSource {
   readonly config: EncoderConfig
   readonly encoding: EventEncoding
+  /** The sketch's tables are among them. */
   readonly weights: NamedArrays
+  /** Of a vector. */
+  readonly width: number
   /** Of a fine-tuned model: what its head predicts. The head's tensors are among the weights. */
   readonly goal?: Goal
 }
@@ -50,7 +53,7 @@ interface OnnxSource {
  */
 export async function exportEncoder(encoder: Encoder, options: OnnxOptions = {}): Promise<Uint8Array> {
   const weights = await weightsOf(encoder)
-  return encoderModel({ config: encoder.config, encoding: encoder.encoding, weights }, options)
+  return encoderModel({ config: encoder.config, encoding: encoder.encoding, width: encoder.width, weights }, options)
 }
 
 /**
@@ -61,14 +64,14 @@ export async function exportFinetuned(model: FineTuned, options: OnnxOptions = {
   const { encoder, goal } = model
   const weights = await weightsOf(encoder)
   for (const [name, tensor] of await model.readHead()) weights.set(name, tensor)
-  return encoderModel({ config: encoder.config, encoding: encoder.encoding, weights, goal }, options)
+  return encoderModel(
+    { config: encoder.config, encoding: encoder.encoding, width: encoder.width, weights, goal },
+    options,
+  )
 }
 
 async function weightsOf(encoder: Encoder): Promise<Map<string, NamedArray>> {
-  return new Map<string, NamedArray>([
-    ...(await readParameters(encoder.parameters)),
-    ...(encoder.config.sketch > 0 ? await encoder.readSketch() : []),
-  ])
+  return new Map<string, NamedArray>([...(await readParameters(encoder.parameters)), ...(await encoder.readSketch())])
 }
 
 function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uint8Array {
@@ -116,9 +119,10 @@ function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uint8Array
   const last = pool(context, config.pooling, layers.layerNorm(context, 'norm', x), lengths, given)
   const parts = [last]
   if (config.skip) parts.push(pool(context, 'mean', embedded, lengths, given))
-  if (config.sketch > 0) parts.push(pool(context, 'mean', sketchEvents(context, events), lengths, given))
+  const sketched = sketchEvents(context, events, source.weights)
+  if (sketched) parts.push(pool(context, 'mean', sketched, lengths, given))
   const vectors = parts.length === 1 ? last : graph.node('Concat', parts, { axis: 1 })
-  graph.output('vectors', vectors, 'float32', [options.users ?? 'users', vectorWidth(config)])
+  graph.output('vectors', vectors, 'float32', [options.users ?? 'users', source.width])
   const metadata: Record<string, string> = { format: 'seqrisk-encoder', encoding: JSON.stringify(encoding) }
   if (goal) {
     const { scores, width } = headScores(context, vectors, goal)

@@ -1,5 +1,6 @@
 // The first part of an exported encoder: codes and fractions to one vector per event.
 
+import type { NamedArrays } from '../encoder/parameters.js'
 import { FIRST_VALUE, type InputSpec, type NumericInput, type TextInput } from '../events/encoding.js'
 import type { OnnxGraph, Value } from './onnx_graph.js'
 import { type LayerContext, linear } from './onnx_layers.js'
@@ -32,18 +33,17 @@ export function embedEvents(c: LayerContext, inputs: readonly Input[]): Value {
     return isConv ? convolvedWords(c, input, table) : lookUp(c, input, table)
   })
   if (c.config.merge === 'concat') return linear(c, 'embedding.merge', c.graph.node('Concat', fields, { axis: -1 }))
-  return sum(c, fields)
+  return fields.reduce((all, one) => c.graph.node('Add', [all, one]))
 }
 
-/** (users, length, config.sketch) */
-export function sketchEvents(c: LayerContext, inputs: readonly Input[]): Value {
-  return sum(
-    c,
-    inputs.map(input => lookUp(c, input, tableOf(c, `sketch.${input.spec.name}`))),
-  )
+/** (users, length, columns of the sketch), or null where there is none. */
+export function sketchEvents(c: LayerContext, inputs: readonly Input[], weights: NamedArrays): Value | null {
+  const fields = inputs.flatMap(input => {
+    const name = `sketch.${input.spec.name}`
+    return weights.has(`${name}.table`) ? [lookUp(c, input, tableOf(c, name))] : []
+  })
+  return fields.length > 0 ? c.graph.node('Concat', fields, { axis: -1 }) : null
 }
-
-const sum = (c: LayerContext, fields: readonly Value[]) => fields.reduce((all, one) => c.graph.node('Add', [all, one]))
 
 /** Sequences made longer by `missing` events of padding. */
 export function lengthened(c: LayerContext, input: Input, missing: Size): Input {

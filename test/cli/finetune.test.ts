@@ -49,7 +49,7 @@ describe('seqrisk finetune, score and export', () => {
     expect(ids.length).toBe(120)
     expect(columns.score.every(score => score > 0 && score < 1)).toBe(true)
     const encoded = await seqrisk('encode', '--model', at('order'), ...events, '--out', at('vectors.csv'), '--json')
-    expect(JSON.parse(encoded.stdout)).toMatchObject({ entities: 120, width: 80 })
+    expect(JSON.parse(encoded.stdout)).toMatchObject({ entities: 120, width: 96 })
     for (const [model, outputs] of Object.entries({ model: ['vectors'], order: ['vectors', 'scores'] })) {
       const onnx = at(`${model}.onnx`)
       const exported = await seqrisk('export', '--model', at(model), '--onnx', onnx, '--json')

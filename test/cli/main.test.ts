@@ -37,7 +37,7 @@ describe('seqrisk', () => {
     expect(trained.stderr).toBe('')
     expect(JSON.parse(trained.stdout)).toMatchObject({ out: at('model'), entities: 120, epochs: 2 })
     const encoded = await seqrisk('encode', '--model', at('model'), ...events, '--out', at('vectors.parquet'), '--json')
-    expect(JSON.parse(encoded.stdout)).toMatchObject({ entities: 120, width: 80 })
+    expect(JSON.parse(encoded.stdout)).toMatchObject({ entities: 120, width: 96 })
     const later = ['--model', at('model'), ...events, '--as-of', '2024-12-31', '--out', at('later.csv')]
     expect((await seqrisk('encode', ...later)).code).toBe(0)
     const now = await seqrisk('encode', '--model', at('model'), ...events, '--out', at('now.csv'))

@@ -20,12 +20,12 @@ import { countAlone, datesAlone, shuffleOrder } from './controls.js'
 import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, SKETCH, UNTRAINED } from './encoders.js'
 import { GENERATED, openGenerated } from './generated.js'
 
-const { width: D, sketch: S } = DEFAULT_ENCODER
+const D = DEFAULT_ENCODER.width
 /** First and last column of the parts of our vectors. */
-const PARTS: Readonly<Record<string, [begin: number, end: number]>> = {
+const PARTS: Readonly<Record<string, [begin: number, end?: number]>> = {
   [LAST_LAYER]: [0, D],
   [EMBEDDINGS]: [D, 2 * D],
-  [SKETCH]: [2 * D, 2 * D + S],
+  [SKETCH]: [2 * D],
 }
 
 export interface RunOptions {
@@ -153,7 +153,7 @@ export class TaskRun {
   }
 }
 
-function columns({ ids, width, vectors }: VectorTable, begin: number, end: number): VectorTable {
+function columns({ ids, width, vectors }: VectorTable, begin: number, end = width): VectorTable {
   const kept = end - begin
   const values = new Float32Array(ids.length * kept)
   for (let i = 0; i < ids.length; i++) values.set(vectors.subarray(i * width + begin, i * width + end), i * kept)

@@ -21,7 +21,7 @@ export const pretrainCommand = defineCommand({
     width: {
       kind: 'number',
       value: 'D',
-      about: 'width of an event’s vector; a sequence’s has 5 D numbers by default (default 128)',
+      about: 'width of an event’s vector; a sequence’s has up to 6 D numbers by default (default 128)',
     },
     blocks: { kind: 'number', value: 'N', about: 'encoder blocks (default 3)' },
     kernel: { kind: 'number', value: 'N', about: 'convolution width, odd (default 5)' },
@@ -39,7 +39,7 @@ export const pretrainCommand = defineCommand({
     'feed-forward': { kind: 'number', value: 'N', about: 'inner width of a feed-forward layer (default 0: none)' },
     pooling: { kind: 'text', oneOf: ['mean', 'max', 'last'], about: 'events to one vector (default mean)' },
     'no-skip': { kind: 'flag', about: 'vectors without the embeddings’ mean' },
-    sketch: { kind: 'number', value: 'N', about: 'numbers of the sketch in a vector, 0 for none (default 3 D)' },
+    sketch: { kind: 'number', value: 'N', about: 'most numbers of the sketch in a vector, 0 for none (default 4 D)' },
     dropout: { kind: 'number', value: 'X', about: 'share of activations dropped (default 0)' },
     tasks: { kind: 'list', value: 'masked,quick', oneOf: ['masked', 'quick'], about: 'proxy tasks (default both)' },
     epochs: { kind: 'number', value: 'N', about: 'passes over the events (default: by their number)' },
