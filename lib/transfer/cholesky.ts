@@ -50,15 +50,29 @@ export class Cholesky {
     this.solveUpper(b, at)
   }
 
-  /** Overwrites b[at … at + size − 1] with L⁻ᵀ of it. */
+  /** Overwrites b[at … at + size − 1] with L⁻ᵀ of it. Four rows together: b is read and written once for them. */
   solveUpper(b: Float64Array, at = 0): void {
     const size = this.#size
     const lower = this.#lower
-    for (let i = size - 1; i >= 0; i--) {
-      const value = b[at + i] / lower[i * size + i]
-      b[at + i] = value
-      for (let k = 0; k < i; k++) b[at + k] -= lower[i * size + k] * value
+    let end = size
+    for (; end % 4 > 0; end--) this.#eliminate(b, at, end - 1, 0)
+    for (; end > 0; end -= 4) {
+      const begin = end - 4
+      for (let i = end - 1; i >= begin; i--) this.#eliminate(b, at, i, begin)
+      const [v0, v1, v2, v3] = [b[at + begin], b[at + begin + 1], b[at + begin + 2], b[at + begin + 3]]
+      const [r0, r1, r2, r3] = [begin * size, (begin + 1) * size, (begin + 2) * size, (begin + 3) * size]
+      for (let k = 0; k < begin; k++) {
+        b[at + k] -= lower[r0 + k] * v0 + lower[r1 + k] * v1 + (lower[r2 + k] * v2 + lower[r3 + k] * v3)
+      }
     }
+  }
+
+  /** Finds unknown i, and takes its share from those in [from, i). */
+  #eliminate(b: Float64Array, at: number, i: number, from: number): void {
+    const row = i * this.#size
+    const value = b[at + i] / this.#lower[row + i]
+    b[at + i] = value
+    for (let k = from; k < i; k++) b[at + k] -= this.#lower[row + k] * value
   }
 }
 
