@@ -1,5 +1,6 @@
 // Solves with symmetric positive definite matrices of a few hundred rows.
 
+import { SeqriskError, sentence } from '../util/errors.js'
 import type { Pace } from '../util/pace.js'
 
 /** (A + ridge)⁻¹ of a positive semi-definite A that carries rounding. */
@@ -20,8 +21,10 @@ export class Cholesky {
    * Lets the event loop run between rows: a thousand of them take a third of a second.
    * @param matrix  (size, size); the lower half is read
    * @param ridge   positive
+   * @throws {SeqriskError} code NON_FINITE for a matrix that is not finite
    */
   static async of(matrix: Float64Array, size: number, ridge: number, pace: Pace): Promise<Cholesky> {
+    expectFiniteHalf(matrix, size)
     const lower = new Float64Array(size * size)
     let added = ridge
     for (let i = 0; i < size; ) {
@@ -73,6 +76,18 @@ export class Cholesky {
     const value = b[at + i] / this.#lower[row + i]
     b[at + i] = value
     for (let k = from; k < i; k++) b[at + k] -= this.#lower[row + k] * value
+  }
+}
+
+/** No ridge would make another matrix positive definite. */
+function expectFiniteHalf(matrix: Float64Array, size: number): void {
+  for (let i = 0; i < size; i++) {
+    for (let j = 0; j <= i; j++) {
+      if (Number.isFinite(matrix[i * size + j])) continue
+      const advice = 'check the columns for huge numbers'
+      const text = sentence('cholesky', 'finite products of columns', matrix[i * size + j], advice)
+      throw new SeqriskError('NON_FINITE', text)
+    }
   }
 }
 

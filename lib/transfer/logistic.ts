@@ -147,7 +147,11 @@ export async function fitLogistic(
   const space = await RowSpace.of(matrix, options.signal)
   try {
     const fitted = await fitDesign(space, matrix.columns, classes, count, tasks, options)
-    return fitted.map(task => ({ ...task, weights: space.onColumns(task.weights, count === 2 ? 1 : count) }))
+    const outputs = count === 2 ? 1 : count
+    const back = async (task: FittedTask) => {
+      return { ...task, weights: await space.onColumns(task.weights, outputs, options.signal) }
+    }
+    return await allDone(fitted.map(back))
   } finally {
     space.dispose()
   }

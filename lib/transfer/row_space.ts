@@ -22,20 +22,13 @@ export class RowSpace implements LinearDesign {
   readonly #matrix: DesignMatrix
   readonly #given: Float32Array
 
-  private constructor(matrix: DesignMatrix, given: Float32Array, factor: Cholesky) {
-    const { rows } = matrix
-    this.rows = rows
-    this.columns = rows
+  private constructor(matrix: DesignMatrix, given: Float32Array, factor: Cholesky, x: Tensor<'float32'>) {
+    this.rows = matrix.rows
+    this.columns = matrix.rows
+    this.x = x
     this.#matrix = matrix
     this.#given = given
     this.#factor = factor
-    const width = Math.ceil((rows + 1) / LANE) * LANE
-    const values = new Float32Array(rows * width)
-    for (let r = 0; r < rows; r++) {
-      for (let c = 0; c <= r; c++) values[r * width + c] = factor.at(r, c)
-      values[r * width + rows] = 1
-    }
-    this.x = unscoped(() => Tensor.from(matrix.x.device, values, [rows, width]))
   }
 
   static async of(matrix: DesignMatrix, signal?: AbortSignal): Promise<RowSpace> {
@@ -56,7 +49,16 @@ export class RowSpace implements LinearDesign {
       await pace.turn()
     }
     const ridge = ROUNDING * Math.max(trace / rows, 1)
-    return new RowSpace(matrix, given, await Cholesky.of(products, rows, ridge, pace))
+    const factor = await Cholesky.of(products, rows, ridge, pace)
+    const padded = Math.ceil((rows + 1) / LANE) * LANE
+    const values = new Float32Array(rows * padded)
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c <= r; c++) values[r * padded + c] = factor.at(r, c)
+      values[r * padded + rows] = 1
+      await pace.turn()
+    }
+    const x = unscoped(() => Tensor.from(matrix.x.device, values, [rows, padded]))
+    return new RowSpace(matrix, given, factor, x)
   }
 
   /** Mean of u·uᵀ over the rows, the intercept included. */
@@ -79,18 +81,21 @@ export class RowSpace implements LinearDesign {
   }
 
   /** Weights of the matrix's own columns, (outputs, padded width), from those of this one. */
-  onColumns(weights: Float64Array, outputs: number): Float64Array {
+  async onColumns(weights: Float64Array, outputs: number, signal?: AbortSignal): Promise<Float64Array> {
     const { rows } = this
+    const { columns, x } = this.#matrix
     const own = this.x.shape[1]
-    const width = this.#matrix.x.shape[1]
+    const width = x.shape[1]
+    const pace = new Pace(signal)
     const result = new Float64Array(outputs * width)
     for (let k = 0; k < outputs; k++) {
       const shares = weights.slice(k * own, k * own + rows)
       this.#factor.solveUpper(shares)
       for (let r = 0; r < rows; r++) {
-        for (let c = 0; c < this.#matrix.columns; c++) result[k * width + c] += shares[r] * this.#given[r * width + c]
+        for (let c = 0; c < columns; c++) result[k * width + c] += shares[r] * this.#given[r * width + c]
+        if (pace.isDue) await pace.rest()
       }
-      result[k * width + this.#matrix.columns] = weights[k * own + rows]
+      result[k * width + columns] = weights[k * own + rows]
     }
     return result
   }

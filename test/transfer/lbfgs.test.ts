@@ -42,6 +42,10 @@ test('Cholesky solves, and adds to the ridge only where rounding made the matrix
   expectClose(product, b, { absolute: 1e-12 })
   const indefinite = Float64Array.of(1, 0, 1 + 1e-6, 1)
   expect((await Cholesky.of(indefinite, 2, 1e-9, pace)).ridge).toBeGreaterThan(1e-7)
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+    const broken = Cholesky.of(Float64Array.of(1, 0, value, 1), 2, 1e-9, pace)
+    await expect(broken).rejects.toMatchObject({ code: 'NON_FINITE' })
+  }
 })
 
 test('finds the minimum of a quadratic, faster with a good preconditioner', async () => {

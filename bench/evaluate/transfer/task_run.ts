@@ -21,7 +21,7 @@ import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, SKETCH, UNTRAINED } from './enc
 import { GENERATED, openGenerated } from './generated.js'
 
 const D = DEFAULT_ENCODER.width
-/** First and last column of the parts of our vectors. */
+/** The first column of each part of our vectors, and the one behind its last. */
 const PARTS: Readonly<Record<string, [begin: number, end?: number]>> = {
   [LAST_LAYER]: [0, D],
   [EMBEDDINGS]: [D, 2 * D],

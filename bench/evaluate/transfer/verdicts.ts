@@ -63,10 +63,13 @@ export function verdicts(labels: readonly LabelResult[]): string[] {
     return comparison.of > 0 ? [said(what, comparison)] : []
   }
   return [
+    ...compare('Vectors with a linear model beat aggregates with trees', [frozen[0]], [aggregates[1]]),
+    ...compare('Vectors beat aggregates, both linear', [frozen[0]], [aggregates[0]]),
     ...compare('The best row of frozen vectors beats aggregates with trees', frozen, ['aggregates, trees']),
     ...compare('The best encoder row beats aggregates with trees', encoders, ['aggregates, trees']),
     ...compare('The best encoder row beats the best of aggregates', encoders, aggregates),
     ...compare('Aggregates + vectors beat the best of aggregates', both, aggregates),
+    ...compare('Aggregates + vectors with a linear model beat the best of aggregates', [both[0]], aggregates),
     ...compare('Aggregates + vectors beat aggregates, both linear', [both[0]], [aggregates[0]]),
     ...compare('Aggregates + vectors beat aggregates, both trees', [both[1]], [aggregates[1]]),
     ...compare('Aggregates + vectors beat the best encoder row', both, encoders),
@@ -89,12 +92,25 @@ export function verdicts(labels: readonly LabelResult[]): string[] {
       tenth,
     ),
     ...compare(
+      'With a tenth of the labels, vectors with a linear model beat aggregates with trees',
+      [frozen[0]],
+      [aggregates[1]],
+      tenth,
+    ),
+    ...compare('With a tenth of the labels, vectors beat aggregates, both linear', [frozen[0]], [aggregates[0]], tenth),
+    ...compare(
       'With a tenth of the labels, the best row of frozen vectors beats aggregates with trees',
       frozen,
       ['aggregates, trees'],
       tenth,
     ),
     ...compare('With a tenth of the labels, aggregates + vectors beat the best of aggregates', both, aggregates, tenth),
+    ...compare(
+      'With a tenth of the labels, aggregates + vectors with a linear model beat the best of aggregates',
+      [both[0]],
+      aggregates,
+      tenth,
+    ),
   ]
 }
 
