@@ -26,6 +26,8 @@ import { FineTuned } from './finetuned.js'
 import { stratifiedSample } from './folds.js'
 
 const where = 'finetune'
+/** Sequences that tell means and deviations of vectors within a few hundredths of a deviation. */
+const SCALE_ROWS = 1024
 
 /**
  * Fine-tunes on events that are encoded already: for folds and label budgets, without reading files again.
@@ -63,9 +65,11 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     learnt,
     training,
     validation,
+    judges: 'epochs',
+    unlabelled: sampleUnlabelled(targets, options.seed),
     classWeights: classWeightsOf(goal, learnt, training, options),
   }
-  const resolved = resolveOptions(options, training.length)
+  const resolved = resolveOptions(options, training.length, isCross || validation.length > 0)
   const start = await startingEncoder<F>(options, resolved)
   const { encoder } = start
   let head: Head | null = null
@@ -104,9 +108,16 @@ function rowsWithLabel(targets: Float64Array): Int32Array {
   return rows.slice(0, count)
 }
 
+/** Sequences without a label, as many as tell the scale of vectors beside those that have one; a function of the seed. */
+function sampleUnlabelled(targets: Float64Array, seed = 0): Int32Array {
+  const rows = Int32Array.from(targets.keys()).filter(row => Number.isNaN(targets[row]))
+  const count = Math.max(0, SCALE_ROWS - (targets.length - rows.length))
+  return count === 0 ? new Int32Array(0) : new Philox(seed, streams.scale).shuffle(rows).slice(0, count).sort()
+}
+
 /** Rows to learn from and rows to stop on, a function of the seed; classes have their share of both. */
 function split(goal: Goal, learnt: Float64Array, rows: Int32Array, options: FinetuneOptions) {
-  const { validation = defaultValidation(options, rows.length), seed = 0 } = options
+  const { validation = defaultValidation(rows.length), seed = 0 } = options
   let held: Int32Array
   if (validation instanceof Int32Array) {
     const known = new Set(rows)

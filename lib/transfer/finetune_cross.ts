@@ -1,5 +1,5 @@
-// How many epochs to train where labels are too few to keep some out: parts are kept out in turn, and the number that serves
-// them best is the answer.
+// How far to go from a fitted head, or how many epochs to train without one, where labels are too few to keep some out: parts are
+// kept out in turn, and what serves them best is the answer.
 
 import { Encoder } from '../encoder/encoder.js'
 import { readParameters } from '../encoder/model_files.js'
@@ -8,11 +8,12 @@ import { outputsOf, type ScoreQuality } from './finetune_goal.js'
 import { Head } from './finetune_head.js'
 import { type Best, isBetter } from './finetune_log.js'
 import { type FinetuneOptions, type Resolved, streams } from './finetune_options.js'
-import { type FinetuneJob, FinetuneTrainer } from './finetune_trainer.js'
+import { type FinetuneJob, FinetuneTrainer, MIXES } from './finetune_trainer.js'
 import { innerParts } from './folds.js'
 
 /**
- * The best number of epochs, and the quality that it had over the parts; null where a class is too rare to judge on.
+ * What is best, and the quality that it had over the parts; null where a class is too rare to judge on. With `mixing: 'validated'`
+ * each part is trained to the end and tells how far towards it is best, else each epoch is judged.
  * @param start  the encoder as it is before anything is learnt; stays so
  */
 export async function crossValidate(
@@ -27,34 +28,38 @@ export async function crossValidate(
   // A part of one class has no score, and one of one label no R².
   if (parts.length === 0 || parts.some(part => new Set(part.map(row => learnt[row])).size < 2)) return null
   const weights = await readParameters(start.parameters)
-  const curves: { readonly rows: number; readonly qualities: ScoreQuality[] }[] = []
+  const curves: { readonly rows: number; readonly qualities: readonly ScoreQuality[] }[] = []
+  const judges = options.mixing === 'validated' ? 'mixes' : 'epochs'
   for (const part of parts) {
     const isHeld = new Set(part)
-    const own = { ...job, training: training.filter(row => !isHeld.has(row)), validation: part }
+    const own: FinetuneJob = { ...job, training: training.filter(row => !isHeld.has(row)), validation: part, judges }
     const encoder = new Encoder(start.encoding, start.config, { device: start.device, weights })
     const head = new Head(encoder, outputsOf(goal))
     const call = { init: start, signal, onProgress: onProgress && asPart(onProgress, curves.length, parts.length) }
     const trainer = new FinetuneTrainer(encoder, head, own, options, '', call)
     try {
-      const { log } = await trainer.run()
-      curves.push({ rows: part.length, qualities: log.map(row => row.validation!) })
+      const { log, mixes } = await trainer.run()
+      curves.push({ rows: part.length, qualities: judges === 'mixes' ? mixes : log.map(row => row.validation!) })
     } finally {
       trainer.dispose()
       head.dispose()
       encoder.dispose()
     }
   }
-  return bestOf(curves, options)
+  const { index, quality } = bestOf(curves, options.stopOn)
+  if (judges === 'mixes') return { epochs: options.epochs, mixing: MIXES[index], quality }
+  // With a fitted head the first row is of no epoch.
+  return { epochs: index + (options.warmHead ? 0 : 1), mixing: 1, quality }
 }
 
-/** The epoch with the best mean quality. A part that stopped early stays at what it had when it stopped. */
+/** Where the mean quality is best. A part that stopped early stays at what it had when it stopped. */
 export function bestOf(
   curves: readonly { readonly rows: number; readonly qualities: readonly ScoreQuality[] }[],
-  { warmHead, stopOn }: Pick<Resolved, 'warmHead' | 'stopOn'>,
-): Best {
+  stopOn: Resolved['stopOn'],
+): { readonly index: number; readonly quality: ScoreQuality } {
   const rows = curves.reduce((sum, curve) => sum + curve.rows, 0)
   const longest = Math.max(...curves.map(({ qualities }) => qualities.length))
-  let best: Best | null = null
+  let best: ReturnType<typeof bestOf> | null = null
   for (let i = 0; i < longest; i++) {
     const mean = (pick: (quality: ScoreQuality) => number | undefined) =>
       curves.reduce((sum, curve) => {
@@ -69,8 +74,7 @@ export function bestOf(
       ...(accuracy !== undefined && { accuracy: mean(one => one.accuracy) }),
       ...(rmse !== undefined && { rmse: mean(one => one.rmse) }),
     }
-    // With a fitted head the first row is of no epoch.
-    if (isBetter(quality, best, stopOn)) best = { epochs: i + (warmHead ? 0 : 1), quality }
+    if (isBetter(quality, best, stopOn)) best = { index: i, quality }
   }
   return best!
 }

@@ -50,11 +50,13 @@ export interface FinetuneState {
 export interface Best {
   /** Epochs of training behind the best weights; 0 = the head alone. */
   readonly epochs: number
+  /** How far they are from the weights before training to those after it: 0 … 1. */
+  readonly mixing: number
   readonly quality: ScoreQuality
 }
 
 /** Whether a validation is better than the best so far; the loss decides among equal scores. */
-export function isBetter(quality: ScoreQuality, best: Best | null, stopOn: 'score' | 'loss'): boolean {
+export function isBetter(quality: ScoreQuality, best: Pick<Best, 'quality'> | null, stopOn: 'score' | 'loss'): boolean {
   if (best === null) return true
   const { score, loss } = best.quality
   if (stopOn === 'loss') return quality.loss < loss

@@ -42,7 +42,10 @@ export interface FinetuneOptions {
    * pre-trained encoder.
    */
   readonly warmHead?: boolean
-  /** Epochs in which everything learns. Default 6, and 12 from 1500 labels on; from scratch 30 and 20. 0: the head alone. */
+  /**
+   * Epochs in which everything learns. Default 6, and 12 from 10 000 labels on; from scratch 30, and 20 from 1500 labels on. 0: the
+   * head alone.
+   */
   readonly epochs?: number
   /** Labelled sequences of a step. Default 16; 32 from 2000 labels on, 64 from 10 000 on. */
   readonly batchSize?: number
@@ -71,11 +74,18 @@ export interface FinetuneOptions {
   readonly classWeights?: 'balanced' | 'none' | readonly number[]
   /**
    * When to stop. A share of the labelled rows, or the rows themselves, are kept out, and the weights that serve them best
-   * are the result. `cross`: five parts are kept out in turn, and the number of epochs that serves them best is trained on all
-   * rows. 0: after `epochs`. Default: from 1500 labels on a share of 0.15, of 10 000 rows at most; below, 0, and `cross` from
-   * scratch.
+   * are the result. `cross`: five parts are kept out in turn, and what serves them best is done with all rows: how far to go from a
+   * fitted head (`mixing`), or how many epochs from scratch. 0: after `epochs`. Default: from 10 000 labels on a share of 0.15, of
+   * 10 000 rows at most; below, `cross`.
    */
   readonly validation?: number | 'cross' | Int32Array
+  /**
+   * How far to go from the weights before (the fitted head, the pre-trained encoder) to those after training: 0 … 1 of the way, or
+   * `validated`: of 0, ¼, ½, ¾ and 1 what serves the rows kept out best (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
+   * models", eq. 1). With `cross` that is what the parts choose, in place of epochs. Default `validated` where a head was fitted and
+   * rows are kept out, else 1.
+   */
+  readonly mixing?: number | 'validated'
   /** Epochs without a better validation before training stops. Default 5. 0: never. */
   readonly patience?: number
   /** What is better: a higher score (AUC, macro AUC, R²), or a lower loss. Default `score`. */
@@ -112,6 +122,7 @@ export interface Resolved {
   readonly dropout: number
   readonly encoderDropout: number
   readonly mask: number
+  readonly mixing: number | 'validated'
   readonly patience: number
   readonly stopOn: 'score' | 'loss'
   readonly seed: number
@@ -136,6 +147,7 @@ const OPTIONS = [
   'mask',
   'classWeights',
   'validation',
+  'mixing',
   'patience',
   'stopOn',
   'seed',
@@ -150,13 +162,15 @@ const OPTIONS = [
 
 const where = 'finetune'
 
-/** Fewer labels are all learnt from. */
-const FEW_LABELS = 1500
+/** Fewer labels are all learnt from: parts of them are kept out in turn. */
+const FEW_LABELS = 10_000
+/** From scratch, fewer labels want more epochs. */
+const FEW_FROM_SCRATCH = 1500
 const MOST_VALIDATION = 10_000
 
 /**
  * Philox streams of one seed: the order of each epoch; what each step drops; events that each step hides;
- * inner parts of the head and of epochs; rows kept out.
+ * inner parts of the head and of all that is cross-validated; rows kept out; sequences whose scale counts.
  */
 export const streams = {
   order: 0,
@@ -165,6 +179,7 @@ export const streams = {
   inner: 0xfffffffd,
   parts: 0xfffffffc,
   split: 0xfffffffe,
+  scale: 0xfffffffb,
 }
 
 /** The seed of the dropped elements of one step. */
@@ -175,7 +190,7 @@ export function dropSeed(seed: number, stream: number): number {
 /** Refuses options that do not exist or cannot be, before any data is read. `more`: options of the caller. */
 export function checkOptions(options: FinetuneOptions, more: readonly string[] = []): void {
   expectOptions(where, options, [...OPTIONS, ...more])
-  const { init, task = 'auto', stopOn = 'score', validation } = options
+  const { init, task = 'auto', stopOn = 'score', validation, mixing } = options
   const isInit = init instanceof Encoder || (init !== null && typeof init === 'object' && 'encoding' in init)
   expectType(isInit, where, 'init to be an encoder, or { encoding, config, seed }', init)
   if (!(init instanceof Encoder)) expectOptions(`${where}: init`, init, ['encoding', 'config', 'seed'])
@@ -207,6 +222,15 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
   within('dropout', 0, 0.95, false)
   within('encoderDropout', 0, 0.95, false)
   within('mask', 0, 0.95, false)
+  if (mixing !== 'validated') within('mixing', 0, 1, false)
+  const isJudged = mixing !== 'validated' || validation !== 0
+  expectRange(
+    isJudged,
+    where,
+    'rows to validate mixing on',
+    validation,
+    "say validation: 'cross' or a share, or a number",
+  )
   within('patience', 0, 1e6, true)
   within('seed', 0, Number.MAX_SAFE_INTEGER, true)
   within('checkpointSeconds', 0, 1e9, false)
@@ -216,15 +240,15 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
   expectType(hasSchema, where, 'schema with out', 'none', 'a saved model holds the schema of its events')
 }
 
-/** Fills in defaults, for so many labelled sequences. */
-export function resolveOptions(options: FinetuneOptions, labels: number): Resolved {
+/** Fills in defaults, for so many labelled sequences, some of which are kept out or not. */
+export function resolveOptions(options: FinetuneOptions, labels: number, isValidated: boolean): Resolved {
   const isPretrained = options.init instanceof Encoder
   const warmHead = options.warmHead ?? isPretrained
   const learningRate = options.learningRate ?? (isPretrained ? 0.0005 : 0.001)
-  const epochs = labels < FEW_LABELS ? { pretrained: 6, scratch: 30 } : { pretrained: 12, scratch: 20 }
+  const epochs = isPretrained ? (labels < FEW_LABELS ? 6 : 12) : labels < FEW_FROM_SCRATCH ? 30 : 20
   return {
     warmHead,
-    epochs: options.epochs ?? (isPretrained ? epochs.pretrained : epochs.scratch),
+    epochs: options.epochs ?? epochs,
     batchSize: options.batchSize ?? (labels < 2000 ? 16 : labels < 10_000 ? 32 : 64),
     batchEvents: options.batchEvents ?? 16_384,
     window: options.window ?? 4096,
@@ -237,6 +261,7 @@ export function resolveOptions(options: FinetuneOptions, labels: number): Resolv
     dropout: options.dropout ?? 0.5,
     encoderDropout: options.encoderDropout ?? 0.3,
     mask: options.mask ?? 0.2,
+    mixing: options.mixing ?? (warmHead && isValidated ? 'validated' : 1),
     patience: options.patience ?? 5,
     stopOn: options.stopOn ?? 'score',
     seed: options.seed ?? 0,
@@ -244,9 +269,8 @@ export function resolveOptions(options: FinetuneOptions, labels: number): Resolv
 }
 
 /** How to stop where nothing is said. */
-export function defaultValidation({ init }: FinetuneOptions, labels: number): number | 'cross' {
-  if (labels < FEW_LABELS) return init instanceof Encoder ? 0 : 'cross'
-  return Math.min(0.15, MOST_VALIDATION / labels)
+export function defaultValidation(labels: number): number | 'cross' {
+  return labels < FEW_LABELS ? 'cross' : Math.min(0.15, MOST_VALIDATION / labels)
 }
 
 /** Sizes of the encoder that training starts from. */

@@ -1,4 +1,4 @@
-// The training loop: the head alone, then everything; validation, checkpoints, early stop, best weights.
+// The training loop: the head alone, then everything; validation, checkpoints, early stop, best weights, and how far to go to them.
 
 import { toDevice } from '../encoder/batch.js'
 import type { Encoder } from '../encoder/encoder.js'
@@ -6,10 +6,12 @@ import { readParameters } from '../encoder/model_files.js'
 import { expectFinite } from '../encoder/parameters.js'
 import { type Piece, sliceSteps } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
+import { add } from '../ops/add.js'
+import { scale } from '../ops/scale.js'
 import { readCheckpoint, writeCheckpoint } from '../pretrain/checkpoint.js'
 import { maskSteps } from '../pretrain/masked_events.js'
 import type { Parameter } from '../runtime/tape.js'
-import { Tensor, unscoped } from '../runtime/tensor.js'
+import { scope, Tensor, unscoped } from '../runtime/tensor.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, Pace } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
@@ -22,6 +24,8 @@ import { encodeRows } from './finetune_rows.js'
 import { enqueueStep, finishStep, type Learnt, type Step } from './finetune_step.js'
 import { warmUpHead } from './finetune_warmup.js'
 
+type Float = Tensor<'float32'>
+
 export interface FinetuneJob extends Learnt {
   readonly encoded: EncodedEvents
   /** The labels as they were given, per sequence. */
@@ -29,13 +33,22 @@ export interface FinetuneJob extends Learnt {
   /** Sequences by number. */
   readonly training: Int32Array
   readonly validation: Int32Array
+  /** What the rows kept out judge: each epoch, or the end alone, by how far to go to it. */
+  readonly judges: 'epochs' | 'mixes'
+  /** Sequences whose vectors tell the scale of each column, beside those of `training`. */
+  readonly unlabelled: Int32Array
 }
+
+/** Shares of the way to the trained weights that are tried. */
+export const MIXES = [0, 0.25, 0.5, 0.75, 1] as const
 
 /** What a run ends with. */
 export interface FinetuneOutcome {
   readonly log: readonly FinetuneRow[]
   /** The best validation, or cross-validation, and after how many epochs it was; null without any. */
   readonly best: Best | null
+  /** Quality at each of `MIXES`, where they were tried. */
+  readonly mixes: readonly ScoreQuality[]
 }
 
 export class FinetuneTrainer {
@@ -46,7 +59,9 @@ export class FinetuneTrainer {
   readonly #call: FinetuneOptions
   readonly #fingerprint: string
   /** Copies of the best weights; empty until there is a validation. */
-  readonly #kept: Tensor<'float32'>[] = []
+  readonly #kept: Float[] = []
+  /** Copies of the weights before training; empty where all of the way is gone. */
+  readonly #first: Float[] = []
   #step = 0
   #epoch = 0
   #stepInEpoch = 0
@@ -58,7 +73,7 @@ export class FinetuneTrainer {
   #checkpointDue = 0
   #eventsSeen = 0
   #secondsSpent = 0
-  /** Epochs after which training ends, where a cross-validation chose them. */
+  /** Epochs after which training ends and how far to go to that end, where a cross-validation chose them. */
   #chosen: Best | null = null
 
   constructor(
@@ -99,10 +114,9 @@ export class FinetuneTrainer {
         if (patience > 0 && this.#epochsWithoutBetter >= patience) break
         await this.#runEpoch(optimizer)
       }
-      this.#kept.forEach((copy, i) => {
-        this.#parameters[i].value.copyFrom(copy)
-      })
-      return { log: this.#rows, best: this.#best ?? this.#chosen }
+      restore(this.#kept, this.#parameters)
+      const mixes = await this.#mix()
+      return { log: this.#rows, best: this.#best ?? this.#chosen, mixes }
     } catch (error) {
       signal?.throwIfAborted()
       throw error
@@ -113,8 +127,9 @@ export class FinetuneTrainer {
   }
 
   dispose(): void {
-    for (const copy of this.#kept) copy.dispose()
+    for (const copy of [...this.#kept, ...this.#first]) copy.dispose()
     this.#kept.length = 0
+    this.#first.length = 0
   }
 
   get #parameters(): Parameter[] {
@@ -122,9 +137,9 @@ export class FinetuneTrainer {
   }
 
   async #begin(optimizer: GroupedAdamW | null): Promise<void> {
-    const { encoded, training } = this.#job
     const begun = performance.now()
-    await warmUpHead(this.#encoder, this.#head, encoded, training, this.#job, this.#options, this.#call)
+    await warmUpHead(this.#encoder, this.#head, this.#job, this.#options, this.#call)
+    if (optimizer && this.#options.mixing !== 1) keep(this.#parameters, this.#first)
     if (this.#options.warmHead) {
       const validation = await this.#validate()
       const seconds = (performance.now() - begun) / 1000
@@ -215,36 +230,62 @@ export class FinetuneTrainer {
     if (out !== undefined) await this.#checkpoint(optimizer, out)
   }
 
-  /** Scores the rows kept out, and keeps the weights if they are the best so far; null without any rows. */
+  /** Judges an epoch, and keeps the weights if they are the best so far; null where nothing judges it. */
   async #validate(): Promise<ScoreQuality | null> {
-    const { validation, encoded, goal, targets } = this.#job
-    const { signal } = this.#call
-    if (validation.length === 0) {
+    const { validation, judges } = this.#job
+    if (validation.length === 0 || judges === 'mixes') {
       this.#epochsWithoutBetter = 0
       return null
     }
-    const outputs = await encodeRows(this.#encoder, this.#head, encoded, { rows: validation, signal })
-    const scores = await finishScores(goal, outputs, new Pace(signal))
-    const truth = Float64Array.from(validation, row => targets[row])
-    const quality = await qualityOf(goal, scores, truth, signal)
+    const quality = await this.#judge()
     if (isBetter(quality, this.#best, this.#options.stopOn)) {
-      this.#best = { epochs: this.#epoch, quality }
+      this.#best = { epochs: this.#epoch, mixing: 1, quality }
       this.#epochsWithoutBetter = 0
-      this.#keep()
+      keep(this.#parameters, this.#kept)
     }
     return quality
   }
 
-  #keep(): void {
-    const parameters = this.#parameters
-    if (this.#kept.length === 0) {
-      for (const { value } of parameters) {
-        this.#kept.push(unscoped(() => Tensor.empty(value.device, 'float32', value.shape)))
+  /** How well the weights as they are serve the rows kept out. */
+  async #judge(): Promise<ScoreQuality> {
+    const { validation, encoded, goal, targets } = this.#job
+    const { signal } = this.#call
+    const outputs = await encodeRows(this.#encoder, this.#head, encoded, { rows: validation, signal })
+    const scores = await finishScores(goal, outputs, new Pace(signal))
+    const truth = Float64Array.from(validation, row => targets[row])
+    return qualityOf(goal, scores, truth, signal)
+  }
+
+  /**
+   * Goes back some of the way to the weights before training: as far as was said, as a cross-validation chose, or as serves the
+   * rows kept out best; all of it where a class is too rare to judge on.
+   * @returns quality at each of `MIXES` where they were tried
+   */
+  async #mix(): Promise<ScoreQuality[]> {
+    const { mixing, stopOn } = this.#options
+    if (this.#first.length === 0) return []
+    const last: Float[] = []
+    try {
+      keep(this.#parameters, last)
+      const go = (share: number) => interpolate(this.#parameters, this.#first, last, share)
+      if (mixing !== 'validated' || this.#job.validation.length === 0) {
+        go(mixing === 'validated' ? (this.#chosen?.mixing ?? 0) : mixing)
+        return []
       }
+      const mixes: ScoreQuality[] = []
+      let best: { readonly mixing: number; readonly quality: ScoreQuality } | null = null
+      for (const share of MIXES) {
+        go(share)
+        const quality = await this.#judge()
+        if (isBetter(quality, best, stopOn)) best = { mixing: share, quality }
+        mixes.push(quality)
+      }
+      go(best!.mixing)
+      this.#best = { epochs: this.#best?.epochs ?? this.#epoch, ...best! }
+      return mixes
+    } finally {
+      for (const copy of last) copy.dispose()
     }
-    parameters.forEach(({ value }, i) => {
-      this.#kept[i].copyFrom(value)
-    })
   }
 
   /** Sequences in random order, as many at a time as steps may have, and as fit into their events. */
@@ -298,8 +339,10 @@ export class FinetuneTrainer {
     }
     const tensors = await readParameters(this.#encoder.parameters)
     for (const [name, tensor] of await this.#head.read()) tensors.set(name, tensor)
-    for (const [i, copy] of this.#kept.entries()) {
-      tensors.set(`best: ${this.#parameters[i].name}`, { shape: copy.shape, values: await copy.read() })
+    for (const [prefix, copies] of Object.entries({ best: this.#kept, first: this.#first })) {
+      for (const [i, copy] of copies.entries()) {
+        tensors.set(`${prefix}: ${this.#parameters[i].name}`, { shape: copy.shape, values: await copy.read() })
+      }
     }
     for (const [name, tensor] of await optimizer.state()) tensors.set(name, tensor)
     await writeCheckpoint(out, this.#fingerprint, { state, tensors })
@@ -320,12 +363,14 @@ export class FinetuneTrainer {
     }
     for (const { name, value } of this.#encoder.parameters) value.write(stored(name, value.size))
     this.#head.write(stored)
-    if (state.best) {
-      this.#keep()
+    const load = (prefix: string, copies: Float[]) => {
+      keep(this.#parameters, copies)
       this.#parameters.forEach(({ name }, i) => {
-        this.#kept[i].write(stored(`best: ${name}`, this.#kept[i].size))
+        copies[i].write(stored(`${prefix}: ${name}`, copies[i].size))
       })
     }
+    if (state.best) load('best', this.#kept)
+    if (this.#options.mixing !== 1) load('first', this.#first)
     optimizer.load(tensors)
     this.#step = state.step
     this.#epoch = state.epoch
@@ -338,4 +383,40 @@ export class FinetuneTrainer {
     this.#lastCheckpoint = `epoch ${state.epoch}, step ${state.step} in ${out}`
     return true
   }
+}
+
+/** Copies weights, into tensors that are made when there are none yet. */
+function keep(parameters: readonly Parameter[], copies: Float[]): void {
+  if (copies.length === 0) {
+    for (const { value } of parameters) {
+      copies.push(unscoped(() => Tensor.empty(value.device, 'float32', value.shape)))
+    }
+  }
+  parameters.forEach(({ value }, i) => {
+    copies[i].copyFrom(value)
+  })
+}
+
+function restore(copies: readonly Float[], parameters: readonly Parameter[]): void {
+  copies.forEach((copy, i) => {
+    parameters[i].value.copyFrom(copy)
+  })
+}
+
+/** θ = (1 − share)·first + share·last */
+function interpolate(
+  parameters: readonly Parameter[],
+  first: readonly Float[],
+  last: readonly Float[],
+  share: number,
+): void {
+  if (share === 0 || share === 1) {
+    restore(share === 0 ? first : last, parameters)
+    return
+  }
+  scope(() => {
+    parameters.forEach(({ value }, i) => {
+      value.copyFrom(add(scale(first[i], 1 - share), scale(last[i], share)))
+    })
+  })
 }

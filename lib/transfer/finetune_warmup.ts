@@ -3,14 +3,13 @@
 // less than from a random one (Kumar et al. 2022).
 
 import type { Encoder } from '../encoder/encoder.js'
-import type { EncodedEvents } from '../events/encode.js'
 import { inTurns } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { DesignMatrix } from './design.js'
 import type { Head } from './finetune_head.js'
 import { type FinetuneOptions, type Resolved, streams } from './finetune_options.js'
 import { encodeRows } from './finetune_rows.js'
-import type { Learnt } from './finetune_step.js'
+import type { FinetuneJob } from './finetune_trainer.js'
 import { innerParts } from './folds.js'
 import { fitLogistic } from './logistic.js'
 import { fitRidge } from './ridge.js'
@@ -18,36 +17,40 @@ import type { TableColumn } from './scaling.js'
 
 type Call = Pick<FinetuneOptions, 'signal' | 'onProgress'>
 
-/** Standardises the head on the training sequences and, with `warmHead`, fits it. */
+/**
+ * Standardises the head and, with `warmHead`, fits it. Few labels do not tell the scale of columns: sequences without a label help.
+ */
 export async function warmUpHead(
   encoder: Encoder,
   head: Head,
-  encoded: EncodedEvents,
-  training: Int32Array,
-  learnt: Learnt,
+  job: FinetuneJob,
   options: Resolved,
   call: Call,
 ): Promise<void> {
+  const { encoded, training, unlabelled, goal, learnt } = job
   const { signal, onProgress } = call
+  const rows = new Int32Array(training.length + unlabelled.length)
+  rows.set(training)
+  rows.set(unlabelled, training.length)
   const vectors = await encodeRows(encoder, null, encoded, {
-    rows: training,
+    rows,
     window: options.window,
     signal,
     onProgress: (done, total) => onProgress?.({ phase: 'encode', done, total }),
   })
-  await inTurns(head.standardiseSteps(vectors, firstOutputs(learnt, training)), signal)
+  await inTurns(head.standardiseSteps(vectors, firstOutputs(job)), signal)
   if (!options.warmHead) return
   const { device } = encoder
-  const targets = Float64Array.from(training, row => learnt.learnt[row])
+  const targets = Float64Array.from(training, row => learnt[row])
   const random = new Philox(options.seed, streams.inner)
-  if (learnt.goal.task === 'regression') {
+  if (goal.task === 'regression') {
     const all = Int32Array.from(targets.keys())
     const parts = innerParts(all, new Int32Array(all.length), random)
-    const { weight, bias } = await fitRidge(device, vectors, targets, parts, signal)
+    const { weight, bias } = await fitRidge(device, vectors, encoder.width, targets, parts, signal)
     await head.fit(weight, Float64Array.of(bias))
     return
   }
-  const { weight, bias } = await fitClasses(encoder, vectors, Int32Array.from(targets), learnt, random, call)
+  const { weight, bias } = await fitClasses(encoder, vectors, Int32Array.from(targets), job, random, call)
   await head.fit(weight, bias)
 }
 
@@ -55,17 +58,19 @@ async function fitClasses(
   { device, width }: Encoder,
   vectors: Float32Array,
   classes: Int32Array,
-  { goal, classWeights }: Learnt,
+  { goal, classWeights }: FinetuneJob,
   random: Philox,
   { signal, onProgress }: Call,
 ): Promise<{ weight: Float64Array; bias: Float64Array }> {
   const train = classes.map((_, row) => row)
+  const all = Int32Array.from({ length: vectors.length / width }, (_, row) => row)
   const columns = Array.from(
     { length: width },
     (_, c): TableColumn => ({ name: `v${c}`, values: vectors, start: c, stride: width }),
   )
   const count = goal.classes.length
-  const matrix = await DesignMatrix.build(device, [{ columns, rows: train }], { bend: 'plain', signal })
+  const whole = await DesignMatrix.build(device, [{ columns, rows: all }], { bend: 'plain', signal })
+  const matrix = all.length > train.length ? await whole.select(train, signal).finally(() => whole.dispose()) : whole
   try {
     const task = { train, innerFolds: innerParts(train, classes, random) }
     const report = (done: number) => onProgress?.({ phase: 'head', done, total: 1 })
@@ -86,7 +91,7 @@ function halves(values: Float64Array): Float64Array {
 }
 
 /** Outputs that know nothing but how frequent the classes are. */
-function firstOutputs({ goal, learnt, classWeights }: Learnt, training: Int32Array): Float32Array {
+function firstOutputs({ goal, learnt, classWeights, training }: FinetuneJob): Float32Array {
   if (goal.task === 'regression') return new Float32Array(1)
   const sums = new Float64Array(goal.classes.length)
   for (const row of training) sums[learnt[row]] += classWeights ? classWeights[learnt[row]] : 1

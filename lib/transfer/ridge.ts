@@ -21,20 +21,19 @@ export interface RidgeFit {
 
 /**
  * Minimises Σ (y − w·x − b)² + strength·‖w‖², x the columns in deviations from their means.
- * @param vectors  (rows, width)
+ * @param vectors  (rows, width); rows behind those that have a target count for the scale of the columns alone
  * @param parts    of the rows, each left out once to judge strengths on; none: the strength is `width`
  */
 export async function fitRidge(
   device: Device,
   vectors: Float32Array,
+  width: number,
   targets: Float64Array,
   parts: readonly Int32Array[],
   signal?: AbortSignal,
 ): Promise<RidgeFit> {
-  const rows = targets.length
-  const width = vectors.length / rows
   const pace = new Pace(signal)
-  const { mean, inverseSd } = await momentsOf(vectors, rows, width, pace)
+  const { mean, inverseSd } = await momentsOf(vectors, width, pace)
   const all = Int32Array.from(targets.keys())
   const sums: Float64Array[] = []
   const groups = parts.length > 0 ? parts : [all]
@@ -61,7 +60,8 @@ export async function fitRidge(
   return { weight, bias, strength: best.strength }
 }
 
-async function momentsOf(vectors: Float32Array, rows: number, width: number, pace: Pace) {
+async function momentsOf(vectors: Float32Array, width: number, pace: Pace) {
+  const rows = vectors.length / width
   const mean = new Float64Array(width)
   const square = new Float64Array(width)
   for (let r = 0; r < rows; r++) {

@@ -73,7 +73,9 @@ test('every part of a task but pre-training comes after what it needs', () => {
     expect(after.length > 0).toBe(!name.startsWith('pretrain:'))
     for (const before of after) expect(names.indexOf(before)).toBeLessThan(names.indexOf(name))
   }
-  expect(names).toEqual(expect.arrayContaining(['finetune:x', 'probe:y', 'vectors:GRU', 'vectors:untrained', 'map']))
+  expect(names).toEqual(
+    expect.arrayContaining(['finetune:x', 'curve:x', 'probe:y', 'vectors:GRU', 'vectors:untrained', 'map']),
+  )
 })
 
 test('parts run side by side, after what they need; a failure stops none of the others', async () => {

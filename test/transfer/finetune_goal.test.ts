@@ -67,7 +67,7 @@ describe('the goal of fine-tuning', () => {
   })
 })
 
-describe('the number of epochs', () => {
+describe('the best of several qualities', () => {
   const quality = (loss: number, score: number) => ({ metric: 'auc', loss, score }) as const
 
   it('is what serves the parts best, in proportion to their rows', () => {
@@ -76,11 +76,10 @@ describe('the number of epochs', () => {
       // Stopped early: stays at what it had when it stopped.
       { rows: 30, qualities: [quality(0.5, 0.9), quality(0.45, 0.8)] },
     ]
-    const byLoss = bestOf(curves, { warmHead: true, stopOn: 'loss' })
-    expect(byLoss.epochs).toBe(2)
+    const byLoss = bestOf(curves, 'loss')
+    expect(byLoss.index).toBe(2)
     expect(byLoss.quality.loss).toBeCloseTo((0.3 + 3 * 0.45) / 4, 14)
-    expect(bestOf(curves, { warmHead: true, stopOn: 'score' }).epochs).toBe(0)
-    expect(bestOf(curves, { warmHead: false, stopOn: 'loss' }).epochs).toBe(3)
+    expect(bestOf(curves, 'score').index).toBe(0)
   })
 
   it('lets the loss decide between equal scores', () => {

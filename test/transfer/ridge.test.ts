@@ -42,7 +42,7 @@ function gradient(vectors: Float32Array, targets: Float64Array, fit: Awaited<Ret
 describe('ridge regression', () => {
   it('stands at the minimum, with the intercept free and constant columns unused', async () => {
     const { vectors, targets } = problem(1200, 7, 0.5)
-    const fit = await fitRidge(device, vectors, targets, parts(1200))
+    const fit = await fitRidge(device, vectors, 7, targets, parts(1200))
     expect(fit.weight[6]).toBe(0)
     // Sums of 1200 products near 1 in float32: 1200 · 2⁻²⁴ each, times the size of a weight.
     for (const slope of gradient(vectors, targets, fit)) expect(Math.abs(slope)).toBeLessThan(1e-2)
@@ -52,14 +52,14 @@ describe('ridge regression', () => {
 
   it('chooses a weak penalty where there is a signal, and a strong one where there is noise', async () => {
     const clear = problem(200, 20, 0.1)
-    expect((await fitRidge(device, clear.vectors, clear.targets, parts(200))).strength).toBe(2)
+    expect((await fitRidge(device, clear.vectors, 20, clear.targets, parts(200))).strength).toBe(2)
     const noise = problem(200, 20, 300)
-    expect((await fitRidge(device, noise.vectors, noise.targets, parts(200))).strength).toBeGreaterThan(200)
+    expect((await fitRidge(device, noise.vectors, 20, noise.targets, parts(200))).strength).toBeGreaterThan(200)
   })
 
   it('has the strength of the width where nothing can be validated, and fits fewer rows than columns', async () => {
     const { vectors, targets } = problem(5, 20, 0.1)
-    const fit = await fitRidge(device, vectors, targets, [])
+    const fit = await fitRidge(device, vectors, 20, targets, [])
     expect(fit.strength).toBe(20)
     expect(fit.weight.every(Number.isFinite)).toBe(true)
   })

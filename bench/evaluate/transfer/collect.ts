@@ -41,7 +41,8 @@ export function collect(task: Task, cache: StageCache): TaskResult {
       const kept = keptOthers(cache, label, name)
       return kept ? [[name, kept] as const] : []
     })
-    const figures = Object.assign({}, ...probes.map(one => one.figures), keptFinetunes(cache, label))
+    const sizes = Object.values(probes[0].figures)[0].budgets.map(budget => budget.labels)
+    const figures = Object.assign({}, ...probes.map(one => one.figures), keptFinetunes(cache, label, sizes))
     const bands = Object.assign({}, ...probes.map(one => one.bands))
     return [
       { task: task.name, label, metric, rows, tenth, figures: { ...figures, ...Object.fromEntries(others) }, bands },

@@ -23,24 +23,44 @@ interface Judged {
 }
 
 const optionsOf = (row: Row, budget: number | 'all') => ({ init: ROWS[row], OPTIONS, budget, BUDGETS })
-const stageOf = (row: Row, label: string) => `finetune-${label}-${ROWS[row]}`
+const stageOf = (row: Row, label: string) => `finetune-${label}-${ROWS[row]}-folds`
 
-/** Both rows of a label, fold by fold and budget by budget; each is kept once it is there. */
+/** What the claims rest on: a tenth of the labels and all of them, for both rows. */
 export async function finetuneRows(run: TaskRun, label: string): Promise<void> {
-  for (const row of Object.keys(ROWS) as Row[]) {
-    await run.cache.get(stageOf(row, label), optionsOf(row, 'all'), () => finetuneRow(run, label, row))
-  }
+  const { tenth } = budgetsOf(run.label(label))
+  for (const row of Object.keys(ROWS) as Row[]) await finetuneRow(run, label, row, size => size === tenth, true)
 }
 
-export function keptFinetunes(cache: StageCache, label: string): Record<string, Figures> {
+/** The other budgets. */
+export async function finetuneCurve(run: TaskRun, label: string): Promise<void> {
+  const { tenth } = budgetsOf(run.label(label))
+  for (const row of Object.keys(ROWS) as Row[]) await finetuneRow(run, label, row, size => size !== tenth, false)
+}
+
+/** Rows that have run with all labels, and with which of these budgets they have. */
+export function keptFinetunes(cache: StageCache, label: string, sizes: readonly number[]): Record<string, Figures> {
   const rows = (Object.keys(ROWS) as Row[]).flatMap(row => {
-    const kept = cache.peek<Figures>(stageOf(row, label), optionsOf(row, 'all'))
-    return kept ? [[row, kept] as const] : []
+    const kept = (budget: number | 'all') => cache.peek<Judged[]>(stageOf(row, label), optionsOf(row, budget))
+    const all = kept('all')
+    if (!all) return []
+    const macro = all.flatMap(fold => fold.macroAuc ?? [])
+    const budgets = sizes.flatMap(labels => {
+      const folds = kept(labels)
+      return folds ? [{ labels, score: spreadOf(folds) }] : []
+    })
+    const figures: Figures = { all: spreadOf(all), ...(macro.length > 0 && { macroAuc: spread(macro) }), budgets }
+    return [[row, figures] as const]
   })
   return Object.fromEntries(rows)
 }
 
-async function finetuneRow(run: TaskRun, label: string, row: Row): Promise<Figures> {
+async function finetuneRow(
+  run: TaskRun,
+  label: string,
+  row: Row,
+  isWanted: (size: number) => boolean,
+  withAll: boolean,
+): Promise<void> {
   const labels = run.label(label)
   const { sizes } = budgetsOf(labels)
   const encoded = await run.encoded()
@@ -59,28 +79,20 @@ async function finetuneRow(run: TaskRun, label: string, row: Row): Promise<Figur
       classes: problem.count,
     })
   }
-  const kept = (budget: number | 'all', trains: readonly Int32Array[]) =>
-    run.cache.get(`${stageOf(row, label)}-folds`, optionsOf(row, budget), async () => {
+  const keep = (budget: number | 'all', trains: readonly Int32Array[]) =>
+    run.cache.get(stageOf(row, label), optionsOf(row, budget), async () => {
       const folds: Judged[] = []
       for (const [f, train] of trains.entries()) folds.push(await judge(train, f))
       return folds
     })
   try {
-    const budgets: Figures['budgets'][number][] = []
     for (const [b, size] of sizes.entries()) {
-      const draws = drawBudget(problem, size, 1, 0, b)
-      const folds = await kept(
-        size,
-        draws.map(([only]) => only),
-      )
-      budgets.push({ labels: size, score: spreadOf(folds) })
+      if (!isWanted(size)) continue
+      const draws = drawBudget(problem, size, 1, 0, b).map(([only]) => only)
+      await keep(size, draws)
     }
-    const folds = await kept(
-      'all',
-      problem.folds.map(({ train }) => train),
-    )
-    const macro = folds.flatMap(fold => fold.macroAuc ?? [])
-    return { all: spreadOf(folds), ...(macro.length > 0 && { macroAuc: spread(macro) }), budgets }
+    const trains = problem.folds.map(({ train }) => train)
+    if (withAll) await keep('all', trains)
   } finally {
     init.dispose()
   }

@@ -56,7 +56,12 @@ export const finetuneCommand = defineCommand({
     validation: {
       kind: 'text',
       value: 'cross|X',
-      about: 'what to stop on: cross-validation, or a share of the labels (default: by their number)',
+      about: 'what to judge on: cross-validation, or a share of the labels (default: by their number)',
+    },
+    mixing: {
+      kind: 'text',
+      value: 'validated|X',
+      about: 'share of the way from the fitted head and encoder to the trained ones',
     },
     patience: { kind: 'number', value: 'N', about: 'epochs without a better validation before stopping' },
     'stop-on': { kind: 'text', oneOf: ['score', 'loss'], about: 'what a better validation is' },
@@ -98,7 +103,8 @@ export const finetuneCommand = defineCommand({
           dropout: values.dropout,
           encoderDropout: values['encoder-dropout'],
           classWeights,
-          validation: validationOf(values.validation),
+          validation: wordOrNumber('validation', 'cross', values.validation),
+          mixing: wordOrNumber('mixing', 'validated', values.mixing),
           patience: values.patience,
           stopOn: values['stop-on'] as 'score' | undefined,
           resume: values.resume,
@@ -120,6 +126,7 @@ export const finetuneCommand = defineCommand({
           loss: log.at(-1)?.loss ?? null,
           validation: best?.quality ?? null,
           bestEpochs: best?.epochs ?? epochs,
+          mixing: best?.mixing ?? 1,
           folds,
           out: values.out,
           seconds: (performance.now() - begun) / 1000,
@@ -132,7 +139,7 @@ export const finetuneCommand = defineCommand({
       device.close()
     }
   },
-  show({ label, task, rows, absent, epochs, bestEpochs, validation, folds, out, seconds }) {
+  show({ label, task, rows, absent, epochs, bestEpochs, mixing, validation, folds, out, seconds }) {
     const lines = [`${label}: ${task} on ${rows} entities, ${epochs} epochs in ${seconds.toFixed(0)} s`]
     if (absent > 0) lines.push(`  ${absent} labels without events`)
     if (folds) {
@@ -141,7 +148,8 @@ export const finetuneCommand = defineCommand({
       const other = also ? `, ${accuracy ? 'accuracy' : 'RMSE'} ${plain(also)}` : ''
       lines.push(`  ${NAMES[metric]} over ${folds.folds.length} folds: ${plain(score)}${other}`)
     }
-    if (validation) lines.push(`  kept out: ${quality(validation)}, the best after ${bestEpochs} epochs`)
+    const way = mixing < 1 ? `, ${100 * mixing} % of the way to` : ''
+    if (validation) lines.push(`  kept out: ${quality(validation)}, the best${way} after ${bestEpochs} epochs`)
     return [...lines, `model in ${out}`, ''].join('\n')
   },
 })
@@ -154,10 +162,10 @@ function quality({ metric, score, loss }: ScoreQuality): string {
   return `${NAMES[metric]} ${score.toFixed(4)}, loss ${loss.toFixed(4)}`
 }
 
-function validationOf(text: string | undefined): number | 'cross' | undefined {
-  if (text === undefined || text === 'cross') return text
+function wordOrNumber<W extends string>(option: string, word: W, text: string | undefined): number | W | undefined {
+  if (text === undefined || text === word) return text as W | undefined
   if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
-  throw new UsageError(`expected --validation to be cross or a number but received '${text}'`)
+  throw new UsageError(`expected --${option} to be ${word} or a number but received '${text}'`)
 }
 
 function classWeightsOf(text: string | undefined): FinetuneOptions['classWeights'] {
