@@ -61,6 +61,7 @@ async function interrupted(options: FinetuneOptions, steps: number): Promise<voi
 describe('a run of fine-tuning', () => {
   it.each([
     ['rows kept out', { validation: 0.25, learningRate: 0.003 }],
+    ['half of the way to go', { validation: 0.25, learningRate: 0.003, mixing: 0.5 }],
     ['a cross-validation', { validation: 'cross' as const, learningRate: 0.003 }],
     ['from scratch', { init: { encoding, config }, validation: 0.25 }],
   ])('resumes to the same bits as an uninterrupted run, with %s', async (_, given) => {
