@@ -2,6 +2,7 @@
 
 import { SeqriskError, sentence } from '../util/errors.js'
 import type { Pace } from '../util/pace.js'
+import { dot } from './dot.js'
 
 /** (A + ridge)⁻¹ of a positive semi-definite A that carries rounding. */
 export class Cholesky {
@@ -103,21 +104,4 @@ function factorRow(matrix: Float64Array, lower: Float64Array, size: number, i: n
   if (!(pivot > ridge / 2)) return false
   lower[row + i] = Math.sqrt(pivot)
   return true
-}
-
-/** Four sums side by side: one would wait for its own last addition. */
-function dot(a: Float64Array, at: number, b: Float64Array, bt: number, n: number): number {
-  let s0 = 0
-  let s1 = 0
-  let s2 = 0
-  let s3 = 0
-  let k = 0
-  for (; k + 3 < n; k += 4) {
-    s0 += a[at + k] * b[bt + k]
-    s1 += a[at + k + 1] * b[bt + k + 1]
-    s2 += a[at + k + 2] * b[bt + k + 2]
-    s3 += a[at + k + 3] * b[bt + k + 3]
-  }
-  for (; k < n; k++) s0 += a[at + k] * b[bt + k]
-  return s0 + s1 + (s2 + s3)
 }

@@ -5,6 +5,7 @@ import { logisticGradient } from '../ops/logistic.js'
 import type { Device } from '../runtime/device.js'
 import { keep, scope, Tensor, unscoped } from '../runtime/tensor.js'
 import { Pace } from '../util/pace.js'
+import { Cholesky } from './cholesky.js'
 import { type Bend, type Block, Scaler } from './scaling.js'
 
 /** Widths are padded to whole cache lines: no remainder in the kernel, no other effect. */
@@ -16,7 +17,19 @@ const rowsPerColumn = 64
 /** Few enough that float32 sums of products keep small eigenvalues apart from 0; their sum is taken in float64. */
 const rowsPerProduct = 512
 
+/** Overwrites b[at …], a gradient in the columns and the intercept of one output, with an approximate inverse Hessian times it. */
+export type Preconditioner = (b: Float64Array, at: number) => void
+
 /** What a linear model is fitted on. */
+export interface SolvableDesign {
+  readonly x: Tensor<'float32'>
+  readonly rows: number
+  readonly columns: number
+  /** For (curvature·gram + ridge)⁻¹. */
+  preconditioner(curvature: number, ridge: number, signal?: AbortSignal): Promise<Preconditioner>
+}
+
+/** Rows and columns with an intercept, and how alike columns are. */
 export interface LinearDesign {
   /** (rows, padded width) */
   readonly x: Tensor<'float32'>
@@ -27,7 +40,7 @@ export interface LinearDesign {
   gram(signal?: AbortSignal): Promise<Float64Array>
 }
 
-export class DesignMatrix implements LinearDesign {
+export class DesignMatrix implements LinearDesign, SolvableDesign {
   readonly x: Tensor<'float32'>
   readonly rows: number
   readonly columns: number
@@ -109,26 +122,14 @@ export class DesignMatrix implements LinearDesign {
    * z of every row for some weights of (outputs, padded width) each.
    * @returns per weights (outputs, rows)
    */
-  async scores(weights: readonly Float64Array[], outputs: number): Promise<Float32Array[]> {
-    const { device } = this.x
-    const width = this.x.shape[1]
-    const scores = scope(() => {
-      const target = Tensor.empty(device, 'int32', [1, this.rows]).fill(-1)
-      const problem = Tensor.zeros(device, 'int32', [weights.length])
-      const flat = new Float32Array(weights.length * outputs * width)
-      weights.forEach((own, w) => {
-        flat.set(own, w * outputs * width)
-      })
-      const weight = Tensor.from(device, flat, [weights.length, outputs, width])
-      return keep(logisticGradient(this.x, target, problem, weight, true).scores!)
-    })
-    try {
-      const all = await scores.read()
-      const size = outputs * this.rows
-      return weights.map((_, w) => all.subarray(w * size, (w + 1) * size))
-    } finally {
-      scores.dispose()
-    }
+  scores(weights: readonly Float64Array[], outputs: number): Promise<Float32Array[]> {
+    return scoresOf(this.x, weights, outputs)
+  }
+
+  async preconditioner(curvature: number, ridge: number, signal?: AbortSignal): Promise<Preconditioner> {
+    const hessian = (await this.gram(signal)).map(value => value * curvature)
+    const factor = await Cholesky.of(hessian, this.columns + 1, ridge, new Pace(signal))
+    return (b, at) => factor.solve(b, at)
   }
 
   /** Of evenly spaced rows, some per column. */
@@ -168,6 +169,37 @@ export class DesignMatrix implements LinearDesign {
 
   dispose(): void {
     this.x.dispose()
+  }
+}
+
+/**
+ * z of every row of x for some weights of (outputs, width) each.
+ * @param x  (rows, width)
+ * @returns  per weights (outputs, rows)
+ */
+export async function scoresOf(
+  x: Tensor<'float32'>,
+  weights: readonly Float64Array[],
+  outputs: number,
+): Promise<Float32Array[]> {
+  const { device } = x
+  const [rows, width] = x.shape
+  const scores = scope(() => {
+    const target = Tensor.empty(device, 'int32', [1, rows]).fill(-1)
+    const problem = Tensor.zeros(device, 'int32', [weights.length])
+    const flat = new Float32Array(weights.length * outputs * width)
+    weights.forEach((own, w) => {
+      flat.set(own, w * outputs * width)
+    })
+    const weight = Tensor.from(device, flat, [weights.length, outputs, width])
+    return keep(logisticGradient(x, target, problem, weight, true).scores!)
+  })
+  try {
+    const all = await scores.read()
+    const size = outputs * rows
+    return weights.map((_, w) => all.subarray(w * size, (w + 1) * size))
+  } finally {
+    scores.dispose()
   }
 }
 

@@ -1,6 +1,7 @@
 // L-BFGS for smooth convex functions whose value arrives as a Promise.
 
 import { SeqriskError, sentence } from '../util/errors.js'
+import { dot as partDot } from './dot.js'
 
 /** Loss and gradient at some weights; the gradient belongs to the caller afterwards. */
 export type Objective = (weights: Float64Array) => Promise<{ loss: number; gradient: Float64Array }>
@@ -175,9 +176,7 @@ async function lineSearch(
 }
 
 function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0
-  for (let i = 0; i < a.length; i++) sum += a[i] * b[i]
-  return sum
+  return partDot(a, 0, b, 0, a.length)
 }
 
 function addScaled(to: Float64Array, from: Float64Array, scale: number): void {

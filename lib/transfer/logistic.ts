@@ -3,11 +3,10 @@
 
 import { logisticGradient } from '../ops/logistic.js'
 import { keep, scope, Tensor, unscoped } from '../runtime/tensor.js'
-import { Pace } from '../util/pace.js'
-import { Cholesky } from './cholesky.js'
-import type { DesignMatrix, LinearDesign } from './design.js'
+import type { DesignMatrix, Preconditioner, SolvableDesign } from './design.js'
 import { type MinimiseOptions, minimise } from './lbfgs.js'
 import { RowSpace } from './row_space.js'
+import { TridiagonalBasis } from './tridiagonal_basis.js'
 
 /** Strengths that are tried, strong to weak: α of the penalty α/2·‖w‖² beside the sum of losses (1/C elsewhere). */
 export const defaultStrengths: readonly number[] = [30000, 6000, 1200, 240, 48, 10, 2]
@@ -19,6 +18,8 @@ const leastGain = 1e-4
 const roughly = { tolerance: 3e-5, leastDecrease: 1e-7 }
 /** Smallest eigenvalue of a Hessian that is trusted. */
 const rounding = 1e-6
+/** With more rows than so many per column the passes over them cost more than the solves that another basis would save. */
+const mostRowsPerColumn = 32
 /** Lines of weights that one pass takes at most; they cost scratch memory. */
 const mostLines = 256
 
@@ -31,13 +32,13 @@ interface Waiting {
 
 /** Regressions over the rows of one matrix, one for each line of `targets`. */
 class Regressions {
-  readonly #matrix: LinearDesign
+  readonly #matrix: SolvableDesign
   readonly #targets: Tensor<'int32'>
   readonly #outputs: number
   #waiting: Waiting[] = []
 
   /** @param targets  per problem and row the class, or −1 where a row does not count */
-  constructor(matrix: LinearDesign, targets: readonly Int32Array[], outputs: number) {
+  constructor(matrix: SolvableDesign, targets: readonly Int32Array[], outputs: number) {
     this.#matrix = matrix
     this.#outputs = outputs
     this.#targets = unscoped(() => Tensor.empty(matrix.x.device, 'int32', [targets.length, matrix.rows]))
@@ -143,22 +144,29 @@ export async function fitLogistic(
   tasks: readonly FitTask[],
   options: FitOptions = {},
 ): Promise<FittedTask[]> {
-  if (matrix.rows >= matrix.columns) return fitDesign(matrix, matrix.columns, classes, count, tasks, options)
-  const space = await RowSpace.of(matrix, options.signal)
+  const { rows, columns } = matrix
+  const { signal } = options
+  if (rows > mostRowsPerColumn * columns) return fitDesign(matrix, columns, classes, count, tasks, options)
+  const space = rows < columns ? await RowSpace.of(matrix, signal) : null
+  let basis: TridiagonalBasis | null = null
   try {
-    const fitted = await fitDesign(space, matrix.columns, classes, count, tasks, options)
+    basis = await TridiagonalBasis.of(space ?? matrix, signal)
+    const fitted = await fitDesign(basis, columns, classes, count, tasks, options)
     const outputs = count === 2 ? 1 : count
-    const back = async (task: FittedTask) => {
-      return { ...task, weights: await space.onColumns(task.weights, outputs, options.signal) }
+    const weights: Float64Array[] = []
+    for (const task of fitted) {
+      const own = await basis.onColumns(task.weights, outputs, signal)
+      weights.push(space ? await space.onColumns(own, outputs, signal) : own)
     }
-    return await allDone(fitted.map(back))
+    return fitted.map((task, t) => ({ ...task, weights: weights[t] }))
   } finally {
-    space.dispose()
+    basis?.dispose()
+    space?.dispose()
   }
 }
 
 async function fitDesign(
-  matrix: LinearDesign,
+  matrix: SolvableDesign,
   usual: number,
   classes: Int32Array,
   count: number,
@@ -194,21 +202,14 @@ async function fitDesign(
     onProgress?.(taken / steps)
   }
 
-  const gram = await matrix.gram(options.signal)
-  const hessian = gram.map(value => value * curvature)
-  const pace = new Pace(options.signal)
-  const factors = new Map<number, Promise<Cholesky>>()
+  const made = new Map<number, Promise<Preconditioner>>()
   /** The inverse of the Hessian where all scores are those of the class rates, about: it makes all directions alike. */
   const preconditioner = async (strength: number) => {
-    let made = factors.get(strength)
-    if (!made) {
-      const ridge = strength / tasks[0].train.length
-      made = Cholesky.of(hessian, matrix.columns + 1, ridge + rounding, pace)
-      factors.set(strength, made)
-    }
-    const factor = await made
+    const ridge = strength / tasks[0].train.length + rounding
+    if (!made.has(strength)) made.set(strength, matrix.preconditioner(curvature, ridge, options.signal))
+    const solve = await made.get(strength)!
     return (gradient: Float64Array) => {
-      for (let k = 0; k < outputs; k++) factor.solve(gradient, k * width)
+      for (let k = 0; k < outputs; k++) solve(gradient, k * width)
     }
   }
   const solve = async (problem: number, rows: number, strength: number, start: Float64Array, stop: Stop = {}) => {
@@ -216,11 +217,12 @@ async function fitDesign(
     const objective = async (weights: Float64Array) => {
       const { loss, gradient } = await regressions.evaluate(problem, weights)
       let penalty = 0
-      for (let i = 0; i < weights.length; i++) {
-        gradient[i] /= rows
-        if (i % width >= matrix.columns) continue
-        penalty += weights[i] * weights[i]
-        gradient[i] += (strength / rows) * weights[i]
+      for (let i = 0; i < weights.length; i++) gradient[i] /= rows
+      for (let at = 0; at < weights.length; at += width) {
+        for (let i = at; i < at + matrix.columns; i++) {
+          penalty += weights[i] * weights[i]
+          gradient[i] += (strength / rows) * weights[i]
+        }
       }
       return { loss: loss / rows + (strength / rows / 2) * penalty, gradient }
     }

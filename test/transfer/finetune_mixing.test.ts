@@ -18,7 +18,7 @@ const tests = rows(180, 240)
 const learnt = labels.order.map((value, row) => (row < 180 ? value : Number.NaN))
 const base = { init, epochs: 12, batchSize: 16, seed: 1, learningRate: 0.003, patience: 0 }
 
-function run(options: Partial<FinetuneOptions>, targets = learnt): Promise<FineTuned> {
+function run(options: Partial<FinetuneOptions>, targets: Float64Array = learnt): Promise<FineTuned> {
   return finetuneEncoded(encoded, targets, { ...base, ...options })
 }
 
