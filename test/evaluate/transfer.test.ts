@@ -74,7 +74,16 @@ test('every part of a task but pre-training comes after what it needs', () => {
     for (const before of after) expect(names.indexOf(before)).toBeLessThan(names.indexOf(name))
   }
   expect(names).toEqual(
-    expect.arrayContaining(['finetune:x', 'curve:x', 'probe:y', 'vectors:GRU', 'vectors:untrained', 'map']),
+    expect.arrayContaining([
+      'tenth:x',
+      'finetune:x',
+      'supervised:y',
+      'curve:x',
+      'probe:y',
+      'vectors:GRU',
+      'vectors:untrained',
+      'map',
+    ]),
   )
 })
 

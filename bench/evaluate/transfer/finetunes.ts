@@ -25,77 +25,77 @@ interface Judged {
 const optionsOf = (row: Row, budget: number | 'all') => ({ init: ROWS[row], OPTIONS, budget, BUDGETS })
 const stageOf = (row: Row, label: string) => `finetune-${label}-${ROWS[row]}-folds`
 
-/** What the claims rest on: a tenth of the labels and all of them, for both rows. */
-export async function finetuneRows(run: TaskRun, label: string): Promise<void> {
-  const { tenth } = budgetsOf(run.label(label))
-  for (const row of Object.keys(ROWS) as Row[]) await finetuneRow(run, label, row, size => size === tenth, true)
+/** What is run together, in the order of what the claims rest on. */
+export const FINETUNE_PARTS = {
+  /** Both rows with a tenth of the labels. */
+  tenth: (size, tenth) => (size === tenth ? ['fine-tuned encoder', 'supervised encoder'] : []),
+  finetune: size => (size === 'all' ? ['fine-tuned encoder'] : []),
+  supervised: size => (size === 'all' ? ['supervised encoder'] : []),
+  /** Both rows with all other budgets. */
+  curve: (size, tenth) => (size === 'all' || size === tenth ? [] : ['fine-tuned encoder', 'supervised encoder']),
+} satisfies Record<string, (size: number | 'all', tenth: number) => Row[]>
+
+/** A part of the rows of a label; what has run is kept. */
+export async function finetuneRows(run: TaskRun, label: string, part: keyof typeof FINETUNE_PARTS): Promise<void> {
+  const { sizes, tenth } = budgetsOf(run.label(label))
+  for (const size of [...sizes, 'all'] as const) {
+    for (const row of FINETUNE_PARTS[part](size, tenth)) await finetuneFolds(run, label, row, size)
+  }
 }
 
-/** The other budgets. */
-export async function finetuneCurve(run: TaskRun, label: string): Promise<void> {
-  const { tenth } = budgetsOf(run.label(label))
-  for (const row of Object.keys(ROWS) as Row[]) await finetuneRow(run, label, row, size => size !== tenth, false)
-}
-
-/** Rows that have run with all labels, and with which of these budgets they have. */
+/** Both rows, as far as they have run, with which of these budgets. */
 export function keptFinetunes(cache: StageCache, label: string, sizes: readonly number[]): Record<string, Figures> {
   const rows = (Object.keys(ROWS) as Row[]).flatMap(row => {
     const kept = (budget: number | 'all') => cache.peek<Judged[]>(stageOf(row, label), optionsOf(row, budget))
     const all = kept('all')
-    if (!all) return []
-    const macro = all.flatMap(fold => fold.macroAuc ?? [])
+    const macro = all?.flatMap(fold => fold.macroAuc ?? []) ?? []
     const budgets = sizes.flatMap(labels => {
       const folds = kept(labels)
       return folds ? [{ labels, score: spreadOf(folds) }] : []
     })
-    const figures: Figures = { all: spreadOf(all), ...(macro.length > 0 && { macroAuc: spread(macro) }), budgets }
+    if (!all && budgets.length === 0) return []
+    const figures: Figures = {
+      ...(all && { all: spreadOf(all) }),
+      ...(macro.length > 0 && { macroAuc: spread(macro) }),
+      budgets,
+    }
     return [[row, figures] as const]
   })
   return Object.fromEntries(rows)
 }
 
-async function finetuneRow(
-  run: TaskRun,
-  label: string,
-  row: Row,
-  isWanted: (size: number) => boolean,
-  withAll: boolean,
-): Promise<void> {
-  const labels = run.label(label)
-  const { sizes } = budgetsOf(labels)
-  const encoded = await run.encoded()
-  const known = Int32Array.from(labels.values.keys()).filter(at => !Number.isNaN(labels.values[at]))
-  const problem = poseProblem(known, { labels })
-  const entity = new Map(encoded.ids.map((id, at) => [id, at]))
-  const rowOf = Int32Array.from(known, at => entity.get(labels.ids[at])!)
-  const init = await run.encoder(OURS)
-  const judge = async (train: Int32Array, f: number): Promise<Judged> => {
-    const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
-    for (const at of train) targets[rowOf[at]] = problem.classes[at]
-    const { test } = problem.folds[f]
-    return judgeOne(run, encoded, targets, init, row, {
-      rows: test.map(at => rowOf[at]),
-      truth: test.map(at => problem.classes[at]),
-      classes: problem.count,
-    })
-  }
-  const keep = (budget: number | 'all', trains: readonly Int32Array[]) =>
-    run.cache.get(stageOf(row, label), optionsOf(row, budget), async () => {
+/** Fold by fold with so many labels. */
+async function finetuneFolds(run: TaskRun, label: string, row: Row, size: number | 'all'): Promise<void> {
+  await run.cache.get(stageOf(row, label), optionsOf(row, size), async () => {
+    const labels = run.label(label)
+    const encoded = await run.encoded()
+    const known = Int32Array.from(labels.values.keys()).filter(at => !Number.isNaN(labels.values[at]))
+    const problem = poseProblem(known, { labels })
+    const entity = new Map(encoded.ids.map((id, at) => [id, at]))
+    const rowOf = Int32Array.from(known, at => entity.get(labels.ids[at])!)
+    const trains =
+      size === 'all'
+        ? problem.folds.map(({ train }) => train)
+        : drawBudget(problem, size, 1, 0, budgetsOf(labels).sizes.indexOf(size)).map(([only]) => only)
+    const init = await run.encoder(OURS)
+    try {
       const folds: Judged[] = []
-      for (const [f, train] of trains.entries()) folds.push(await judge(train, f))
+      for (const [f, train] of trains.entries()) {
+        const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
+        for (const at of train) targets[rowOf[at]] = problem.classes[at]
+        const { test } = problem.folds[f]
+        const judged = await judgeOne(run, encoded, targets, init, row, {
+          rows: test.map(at => rowOf[at]),
+          truth: test.map(at => problem.classes[at]),
+          classes: problem.count,
+        })
+        folds.push(judged)
+      }
       return folds
-    })
-  try {
-    for (const [b, size] of sizes.entries()) {
-      if (!isWanted(size)) continue
-      const draws = drawBudget(problem, size, 1, 0, b).map(([only]) => only)
-      await keep(size, draws)
+    } finally {
+      init.dispose()
     }
-    const trains = problem.folds.map(({ train }) => train)
-    if (withAll) await keep('all', trains)
-  } finally {
-    init.dispose()
-  }
+  })
 }
 
 const spreadOf = (folds: readonly Judged[]): Spread => spread(folds.map(fold => fold.score))

@@ -1,7 +1,7 @@
 // The parts of a task that can run one by one, or side by side in processes of their own.
 
 import { ENCODERS, OURS } from './encoders.js'
-import { finetuneCurve, finetuneRows } from './finetunes.js'
+import { FINETUNE_PARTS, finetuneRows } from './finetunes.js'
 import { mapTask } from './map.js'
 import { VECTOR_ROWS } from './plan.js'
 import { PROBES, probeOurs, probeVectors } from './probes.js'
@@ -26,8 +26,7 @@ export function partsOf(labels: readonly string[]): Part[] {
   return [
     ...encoders.map(name => ({ name: pretrained(name), after: [], isHeavy: true })),
     ...labels.map(label => afterOurs(`probe:${label}`)),
-    ...labels.map(label => afterOurs(`finetune:${label}`)),
-    ...labels.map(label => afterOurs(`curve:${label}`)),
+    ...Object.keys(FINETUNE_PARTS).flatMap(part => labels.map(label => afterOurs(`${part}:${label}`))),
     ...VECTOR_ROWS.map(name => after(name in ENCODERS ? name : OURS, `vectors:${name}`)),
     afterOurs('map'),
   ]
@@ -37,8 +36,7 @@ export async function runPart(run: TaskRun, part: string): Promise<void> {
   const [kind, ...rest] = part.split(':')
   const what = rest.join(':')
   if (kind === 'pretrain') await run.training(what)
-  else if (kind === 'finetune') await finetuneRows(run, what)
-  else if (kind === 'curve') await finetuneCurve(run, what)
+  else if (kind in FINETUNE_PARTS) await finetuneRows(run, what, kind as keyof typeof FINETUNE_PARTS)
   else if (kind === 'probe') for (const learner of PROBES) await probeOurs(run, what, learner)
   else if (kind === 'map') await mapTask(run)
   else if (kind === 'vectors') for (const { name } of run.task.labels) await probeVectors(run, name, what)

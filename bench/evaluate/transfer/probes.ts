@@ -12,7 +12,8 @@ import type { TaskRun } from './task_run.js'
 
 /** One row of a table: with all labels, and with each budget. */
 export interface Figures {
-  readonly all: Spread
+  /** Absent where few labels alone have run. */
+  readonly all?: Spread
   /** More than two classes: one-against-rest AUC, where `all` is accuracy. */
   readonly macroAuc?: Spread
   readonly budgets: readonly { readonly labels: number; readonly score: Spread }[]

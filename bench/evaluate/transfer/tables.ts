@@ -19,7 +19,7 @@ export function allLabels(labels: readonly LabelResult[], rows: readonly string[
   return {
     header: ['task', 'label', 'rows', ...rows],
     rows: labels.map(label => {
-      const best = Math.max(...rows.map(row => label.figures[row]?.all.mean ?? 0))
+      const best = Math.max(...rows.map(row => label.figures[row]?.all?.mean ?? 0))
       const cells = rows.map(row => {
         const score = label.figures[row]?.all
         return `${mark && score?.mean === best ? '*' : ''}${shown(score)}`

@@ -7,7 +7,7 @@ import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, SKETCH, UNTRAINED } from './enc
 /** With all labels, or with a number of them. */
 export function scoreOf(label: LabelResult, row: string, labels?: number): number | undefined {
   const figures = label.figures[row]
-  if (labels === undefined) return figures?.all.mean
+  if (labels === undefined) return figures?.all?.mean
   return figures?.budgets.find(budget => budget.labels === labels)?.score.mean
 }
 
