@@ -1,8 +1,7 @@
 // Solves with symmetric positive definite matrices of a few hundred rows.
 
-import { SeqriskError, sentence } from '../util/errors.js'
 import type { Pace } from '../util/pace.js'
-import { dot } from './dot.js'
+import { dot, expectFiniteHalf } from './products.js'
 
 /** (A + ridge)⁻¹ of a positive semi-definite A that carries rounding. */
 export class Cholesky {
@@ -77,18 +76,6 @@ export class Cholesky {
     const value = b[at + i] / this.#lower[row + i]
     b[at + i] = value
     for (let k = from; k < i; k++) b[at + k] -= this.#lower[row + k] * value
-  }
-}
-
-/** No ridge would make another matrix positive definite. */
-function expectFiniteHalf(matrix: Float64Array, size: number): void {
-  for (let i = 0; i < size; i++) {
-    for (let j = 0; j <= i; j++) {
-      if (Number.isFinite(matrix[i * size + j])) continue
-      const advice = 'check the columns for huge numbers'
-      const text = sentence('cholesky', 'finite products of columns', matrix[i * size + j], advice)
-      throw new SeqriskError('NON_FINITE', text)
-    }
   }
 }
 

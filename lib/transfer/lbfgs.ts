@@ -1,7 +1,7 @@
 // L-BFGS for smooth convex functions whose value arrives as a Promise.
 
 import { SeqriskError, sentence } from '../util/errors.js'
-import { dot as partDot } from './dot.js'
+import { dot as partDot } from './products.js'
 
 /** Loss and gradient at some weights; the gradient belongs to the caller afterwards. */
 export type Objective = (weights: Float64Array) => Promise<{ loss: number; gradient: Float64Array }>

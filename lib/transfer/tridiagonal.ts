@@ -2,7 +2,7 @@
 // in linear time.
 
 import type { Pace } from '../util/pace.js'
-import { dot } from './dot.js'
+import { dot, expectFiniteHalf } from './products.js'
 
 /** A = Q·T·Qᵀ */
 export interface Tridiagonal {
@@ -17,9 +17,11 @@ export interface Tridiagonal {
 /**
  * Householder reflections, one column after the other; each pass over what is left of the matrix takes the last reflection out of it
  * and finds what the next one needs. Source: Golub & Van Loan 2013, "Matrix Computations", algorithm 8.3.1.
- * @param matrix  (size, size), symmetric; overwritten
+ * @param matrix  (size, size), symmetric; the lower half is read, all of it overwritten
+ * @throws {SeqriskError} code NON_FINITE for a matrix that is not finite
  */
 export async function tridiagonalise(matrix: Float64Array, size: number, pace: Pace): Promise<Tridiagonal> {
+  expectFiniteHalf(matrix, size)
   const diagonal = new Float64Array(size)
   const beside = new Float64Array(Math.max(0, size - 1))
   const factors = new Float64Array(size)

@@ -3,7 +3,7 @@
 import { Tensor, unscoped } from '../runtime/tensor.js'
 import { Pace } from '../util/pace.js'
 import { type LinearDesign, type Preconditioner, type SolvableDesign, scoresOf } from './design.js'
-import { dot } from './dot.js'
+import { dot } from './products.js'
 import { type Tridiagonal, TridiagonalSolver, tridiagonalise } from './tridiagonal.js'
 
 /** Columns of the basis that are multiplied in one pass. */

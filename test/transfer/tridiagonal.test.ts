@@ -68,6 +68,11 @@ describe('tridiagonalise', () => {
     expect([...basis]).toEqual([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1])
   })
 
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('refuses %d', async value => {
+    const given = Float64Array.of(1, 0, value, 1)
+    await expect(tridiagonalise(given, 2, new Pace())).rejects.toMatchObject({ code: 'NON_FINITE' })
+  })
+
   it('lets the event loop run', async () => {
     let turns = 0
     const timer = setInterval(() => turns++, 1)
