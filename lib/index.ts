@@ -113,19 +113,19 @@ export {
   type Neighbour,
   type Question,
 } from './transfer/analogy.js'
-export { finetuneEncoded } from './transfer/finetune.js'
-export { type FoldQuality, type FoldsResult, finetuneFolds } from './transfer/finetune_folds.js'
-export type { Goal, ScoreQuality } from './transfer/finetune_goal.js'
-export type { Best, FinetuneRow } from './transfer/finetune_log.js'
-export type { FinetuneOptions, FinetuneProgress, FinetuneTask, ScratchInit } from './transfer/finetune_options.js'
+export { finetuneEncoded } from './transfer/finetune/finetune.js'
+export { FineTuned, loadFinetuned, type ScoreOptions, type ScoreTable } from './transfer/finetune/finetuned.js'
+export { type FoldQuality, type FoldsResult, finetuneFolds } from './transfer/finetune/folds.js'
+export type { Goal, ScoreQuality } from './transfer/finetune/goal.js'
+export type { Best, FinetuneRow } from './transfer/finetune/log.js'
+export type { FinetuneOptions, FinetuneProgress, FinetuneTask, ScratchInit } from './transfer/finetune/options.js'
 export {
   type FinetuneResult,
   type FinetuneSourceOptions,
   finetune,
   type LabelledEvents,
   readLabelled,
-} from './transfer/finetune_source.js'
-export { FineTuned, loadFinetuned, type ScoreOptions, type ScoreTable } from './transfer/finetuned.js'
+} from './transfer/finetune/source.js'
 export { type MapMethod, type MapOptions, mapVectors, type VectorMap } from './transfer/map.js'
 export { type NearestOptions, nearest, type Vectors } from './transfer/nearest.js'
 export type { Metric, Neighbours } from './transfer/neighbours.js'

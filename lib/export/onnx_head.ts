@@ -1,6 +1,6 @@
 // The head of a fine-tuned model as ONNX nodes, on vectors (users, width).
 
-import { type Goal, scoresOf } from '../transfer/finetune_goal.js'
+import { type Goal, scoresOf } from '../transfer/finetune/goal.js'
 import type { Value } from './onnx_graph.js'
 import { type LayerContext, linear } from './onnx_layers.js'
 

@@ -6,7 +6,7 @@ import { GbrtTrainer } from '../trees/gbrt.js'
 import type { GbrtModel } from '../trees/model.js'
 import { Pace } from '../util/pace.js'
 import { type FitControl, innerPartsOf, type Judged, judge, type Problem, type SetLearner } from './learner.js'
-import type { Block } from './scaling.js'
+import type { Block } from './linear/scaling.js'
 
 /** On seven labels of three sets of events, half the learning rate with twice the rounds took thrice as long, no better. */
 const shape = { numIterations: 100, learningRate: 0.1, numLeaves: 15, earlyStoppingRound: 10 } as const

@@ -1,10 +1,10 @@
 // Logistic regression as a probe's learner: its strength is chosen inside the training part.
 
 import type { Device } from '../runtime/device.js'
-import { DesignMatrix } from './design.js'
 import { type FitControl, innerPartsOf, type Judged, judge, type Problem, type SetLearner } from './learner.js'
-import { allDone, type FitTask, type FittedTask, fitLogistic } from './logistic.js'
-import type { Bend, Block } from './scaling.js'
+import { DesignMatrix } from './linear/design.js'
+import { allDone, type FitTask, type FittedTask, fitLogistic } from './linear/logistic.js'
+import type { Bend, Block } from './linear/scaling.js'
 
 /** The best of those compared by cross-validated AUC on hand-made aggregates of ten data sets; see docs/probe.md. */
 const bend: Bend = 'auto'

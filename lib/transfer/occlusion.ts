@@ -6,7 +6,7 @@ import type { LongCall } from '../events/source.js'
 import type { VectorTable } from '../events/table.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { inTurns } from '../util/pace.js'
-import { FineTuned } from './finetuned.js'
+import { FineTuned } from './finetune/finetuned.js'
 
 /** An encoder and whatever makes scores of its vectors: (rows, width) numbers, the same width for any rows. */
 export interface VectorScorer {

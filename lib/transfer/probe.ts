@@ -5,9 +5,9 @@ import { Device } from '../runtime/device.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { BoostedLearner } from './boosted_learner.js'
 import type { Judged, Problem } from './learner.js'
+import type { Block } from './linear/scaling.js'
 import { LinearLearner } from './linear_learner.js'
 import { drawBudget, poseProblem } from './problem.js'
-import type { Block } from './scaling.js'
 import { columnsOf, join, type LabelTable, type Table } from './tables.js'
 
 /** What is fitted. */

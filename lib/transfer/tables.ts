@@ -3,7 +3,7 @@
 import type { FeatureTable, VectorTable } from '../events/table.js'
 import { expectRange, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
-import type { TableColumn } from './scaling.js'
+import type { TableColumn } from './linear/scaling.js'
 
 /** Vectors of an encoder, or named features. */
 export type Table = VectorTable | FeatureTable

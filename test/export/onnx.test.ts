@@ -9,7 +9,7 @@ import { type EventEncoding, FIRST_VALUE, type InputSpec } from '../../lib/event
 import { exportEncoder, exportFinetuned, type OnnxOptions } from '../../lib/export/onnx.js'
 import { padInputs } from '../../lib/export/onnx_inputs.js'
 import { Device } from '../../lib/runtime/device.js'
-import { finetuneEncoded } from '../../lib/transfer/finetune.js'
+import { finetuneEncoded } from '../../lib/transfer/finetune/finetune.js'
 import { Philox } from '../../lib/util/philox.js'
 import { expectClose } from '../support/close.js'
 import { field, messages, parseProto, texts } from '../support/proto.js'

@@ -2,8 +2,8 @@
 
 import type { EncodedEvents } from '../../../lib/events/encode.js'
 import { accuracy, auc, macroAuc, type Spread, spread } from '../../../lib/report/metrics.js'
-import { finetuneEncoded } from '../../../lib/transfer/finetune.js'
-import type { FinetuneOptions } from '../../../lib/transfer/finetune_options.js'
+import { finetuneEncoded } from '../../../lib/transfer/finetune/finetune.js'
+import type { FinetuneOptions } from '../../../lib/transfer/finetune/options.js'
 import { drawBudget, poseProblem } from '../../../lib/transfer/problem.js'
 import type { StageCache } from './cache.js'
 import { OURS } from './encoders.js'

@@ -1,7 +1,7 @@
 import { loadEncoder } from '../../encoder/model_files.js'
 import { exportEncoder, exportFinetuned, type OnnxOptions } from '../../export/onnx.js'
 import { Device } from '../../runtime/device.js'
-import { finetunedOf } from '../../transfer/finetuned.js'
+import { finetunedOf } from '../../transfer/finetune/finetuned.js'
 import { writeFileAtomic } from '../../util/files.js'
 import { defineCommand } from '../command.js'
 

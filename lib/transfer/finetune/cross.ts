@@ -1,0 +1,95 @@
+// How far to go from a fitted head, or how many epochs to train without one, where labels are too few to keep some out: parts are
+// kept out in turn, and what serves them best is the answer.
+
+import { Encoder } from '../../encoder/encoder.js'
+import { readParameters } from '../../encoder/model_files.js'
+import { Philox } from '../../util/philox.js'
+import { innerParts } from '../folds.js'
+import { outputsOf, type ScoreQuality } from './goal.js'
+import { Head } from './head.js'
+import type { FinetuneJob } from './job.js'
+import { type Best, isBetter } from './log.js'
+import { MIXES } from './mixing.js'
+import { type FinetuneOptions, type Resolved, streams } from './options.js'
+import { FinetuneTrainer } from './trainer.js'
+
+/**
+ * What is best, and the quality that it had over the parts; null where a class is too rare to judge on. With `mixing: 'validated'`
+ * each part is trained to the end and tells how far towards it is best, else each epoch is judged.
+ * @param start  the encoder as it is before anything is learnt; stays so
+ */
+export async function crossValidate(
+  start: Encoder,
+  job: FinetuneJob,
+  options: Resolved,
+  { signal, onProgress }: Pick<FinetuneOptions, 'signal' | 'onProgress'>,
+): Promise<Best | null> {
+  const { goal, learnt, training } = job
+  const classes = goal.task === 'regression' ? new Int32Array(learnt.length) : Int32Array.from(learnt)
+  const parts = innerParts(training, classes, new Philox(options.seed, streams.parts))
+  // A part of one class has no score, and one of one label no R².
+  if (parts.length === 0 || parts.some(part => new Set(part.map(row => learnt[row])).size < 2)) return null
+  const weights = await readParameters(start.parameters)
+  const curves: { readonly rows: number; readonly qualities: readonly ScoreQuality[] }[] = []
+  const judges = options.mixing === 'validated' ? 'mixes' : 'epochs'
+  for (const part of parts) {
+    const isHeld = new Set(part)
+    const own: FinetuneJob = { ...job, training: training.filter(row => !isHeld.has(row)), validation: part, judges }
+    const encoder = new Encoder(start.encoding, start.config, { device: start.device, weights })
+    const head = new Head(encoder, outputsOf(goal))
+    const call = { init: start, signal, onProgress: onProgress && asPart(onProgress, curves.length, parts.length) }
+    const trainer = new FinetuneTrainer(encoder, head, own, options, '', call)
+    try {
+      const { log, mixes } = await trainer.run()
+      curves.push({ rows: part.length, qualities: judges === 'mixes' ? mixes : log.map(row => row.validation!) })
+    } finally {
+      trainer.dispose()
+      head.dispose()
+      encoder.dispose()
+    }
+  }
+  const { index, quality } = bestOf(curves, options.stopOn)
+  if (judges === 'mixes') return { epochs: options.epochs, mixing: MIXES[index], quality }
+  // With a fitted head the first row is of no epoch.
+  return { epochs: index + (options.warmHead ? 0 : 1), mixing: 1, quality }
+}
+
+/** Where the mean quality is best. A part that stopped early stays at what it had when it stopped. */
+export function bestOf(
+  curves: readonly { readonly rows: number; readonly qualities: readonly ScoreQuality[] }[],
+  stopOn: Resolved['stopOn'],
+): { readonly index: number; readonly quality: ScoreQuality } {
+  const rows = curves.reduce((sum, curve) => sum + curve.rows, 0)
+  const longest = Math.max(...curves.map(({ qualities }) => qualities.length))
+  let best: ReturnType<typeof bestOf> | null = null
+  for (let i = 0; i < longest; i++) {
+    const mean = (pick: (quality: ScoreQuality) => number | undefined) =>
+      curves.reduce((sum, curve) => {
+        const quality = curve.qualities[Math.min(i, curve.qualities.length - 1)]
+        return sum + (curve.rows / rows) * pick(quality)!
+      }, 0)
+    const { metric, accuracy, rmse } = curves[0].qualities[0]
+    const quality: ScoreQuality = {
+      metric,
+      score: mean(one => one.score),
+      loss: mean(one => one.loss),
+      ...(accuracy !== undefined && { accuracy: mean(one => one.accuracy) }),
+      ...(rmse !== undefined && { rmse: mean(one => one.rmse) }),
+    }
+    if (isBetter(quality, best, stopOn)) best = { index: i, quality }
+  }
+  return best!
+}
+
+/** Progress of one part of the cross-validation, as a part of the whole. */
+function asPart(
+  onProgress: NonNullable<FinetuneOptions['onProgress']>,
+  part: number,
+  parts: number,
+): NonNullable<FinetuneOptions['onProgress']> {
+  return progress => {
+    if (progress.phase !== 'train') return
+    const share = Math.min(1, progress.done / Math.max(1, progress.total))
+    onProgress({ ...progress, phase: 'validate', done: part + share, total: parts })
+  }
+}

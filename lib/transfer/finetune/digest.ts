@@ -1,0 +1,32 @@
+// What stands for the data and options of a run, so that only that very run goes on from what it left.
+
+import { createHash } from 'node:crypto'
+import type { EncodedEvents } from '../../events/encode.js'
+import { Pace } from '../../util/pace.js'
+
+/** Bytes between two turns of the event loop. */
+const BYTES = 1 << 20
+
+/** SHA-256 over plain data, arrays and encoded events, in hexadecimal. */
+export async function digestOf(
+  plain: unknown,
+  arrays: readonly ArrayBufferView[],
+  { offsets, inputs }: EncodedEvents,
+  signal?: AbortSignal,
+): Promise<string> {
+  const hash = createHash('sha256')
+  const pace = new Pace(signal)
+  const add = async (values: ArrayBufferView) => {
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    for (let at = 0; at < bytes.length; at += BYTES) {
+      hash.update(bytes.subarray(at, at + BYTES))
+      await pace.turn()
+    }
+  }
+  hash.update(JSON.stringify(plain))
+  for (const values of [...arrays, offsets]) await add(values)
+  for (const input of inputs) {
+    for (const values of [input.codes, input.fraction, input.offsets]) if (values) await add(values)
+  }
+  return hash.digest('hex')
+}

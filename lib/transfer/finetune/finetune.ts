@@ -1,0 +1,160 @@
+// Fine-tuning: an encoder and a head on its vectors learn a label together.
+
+import { Encoder } from '../../encoder/encoder.js'
+import { readParameters } from '../../encoder/model_files.js'
+import type { EncodedEvents } from '../../events/encode.js'
+import type { Fields, Schema } from '../../events/schema.js'
+import { removeCheckpoint } from '../../pretrain/checkpoint.js'
+import { Device } from '../../runtime/device.js'
+import { expectRange, expectType } from '../../util/errors.js'
+import { Philox } from '../../util/philox.js'
+import { stratifiedSample } from '../folds.js'
+import { crossValidate } from './cross.js'
+import { digestOf } from './digest.js'
+import { FineTuned } from './finetuned.js'
+import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf } from './goal.js'
+import { Head } from './head.js'
+import type { FinetuneJob } from './job.js'
+import {
+  checkOptions,
+  defaultValidation,
+  type FinetuneOptions,
+  initConfig,
+  type Resolved,
+  resolveOptions,
+  streams,
+} from './options.js'
+import { FinetuneTrainer } from './trainer.js'
+
+const where = 'finetune'
+/** Sequences that tell means and deviations of vectors within a few hundredths of a deviation. */
+const SCALE_ROWS = 1024
+
+/**
+ * Fine-tunes on events that are encoded already: for folds and label budgets, without reading files again.
+ *
+ * First the head alone learns on the vectors of the encoder as it is, then everything, deeper layers slower. Runs off
+ * the JavaScript thread; `signal` stops it within a step. Same options, same data, same bits, for any number of threads.
+ * @param encoded  as the encoding of `init` makes them
+ * @param targets  one label per entity; NaN = not used
+ * @throws {RangeError} for labels or sizes that cannot be
+ * @throws {SeqriskError} codes `ONE_CLASS`, `TOO_FEW_LABELS`; `TRAINING_DIVERGED`, which names the step and the last good
+ * checkpoint
+ */
+export async function finetuneEncoded<F extends Fields = Fields>(
+  encoded: EncodedEvents,
+  targets: Float64Array,
+  options: FinetuneOptions,
+): Promise<FineTuned<F>> {
+  checkOptions(options)
+  const { init, signal, out } = options
+  signal?.throwIfAborted()
+  const entities = encoded.offsets.length - 1
+  expectRange(targets.length === entities, where, `${entities} labels, one for each entity`, targets.length)
+  const { inputs } = init instanceof Encoder ? init.encoding : init.encoding
+  const isOwn =
+    encoded.inputs.length === inputs.length && inputs.every(({ name }, i) => encoded.inputs[i].name === name)
+  expectType(isOwn, where, 'events of the encoding of init', 'others')
+  const rows = rowsWithLabel(targets)
+  const goal = goalOf(targets, rows, options, encoded.ids)
+  const learnt = deviceTargets(goal, targets)
+  const { training, validation, isCross } = split(goal, learnt, rows, options)
+  const job: FinetuneJob = {
+    encoded,
+    goal,
+    targets,
+    learnt,
+    training,
+    validation,
+    judges: 'epochs',
+    unlabelled: sampleUnlabelled(targets, options.seed),
+    classWeights: classWeightsOf(goal, learnt, training, options),
+  }
+  const resolved = resolveOptions(options, training.length, isCross || validation.length > 0)
+  const start = await startingEncoder<F>(options, resolved)
+  const { encoder } = start
+  let head: Head | null = null
+  let trainer: FinetuneTrainer | null = null
+  try {
+    head = new Head(encoder, outputsOf(goal))
+    const plain = { resolved, isCross, goal, config: encoder.config, encoding: encoder.encoding, start: start.seed }
+    const arrays = [training, validation, learnt, job.classWeights ?? new Float64Array(0), ...start.arrays]
+    const variant = encoder.device.variant
+    // Stands for all that must be the same for a resumed run to end in the same bits.
+    const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
+    trainer = new FinetuneTrainer(encoder, head, job, resolved, fingerprint, options)
+    const outcome = await trainer.run(async () =>
+      isCross && resolved.epochs > 0 ? crossValidate(encoder, job, resolved, options) : null,
+    )
+    const schema = options.schema as Schema<F> | undefined
+    const model = new FineTuned<F>(encoder, head, goal, { schema, ...outcome })
+    if (out !== undefined) {
+      await model.save(out)
+      await removeCheckpoint(out)
+    }
+    return model
+  } catch (error) {
+    head?.dispose()
+    encoder.dispose()
+    throw error
+  } finally {
+    trainer?.dispose()
+  }
+}
+
+function rowsWithLabel(targets: Float64Array): Int32Array {
+  const rows = new Int32Array(targets.length)
+  let count = 0
+  for (let row = 0; row < targets.length; row++) if (!Number.isNaN(targets[row])) rows[count++] = row
+  return rows.slice(0, count)
+}
+
+/** Sequences without a label, as many as tell the scale of vectors beside those that have one; a function of the seed. */
+function sampleUnlabelled(targets: Float64Array, seed = 0): Int32Array {
+  const rows = Int32Array.from(targets.keys()).filter(row => Number.isNaN(targets[row]))
+  const count = Math.max(0, SCALE_ROWS - (targets.length - rows.length))
+  return count === 0 ? new Int32Array(0) : new Philox(seed, streams.scale).shuffle(rows).slice(0, count).sort()
+}
+
+/** Rows to learn from and rows to stop on, a function of the seed; classes have their share of both. */
+function split(goal: Goal, learnt: Float64Array, rows: Int32Array, options: FinetuneOptions) {
+  const { validation = defaultValidation(rows.length), seed = 0 } = options
+  let held: Int32Array
+  if (validation instanceof Int32Array) {
+    const known = new Set(rows)
+    const other = validation.find(row => !known.has(row))
+    expectRange(other === undefined, where, 'validation rows with a label', other)
+    held = Int32Array.from(new Set(validation)).sort()
+  } else {
+    const size = validation === 'cross' ? 0 : Math.round(rows.length * validation)
+    const random = new Philox(seed, streams.split)
+    if (size === 0) held = new Int32Array(0)
+    else if (goal.task === 'regression') held = random.shuffle(rows.slice()).slice(0, size).sort()
+    else held = stratifiedSample(rows, Int32Array.from(learnt), Math.max(size, goal.classes.length), random)
+  }
+  const isHeld = new Uint8Array(learnt.length)
+  for (const row of held) isHeld[row] = 1
+  const training = rows.filter(row => !isHeld[row])
+  const parts: Record<string, Int32Array> = held.length > 0 ? { training, validation: held } : { training }
+  for (const [part, own] of Object.entries(parts)) {
+    const values = new Set(Array.from(own, row => learnt[row]))
+    const least = goal.task === 'regression' || part === 'validation' ? 2 : goal.classes.length
+    expectRange(values.size >= least, where, `labels of ${least} values in the ${part} rows`, values.size)
+  }
+  return { training, validation: held, isCross: validation === 'cross' }
+}
+
+/** A copy of the encoder, or a new one; and what tells which: the weights that it starts with, or their seed. */
+async function startingEncoder<F extends Fields>(options: FinetuneOptions, { seed }: Resolved) {
+  const { init } = options
+  if (init instanceof Encoder) {
+    const weights = await readParameters(init.parameters)
+    const encoder = new Encoder<F>(init.encoding, init.config, { device: options.device ?? init.device, weights })
+    return { encoder, arrays: Array.from(weights.values(), ({ values }) => values), seed: null }
+  }
+  const device = options.device ?? new Device()
+  const ownsDevice = options.device === undefined
+  const start = init.seed ?? seed
+  const encoder = new Encoder<F>(init.encoding, initConfig(init), { device, seed: start, ownsDevice })
+  return { encoder, arrays: [], seed: start }
+}

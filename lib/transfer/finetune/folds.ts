@@ -1,0 +1,126 @@
+// How good fine-tuning is on entities that it never saw: fold by fold, each scored by a model of the others.
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Encoder } from '../../encoder/encoder.js'
+import type { EncodedEvents } from '../../events/encode.js'
+import { type Spread, spread } from '../../report/metrics.js'
+import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
+import { writeFileAtomic } from '../../util/files.js'
+import { digestOf } from './digest.js'
+import { finetuneEncoded } from './finetune.js'
+import { goalOf, qualityOf, type ScoreQuality } from './goal.js'
+import { checkOptions, type FinetuneOptions } from './options.js'
+
+const where = 'finetune'
+
+/** How good the model of one fold is on users that it never saw. */
+export interface FoldQuality extends ScoreQuality {
+  readonly fold: number
+  /** Entities that were scored. */
+  readonly rows: number
+}
+
+/** How good fine-tuning is over folds. */
+export interface FoldsResult {
+  readonly metric: ScoreQuality['metric']
+  /** Of the score, over folds. */
+  readonly score: Spread
+  readonly loss: Spread
+  /** More than two classes. */
+  readonly accuracy?: Spread
+  /** Regression. */
+  readonly rmse?: Spread
+  readonly folds: readonly FoldQuality[]
+}
+
+/** Where an interrupted run keeps what it has, with `out`. */
+const NAME = 'folds.json'
+
+/**
+ * Cross-validates: for each fold, fine-tunes on the others and scores it. With `out`, finished folds are kept there, and
+ * `resume` goes on behind them.
+ * @param targets  one label per entity; NaN = not used
+ * @param fold     the fold that each entity is scored in, 0 or more
+ */
+export async function finetuneFolds(
+  encoded: EncodedEvents,
+  targets: Float64Array,
+  fold: Int32Array,
+  options: FinetuneOptions,
+): Promise<FoldsResult> {
+  checkOptions(options)
+  const { signal, out, resume, schema: _, ...rest } = options
+  expectRange(fold.length === targets.length, where, `${targets.length} folds, one for each label`, fold.length)
+  const rows = Int32Array.from(targets.keys()).filter(row => !Number.isNaN(targets[row]))
+  const { task } = goalOf(targets, rows, options, encoded.ids)
+  const names = [...new Set(rows.map(row => fold[row]))].sort((a, b) => a - b)
+  expectRange(names.length >= 2, where, 'at least two folds', names.length)
+  expectRange(names[0] >= 0, where, 'folds of 0 or more', names[0])
+  const tests = names.map(name => rows.filter(row => fold[row] === name))
+  for (const [f, test] of tests.entries()) {
+    if (test.some(row => targets[row] !== targets[test[0]])) continue
+    const text = sentence(
+      where,
+      `labels of two values or more in fold ${names[f]}`,
+      targets[test[0]],
+      'use fewer folds',
+    )
+    throw new SeqriskError('ONE_CLASS', text)
+  }
+  const path = out === undefined ? null : join(out, NAME)
+  const fingerprint = path === null ? '' : await foldsDigest(encoded, targets, fold, options)
+  const done = path !== null && resume ? await readDone(path, fingerprint) : []
+  for (const [f, test] of tests.entries()) {
+    if (f < done.length) continue
+    const own = targets.slice()
+    for (const row of test) own[row] = Number.NaN
+    const model = await finetuneEncoded(encoded, own, { ...rest, task, signal, resume: false })
+    try {
+      const scores = await model.scoreEncoded(encoded, test, { signal })
+      const truth = Float64Array.from(test, row => targets[row])
+      done.push({ fold: names[f], rows: test.length, ...(await qualityOf(model.goal, scores, truth, signal)) })
+    } finally {
+      model.dispose()
+    }
+    if (path !== null) await writeFileAtomic(path, `${JSON.stringify({ fingerprint, folds: done })}\n`)
+  }
+  const over = (pick: (one: FoldQuality) => number | undefined) => spread(done.map(one => pick(one)!))
+  const [{ metric, accuracy, rmse }] = done
+  return {
+    metric,
+    score: over(one => one.score),
+    loss: over(one => one.loss),
+    ...(accuracy !== undefined && { accuracy: over(one => one.accuracy) }),
+    ...(rmse !== undefined && { rmse: over(one => one.rmse) }),
+    folds: done,
+  }
+}
+
+async function foldsDigest(
+  encoded: EncodedEvents,
+  targets: Float64Array,
+  fold: Int32Array,
+  options: FinetuneOptions,
+): Promise<string> {
+  const { init, signal, device, onProgress, out, resume, checkpointSeconds, schema, validation, ...plain } = options
+  const arrays: ArrayBufferView[] = [targets, fold, validation instanceof Int32Array ? validation : new Int32Array(0)]
+  let start: unknown
+  if (init instanceof Encoder) for (const { value } of init.parameters) arrays.push(await value.read())
+  else start = init
+  const share = validation instanceof Int32Array ? null : validation
+  return digestOf({ ...plain, share, start }, arrays, encoded, signal)
+}
+
+/** Folds that a run with the same data and options has finished. */
+async function readDone(path: string, fingerprint: string): Promise<FoldQuality[]> {
+  const text = await readFile(path, 'utf8').catch(() => null)
+  if (text === null) return []
+  const stored = JSON.parse(text) as { fingerprint: string; folds: FoldQuality[] }
+  if (stored.fingerprint === fingerprint) return stored.folds
+  const advice = 'resume with the options and events of the first run, or start in another folder'
+  throw new SeqriskError(
+    'CHECKPOINT_MISMATCH',
+    sentence(where, `folds of this run in ${path}`, 'those of another', advice),
+  )
+}

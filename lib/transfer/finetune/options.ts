@@ -1,0 +1,285 @@
+// What fine-tuning can be told, with defaults.
+
+import type { EncoderConfig } from '../../encoder/config.js'
+import { DEFAULT_ENCODER } from '../../encoder/config.js'
+import { Encoder } from '../../encoder/encoder.js'
+import type { EventEncoding } from '../../events/encoding.js'
+import type { Schema } from '../../events/schema.js'
+import type { Progress } from '../../events/source.js'
+import type { Device } from '../../runtime/device.js'
+import { expectOptions, expectRange, expectType } from '../../util/errors.js'
+import { Philox } from '../../util/philox.js'
+
+/** What labels are: classes, or numbers. */
+export type FinetuneTask = 'classification' | 'regression'
+
+/** An encoder with random weights: with labels alone it is the supervised baseline. */
+export interface ScratchInit {
+  readonly encoding: EventEncoding
+  readonly config?: Partial<EncoderConfig>
+  /** Seed of the initial weights. Default: the seed of the call. */
+  readonly seed?: number
+}
+
+export interface FinetuneProgress extends Progress {
+  readonly phase: 'train'
+  readonly epoch: number
+  readonly epochs: number
+  /** Loss of the last step that is known. */
+  readonly loss: number
+  readonly eventsPerSecond: number
+  readonly secondsLeft: number
+}
+
+/** What fine-tuning can be told. */
+export interface FinetuneOptions {
+  /** A pre-trained encoder, whose weights are copied and never changed, or what to start from at random. */
+  readonly init: Encoder | ScratchInit
+  /** Default `auto`: classes where all labels are whole numbers and at most 20 different ones, else regression. */
+  readonly task?: FinetuneTask | 'auto'
+  /**
+   * Whether the head is fitted to the vectors before the encoder learns, its strength cross-validated. Default: of a
+   * pre-trained encoder.
+   */
+  readonly warmHead?: boolean
+  /**
+   * Epochs in which everything learns. Default 6, and 12 from 10 000 labels on; from scratch 30, and 20 from 1500 labels on. 0: the
+   * head alone.
+   */
+  readonly epochs?: number
+  /** Labelled sequences of a step. Default 16; 32 from 2000 labels on, 64 from 10 000 on. */
+  readonly batchSize?: number
+  /** Most events of a step; a longer sequence is a step of its own. Default 16 384. */
+  readonly batchEvents?: number
+  /** Newest events of a sequence that training sees. Default 4096. Scores see all. */
+  readonly window?: number
+  /** Peak learning rate of the encoder's last block. Default 0.0005; 0.001 from scratch. */
+  readonly learningRate?: number
+  /** Peak learning rate of the head. Default 0.0002, of a head that was fitted; else as the encoder's last block. */
+  readonly headLearningRate?: number
+  /** Each block below the last one learns so many times as fast as the one above it, embeddings slowest. Default 0.8; 1 from scratch. */
+  readonly layerDecay?: number
+  /** Share of the steps in which the learning rate rises. Default 0.1. */
+  readonly warmup?: number
+  readonly weightDecay?: number
+  /** Largest norm of the gradient of a group of weights that share a learning rate. Default 1. */
+  readonly clip?: number
+  /** Share of the vectors' elements that the head does not see while it learns. Default 0.5. */
+  readonly dropout?: number
+  /** The same inside the encoder. Default 0.3. */
+  readonly encoderDropout?: number
+  /** Share of events that are hidden while everything learns, as in pre-training. Default 0.2. */
+  readonly mask?: number
+  /** `balanced`: classes count alike, however rare; or one weight per class, in ascending order of labels. Default `none`. */
+  readonly classWeights?: 'balanced' | 'none' | readonly number[]
+  /**
+   * When to stop. A share of the labelled rows, or the rows themselves, are kept out, and the weights that serve them best
+   * are the result. `cross`: five parts are kept out in turn, and what serves them best is done with all rows: how far to go from a
+   * fitted head (`mixing`), or how many epochs from scratch. 0: after `epochs`. Default: from 10 000 labels on a share of 0.15, of
+   * 10 000 rows at most; below, `cross`.
+   */
+  readonly validation?: number | 'cross' | Int32Array
+  /**
+   * How far to go from the weights before (the fitted head, the pre-trained encoder) to those after training: 0 … 1 of the way, or
+   * `validated`: of 0, ¼, ½, ¾ and 1 what serves the rows kept out best (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
+   * models", eq. 1). With `cross` that is what the parts choose, in place of epochs. Default `validated` where a head was fitted and
+   * rows are kept out, else 1.
+   */
+  readonly mixing?: number | 'validated'
+  /** Epochs without a better validation before training stops. Default 5. 0: never. */
+  readonly patience?: number
+  /** What is better: a higher score (AUC, macro AUC, R²), or a lower loss. Default `score`. */
+  readonly stopOn?: 'score' | 'loss'
+  readonly seed?: number
+  /** Default: the device of a pre-trained encoder, which must outlive the result; else a device of its own. */
+  readonly device?: Device
+  /** Folder for the model, its log and its checkpoints. Without it nothing is written. Needs `schema`. */
+  readonly out?: string
+  /** Schema of the events, which a saved model needs. */
+  readonly schema?: Schema
+  /** Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. */
+  readonly resume?: boolean
+  /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
+  readonly checkpointSeconds?: number
+  readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
+  readonly onProgress?: (progress: Progress | FinetuneProgress) => void
+}
+
+/** Options with every default filled in: what decides the result, as plain data. */
+export interface Resolved {
+  readonly warmHead: boolean
+  readonly epochs: number
+  readonly batchSize: number
+  readonly batchEvents: number
+  readonly window: number
+  readonly learningRate: number
+  readonly headLearningRate: number
+  readonly layerDecay: number
+  readonly warmup: number
+  readonly weightDecay: number
+  readonly clip: number
+  readonly dropout: number
+  readonly encoderDropout: number
+  readonly mask: number
+  readonly mixing: number | 'validated'
+  readonly patience: number
+  readonly stopOn: 'score' | 'loss'
+  readonly seed: number
+}
+
+const OPTIONS = [
+  'init',
+  'task',
+  'warmHead',
+  'epochs',
+  'batchSize',
+  'batchEvents',
+  'window',
+  'learningRate',
+  'headLearningRate',
+  'layerDecay',
+  'warmup',
+  'weightDecay',
+  'clip',
+  'dropout',
+  'encoderDropout',
+  'mask',
+  'classWeights',
+  'validation',
+  'mixing',
+  'patience',
+  'stopOn',
+  'seed',
+  'device',
+  'out',
+  'schema',
+  'resume',
+  'checkpointSeconds',
+  'signal',
+  'onProgress',
+] as const
+
+const where = 'finetune'
+
+/** Fewer labels are all learnt from: parts of them are kept out in turn. */
+const FEW_LABELS = 10_000
+/** From scratch, fewer labels want more epochs. */
+const FEW_FROM_SCRATCH = 1500
+const MOST_VALIDATION = 10_000
+
+/**
+ * Philox streams of one seed: the order of each epoch; what each step drops; events that each step hides;
+ * inner parts of the head and of all that is cross-validated; rows kept out; sequences whose scale counts.
+ */
+export const streams = {
+  order: 0,
+  step: 1 << 21,
+  mask: 1 << 30,
+  inner: 0xfffffffd,
+  parts: 0xfffffffc,
+  split: 0xfffffffe,
+  scale: 0xfffffffb,
+}
+
+/** The seed of the dropped elements of one step. */
+export function dropSeed(seed: number, stream: number): number {
+  return new Philox(seed, stream).uint32()
+}
+
+/** Refuses options that do not exist or cannot be, before any data is read. `more`: options of the caller. */
+export function checkOptions(options: FinetuneOptions, more: readonly string[] = []): void {
+  expectOptions(where, options, [...OPTIONS, ...more])
+  const { init, task = 'auto', stopOn = 'score', validation, mixing } = options
+  const isInit = init instanceof Encoder || (init !== null && typeof init === 'object' && 'encoding' in init)
+  expectType(isInit, where, 'init to be an encoder, or { encoding, config, seed }', init)
+  if (!(init instanceof Encoder)) expectOptions(`${where}: init`, init, ['encoding', 'config', 'seed'])
+  const isTask = ['auto', 'classification', 'regression'].includes(task)
+  expectRange(isTask, where, "task 'auto', 'classification' or 'regression'", task)
+  expectRange(['score', 'loss'].includes(stopOn), where, "stopOn 'score' or 'loss'", stopOn)
+  const within = (name: keyof FinetuneOptions, low: number, high: number, isWhole: boolean) => {
+    const value = options[name]
+    if (value === undefined) return
+    const isNumber = typeof value === 'number' && value >= low && value <= high && (!isWhole || Number.isInteger(value))
+    expectRange(isNumber, where, `${name} to be ${isWhole ? 'a whole number ' : ''}in [${low}, ${high}]`, value)
+  }
+  expectType(
+    ['boolean', 'undefined'].includes(typeof options.warmHead),
+    where,
+    'warmHead true or false',
+    options.warmHead,
+  )
+  within('epochs', 0, 1e6, true)
+  within('batchSize', 1, 1 << 24, true)
+  within('batchEvents', 1, 1 << 24, true)
+  within('window', 1, 1 << 24, true)
+  within('learningRate', 0, 10, false)
+  within('headLearningRate', 0, 10, false)
+  within('layerDecay', 0, 1, false)
+  within('warmup', 0, 1, false)
+  within('weightDecay', 0, 10, false)
+  within('clip', 1e-6, 1e9, false)
+  within('dropout', 0, 0.95, false)
+  within('encoderDropout', 0, 0.95, false)
+  within('mask', 0, 0.95, false)
+  if (mixing !== 'validated') within('mixing', 0, 1, false)
+  const isJudged = mixing !== 'validated' || validation !== 0
+  expectRange(
+    isJudged,
+    where,
+    'rows to validate mixing on',
+    validation,
+    "say validation: 'cross' or a share, or a number",
+  )
+  within('patience', 0, 1e6, true)
+  within('seed', 0, Number.MAX_SAFE_INTEGER, true)
+  within('checkpointSeconds', 0, 1e9, false)
+  if (!(validation instanceof Int32Array) && validation !== 'cross') within('validation', 0, 0.5, false)
+  expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
+  const hasSchema = options.out === undefined || options.schema !== undefined
+  expectType(hasSchema, where, 'schema with out', 'none', 'a saved model holds the schema of its events')
+}
+
+/** Fills in defaults, for so many labelled sequences, some of which are kept out or not. */
+export function resolveOptions(options: FinetuneOptions, labels: number, isValidated: boolean): Resolved {
+  const isPretrained = options.init instanceof Encoder
+  const warmHead = options.warmHead ?? isPretrained
+  const learningRate = options.learningRate ?? (isPretrained ? 0.0005 : 0.001)
+  const epochs = isPretrained ? (labels < FEW_LABELS ? 6 : 12) : labels < FEW_FROM_SCRATCH ? 30 : 20
+  return {
+    warmHead,
+    epochs: options.epochs ?? epochs,
+    batchSize: options.batchSize ?? (labels < 2000 ? 16 : labels < 10_000 ? 32 : 64),
+    batchEvents: options.batchEvents ?? 16_384,
+    window: options.window ?? 4096,
+    learningRate,
+    headLearningRate: options.headLearningRate ?? (warmHead ? 0.0002 : learningRate),
+    layerDecay: options.layerDecay ?? (isPretrained ? 0.8 : 1),
+    warmup: options.warmup ?? 0.1,
+    weightDecay: options.weightDecay ?? 0.01,
+    clip: options.clip ?? 1,
+    dropout: options.dropout ?? 0.5,
+    encoderDropout: options.encoderDropout ?? 0.3,
+    mask: options.mask ?? 0.2,
+    mixing: options.mixing ?? (warmHead && isValidated ? 'validated' : 1),
+    patience: options.patience ?? 5,
+    stopOn: options.stopOn ?? 'score',
+    seed: options.seed ?? 0,
+  }
+}
+
+/** How to stop where nothing is said. */
+export function defaultValidation(labels: number): number | 'cross' {
+  return labels < FEW_LABELS ? 'cross' : Math.min(0.15, MOST_VALIDATION / labels)
+}
+
+/** Sizes of the encoder that training starts from. */
+export function initConfig(init: Encoder | ScratchInit): Partial<EncoderConfig> {
+  return init instanceof Encoder ? init.config : { ...DEFAULT_ENCODER, ...init.config }
+}
+
+/** Linear warm-up, then a half cosine down to zero; `done` is the share of the steps. */
+export function scheduleAt(done: number, warmup: number): number {
+  if (done < warmup) return done / warmup
+  return 0.5 * (1 + Math.cos((Math.PI * (done - warmup)) / Math.max(1e-9, 1 - warmup)))
+}

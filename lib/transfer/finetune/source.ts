@@ -1,0 +1,113 @@
+// Fine-tuning from a source of events and a table of labels.
+
+import { rm } from 'node:fs/promises'
+import { join as joinPath } from 'node:path'
+import { Encoder } from '../../encoder/encoder.js'
+import { type EncodedEvents, gatherSteps } from '../../events/encode.js'
+import { concatSteps, encodedChunks } from '../../events/encode_source.js'
+import { type EventEncoding, fitEncoding } from '../../events/encoding.js'
+import type { Fields } from '../../events/schema.js'
+import type { EventSource, LongCall } from '../../events/source.js'
+import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
+import { inTurns } from '../../util/pace.js'
+import { join, type LabelTable } from '../tables.js'
+import { finetuneEncoded } from './finetune.js'
+import { expectSchema, type FineTuned } from './finetuned.js'
+import { type FoldsResult, finetuneFolds } from './folds.js'
+import { checkOptions, type FinetuneOptions, type ScratchInit } from './options.js'
+
+const where = 'finetune'
+
+/** `init` from scratch may leave the encoding to be fitted on the source. */
+export interface FinetuneSourceOptions extends Omit<FinetuneOptions, 'init' | 'schema' | 'validation'> {
+  readonly init: Encoder | (Omit<ScratchInit, 'encoding'> & { readonly encoding?: EventEncoding })
+  /** When to stop, as of `finetuneEncoded`, but without rows. */
+  readonly validation?: number | 'cross'
+}
+
+/** Encoded events of entities with a known label. */
+export interface LabelledEvents {
+  readonly encoded: EncodedEvents
+  /** One per entity of `encoded`. */
+  readonly targets: Float64Array
+  readonly fold: Int32Array | null
+  /** Known labels of entities without events. */
+  readonly absent: number
+}
+
+/** What fine-tuning gives. */
+export interface FinetuneResult<F extends Fields = Fields> {
+  readonly model: FineTuned<F>
+  /** Entities that were learnt from, those of the validation included. */
+  readonly rows: number
+  /** Known labels of entities without events. */
+  readonly absent: number
+  /** With `labels.fold`: the quality on folds that their models never saw. */
+  readonly folds: FoldsResult | null
+}
+
+/**
+ * Fine-tunes an encoder on the labels of entities. Entities are joined by id; those with an unknown label are not read into
+ * memory. With `labels.fold` the folds are scored first, each by a model that never saw it; the model itself learns from all.
+ *
+ * Long call: `signal` stops it within a step, `onProgress` reports each. With `out`, model, log and checkpoints are written
+ * there, and `resume` continues to the same bits.
+ * @throws {RangeError} for labels that are infinite or repeat an id
+ * @throws {SeqriskError} codes `NO_COMMON_IDS`, `ONE_CLASS`, `TOO_FEW_LABELS`, `SCHEMA_MISMATCH`, `TRAINING_DIVERGED`
+ */
+export async function finetune<F extends Fields>(
+  source: EventSource<F>,
+  labels: LabelTable,
+  options: FinetuneSourceOptions,
+): Promise<FinetuneResult<F>> {
+  const { init, signal, onProgress, out } = options
+  const isFitted = init instanceof Encoder || init.encoding !== undefined
+  const start = isFitted
+    ? (init as FinetuneOptions['init'])
+    : { ...init, encoding: await fitEncoding(source, { signal, onProgress }) }
+  const all: FinetuneOptions = { ...options, init: start, schema: source.schema }
+  checkOptions(all)
+  const { encoded, targets, fold, absent } = await readLabelled(source, start.encoding, labels, { signal, onProgress })
+  const folds = fold && (await finetuneFolds(encoded, targets, fold, all))
+  const model = await finetuneEncoded<F>(encoded, targets, all)
+  if (folds && out !== undefined) await rm(joinPath(out, 'folds.json'), { force: true })
+  return { model, rows: encoded.ids.length, absent, folds }
+}
+
+/** Reads the events of entities with a known label, and only those. */
+export async function readLabelled<F extends Fields>(
+  source: EventSource<F>,
+  encoding: EventEncoding,
+  labels: LabelTable,
+  { signal, onProgress }: LongCall = {},
+): Promise<LabelledEvents> {
+  expectSchema(where, source.schema, encoding)
+  const { ids, values, fold } = labels
+  expectRange(values.length === ids.length, where, `${ids.length} labels, one for each id`, values.length)
+  const known = new Set(ids.filter((_, row) => !Number.isNaN(values[row])))
+  const parts: EncodedEvents[] = []
+  for await (const chunk of encodedChunks(source, encoding, { signal, onProgress })) {
+    const rows = [...chunk.ids.keys()].filter(row => known.has(chunk.ids[row]))
+    if (rows.length === 0) continue
+    if (rows.length === chunk.ids.length) {
+      parts.push(chunk)
+      continue
+    }
+    const ranges = rows.map(row => ({ begin: chunk.offsets[row], end: chunk.offsets[row + 1] }))
+    const kept = await inTurns(gatherSteps(chunk, ranges), signal)
+    parts.push({ ids: rows.map(row => chunk.ids[row]), ...kept })
+  }
+  if (parts.length === 0) {
+    const advice = known.size === 0 ? 'check the name of the label' : `compare the ids: labels have '${[...known][0]}'`
+    throw new SeqriskError('NO_COMMON_IDS', sentence(where, 'events of entities with a known label', 'none', advice))
+  }
+  const encoded = await inTurns(concatSteps(parts), signal)
+  const { labelRows, rows, absent } = join(where, labels, [encoded])
+  const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
+  const folds = fold && new Int32Array(encoded.ids.length)
+  labelRows.forEach((labelRow, i) => {
+    targets[rows[0][i]] = values[labelRow]
+    if (folds) folds[rows[0][i]] = fold[labelRow]
+  })
+  return { encoded, targets, fold: folds ?? null, absent }
+}

@@ -1,0 +1,287 @@
+// Fine-tuning as a long call: checkpoints, cancel, divergence, files, folds, and what it refuses.
+
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import {
+  Encoder,
+  type FineTuned,
+  type FinetuneOptions,
+  finetune,
+  finetuneEncoded,
+  finetuneFolds,
+  fromRows,
+  loadEncoder,
+  loadFinetuned,
+  saveEncoder,
+  sliceBatch,
+  wholeSequences,
+} from '../../../lib/index.js'
+import { expectSameBits } from '../../support/close.js'
+import { openDevice } from '../../support/devices.js'
+import { plantedEvents, plantedSchema } from '../../support/planted.js'
+import { watchTurns } from '../../support/turns.js'
+
+// No sketch: what it knows the head learns at once, and no later epoch would be better.
+const config = { width: 16, blocks: 1, heads: 2, attentionSize: 8, sketch: 0 }
+const { source, encoded, encoding, labels } = await plantedEvents(160)
+const device = openDevice()
+const init = new Encoder(encoding, config, { device, seed: 5 })
+const small = { init, epochs: 4, batchSize: 16, seed: 1, validation: 0.25, schema: plantedSchema }
+const table = { ids: labels.ids, values: labels.order }
+const kinds = Float64Array.from(labels.kind)
+const foldOf = (row: number) => row % 4
+
+async function temporaryFolder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'seqrisk-finetune-'))
+}
+
+async function scoresAndWeights(model: FineTuned): Promise<Float32Array> {
+  const scores = await model.scoreEncoded(encoded)
+  const weights = await Promise.all(model.encoder.parameters.map(({ value }) => value.read()))
+  return Float32Array.from([...scores, ...weights.flatMap(values => [...values])])
+}
+
+/** Runs until so many steps are done, then stops. */
+async function interrupted(options: FinetuneOptions, steps: number): Promise<void> {
+  const controller = new AbortController()
+  let done = 0
+  const run = finetuneEncoded(encoded, labels.order, {
+    ...options,
+    checkpointSeconds: 0,
+    signal: controller.signal,
+    onProgress: ({ phase }) => {
+      if (phase === 'train' && ++done === steps) controller.abort(new Error('stop'))
+    },
+  })
+  await expect(run).rejects.toThrow('stop')
+}
+
+describe('a run of fine-tuning', () => {
+  it.each([
+    ['rows kept out', { validation: 0.25, learningRate: 0.003 }],
+    ['half of the way to go', { validation: 0.25, learningRate: 0.003, mixing: 0.5 }],
+    ['a cross-validation', { validation: 'cross' as const, learningRate: 0.003 }],
+    ['from scratch', { init: { encoding, config }, validation: 0.25 }],
+  ])('resumes to the same bits as an uninterrupted run, with %s', async (_, given) => {
+    const options = { ...small, ...given, dropout: 0.2, encoderDropout: 0.2 }
+    const model = await finetuneEncoded(encoded, labels.order, options)
+    const whole = await scoresAndWeights(model)
+    expect(model.best!.epochs).toBeGreaterThan(2)
+    for (const stopAt of [1, 9, 17]) {
+      const out = await temporaryFolder()
+      await interrupted({ ...options, out }, stopAt)
+      const resumed = await finetuneEncoded(encoded, labels.order, { ...options, out, resume: true })
+      expectSameBits(await scoresAndWeights(resumed), whole, `stopped at step ${stopAt}`)
+      expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+    }
+  })
+
+  it('refuses to resume a run with other options or labels', async () => {
+    const out = await temporaryFolder()
+    await interrupted({ ...small, out }, 9)
+    for (const change of [{ learningRate: 0.01 }, { classWeights: 'balanced' as const }, { seed: 2 }]) {
+      const other = finetuneEncoded(encoded, labels.order, { ...small, ...change, out, resume: true })
+      await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+    }
+    const others = finetuneEncoded(encoded, kinds, { ...small, out, resume: true })
+    await expect(others).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+  })
+
+  it('stops within 100 ms of a cancel', async () => {
+    const large = new Encoder(encoding, { width: 128, blocks: 3 }, { device })
+    const controller = new AbortController()
+    let cancelledAt = 0
+    const run = finetuneEncoded(encoded, labels.order, {
+      init: large,
+      epochs: 1000,
+      batchSize: 160,
+      validation: 0,
+      signal: controller.signal,
+      onProgress: ({ phase }) => {
+        if (phase !== 'train' || cancelledAt) return
+        cancelledAt = -1
+        setTimeout(() => {
+          cancelledAt = performance.now()
+          controller.abort(new Error('cancelled'))
+        }, 30)
+      },
+    })
+    await expect(run).rejects.toThrow('cancelled')
+    expect(performance.now() - cancelledAt).toBeLessThan(100)
+    // The encoder that it started from serves on.
+    expect((await large.encodeBlock(encoded)).vectors.every(Number.isFinite)).toBe(true)
+    large.dispose()
+  })
+
+  // A full garbage collection, which no code of ours can put off, holds the loop as well: see test/pretrain.
+  it('never holds the event loop for long', { retry: 2 }, async () => {
+    const many = await plantedEvents(3000)
+    const out = await temporaryFolder()
+    const own = new Encoder(many.encoding, { width: 64, blocks: 2 }, { device })
+    const table = { ids: many.labels.ids, values: many.labels.order }
+    const { turns, longest } = await watchTurns(async () => {
+      const { model } = await finetune(many.source, table, { init: own, epochs: 1, out, checkpointSeconds: 0.2 })
+      await model.score(many.source)
+    })
+    own.dispose()
+    expect(turns).toBeGreaterThan(20)
+    expect(longest).toBeLessThan(20)
+  })
+
+  it('says which step diverged and where the last good checkpoint is', async () => {
+    const out = await temporaryFolder()
+    const wild = { learningRate: 10, headLearningRate: 10, weightDecay: 10, warmup: 0, epochs: 200, validation: 0 }
+    const run = finetuneEncoded(encoded, labels.order, { ...small, ...wild, out })
+    await expect(run).rejects.toMatchObject({ code: 'TRAINING_DIVERGED' })
+    await expect(run).rejects.toThrow(/in step \d+ of epoch \d+; last good checkpoint: epoch \d+, step \d+ in /)
+  })
+
+  it('saves a model that scores to the same bits, and that encodes', async () => {
+    for (const values of [labels.order, labels.kind, labels.size]) {
+      const model = await finetuneEncoded(encoded, values, small)
+      const out = await temporaryFolder()
+      await model.save(out)
+      const loaded = await loadFinetuned(out, { device })
+      const [{ ids, scores, width }, again] = [await model.score(source), await loaded.score(source)]
+      expect(ids).toEqual(labels.ids)
+      expect([again.ids, again.width, [...again.scores]]).toEqual([ids, width, [...scores]])
+      expect([...(await model.scoreEncoded(encoded))]).toEqual([...scores])
+      const { encoder, head } = await loadEncoder(out, { device })
+      expect(head).not.toBeNull()
+      const vectors = await encoder.encode(source)
+      expectSameBits(vectors.vectors, (await model.encodeEncoded(encoded)).vectors)
+      const log = JSON.parse(await readFile(join(out, 'training.json'), 'utf8'))
+      expect(log.epochs.map((row: { epoch: number }) => row.epoch)).toEqual([0, 1, 2, 3, 4])
+      expect(log.best.quality.score).toBe(model.best!.quality.score)
+      await rm(out, { recursive: true })
+    }
+  })
+
+  it('refuses a model without a head, and a damaged one', async () => {
+    const out = await temporaryFolder()
+    await saveEncoder(out, init, plantedSchema)
+    await expect(loadFinetuned(out, { device })).rejects.toThrow(/a fine-tuned model but received 'an encoder/)
+    const model = await finetuneEncoded(encoded, labels.order, { ...small, epochs: 0 })
+    await model.save(out)
+    const path = join(out, 'config.json')
+    const config = JSON.parse(await readFile(path, 'utf8'))
+    for (const head of [null, {}, { ...config.head, classes: [1, 0] }, { ...config.head, classes: [0, 1, 2] }]) {
+      await writeFile(path, JSON.stringify({ ...config, head }))
+      await expect(loadFinetuned(out, { device })).rejects.toMatchObject({ code: 'MODEL_INVALID' })
+    }
+    // Without the head in its config, the head's tensors belong to nobody.
+    await writeFile(path, JSON.stringify({ ...config, head: undefined }))
+    await expect(loadEncoder(out, { device })).rejects.toThrow(/another tensor 'head\./)
+  })
+})
+
+describe('fine-tuning from a source', () => {
+  it('joins by id, leaves out unknown labels, and is the same as on those encoded events', async () => {
+    const values = Float64Array.from(labels.order, (value, row) => (row % 3 === 0 ? Number.NaN : value))
+    const extra = { ids: ['nobody', ...labels.ids], values: Float64Array.from([1, ...values]) }
+    const { schema: _, ...options } = { ...small, validation: 0 }
+    const { model, rows, absent, folds } = await finetune(source, extra, options)
+    const known = Int32Array.from(values.keys()).filter(row => row % 3 !== 0)
+    expect([rows, absent, folds]).toEqual([known.length, 1, null])
+    const some = sliceBatch(encoded, wholeSequences(encoded.offsets, known))
+    const ids = Array.from(known, row => labels.ids[row])
+    const targets = Float64Array.from(known, row => values[row])
+    const same = await finetuneEncoded({ ...some, ids }, targets, { ...small, validation: 0 })
+    expectSameBits(await scoresAndWeights(model), await scoresAndWeights(same))
+  })
+
+  it('fits an encoding of its own from scratch', async () => {
+    const { model } = await finetune(source, table, { init: { config }, epochs: 1, validation: 0 })
+    expect(model.encoder.encoding.inputs.map(input => input.name)).toEqual(encoding.inputs.map(input => input.name))
+    model.dispose()
+  })
+
+  it('scores folds that their models never saw', async () => {
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    const { folds, model } = await finetune(source, { ...table, fold }, { init, epochs: 2, validation: 0, seed: 1 })
+    expect(folds!.folds.map(one => [one.fold, one.rows])).toEqual([0, 1, 2, 3].map(name => [name, 40]))
+    const held = labels.order.map((value, row) => (foldOf(row) === 2 ? Number.NaN : value))
+    const own = await finetuneEncoded(encoded, held, { init, epochs: 2, validation: 0, seed: 1 })
+    const rows = Int32Array.from(fold.keys()).filter(row => fold[row] === 2)
+    const scores = await own.scoreEncoded(encoded, rows)
+    const loss = rows.reduce((sum, row, i) => sum - Math.log(labels.order[row] === 1 ? scores[i] : 1 - scores[i]), 0)
+    expect(folds!.folds[2].loss).toBe(loss / 40)
+    expect(folds!.score.mean).toBeCloseTo(
+      folds!.folds.reduce((sum, one) => sum + one.score / 4, 0),
+      12,
+    )
+    expect(model.classes).toEqual([0, 1])
+  })
+
+  it('goes on behind the folds that are done', async () => {
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    const options = { init, epochs: 2, validation: 0, seed: 1, schema: plantedSchema, out: await temporaryFolder() }
+    const whole = await finetuneFolds(encoded, labels.order, fold, options)
+    const path = join(options.out, 'folds.json')
+    const stored = JSON.parse(await readFile(path, 'utf8'))
+    // A sign that tells what was read from what was computed.
+    stored.folds = stored.folds.slice(0, 2)
+    stored.folds[0].score = 0.125
+    await writeFile(path, JSON.stringify(stored))
+    const resumed = await finetuneFolds(encoded, labels.order, fold, { ...options, resume: true })
+    expect(resumed.folds.map(one => one.score)).toEqual([0.125, ...whole.folds.slice(1).map(one => one.score)])
+    const other = finetuneFolds(encoded, labels.order, fold, { ...options, epochs: 3, resume: true })
+    await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+  })
+})
+
+describe('fine-tuning refuses', () => {
+  const refused = (values: ArrayLike<number>, options: object = {}) =>
+    finetuneEncoded(encoded, Float64Array.from(values), { ...small, ...options })
+  const with01 = (change: Record<number, number>) => labels.order.map((value, row) => change[row] ?? value)
+
+  it('labels that nothing can be learnt from', async () => {
+    await expect(refused(labels.order.map(() => 1))).rejects.toMatchObject({ code: 'ONE_CLASS' })
+    await expect(refused(labels.order.map(() => Number.NaN))).rejects.toMatchObject({ code: 'TOO_FEW_LABELS' })
+    await expect(refused(with01({ 3: 7 }))).rejects.toThrow(/two entities or more of class 7 but received 1/)
+    await expect(refused(with01({ 3: Number.POSITIVE_INFINITY }))).rejects.toThrow(/a finite label of 'user 3'/)
+    await expect(refused([0, 1])).rejects.toThrow(/160 labels, one for each entity but received 2/)
+    const rare = Array.from(labels.order, (_, row) => (row < 2 ? 1 : 0))
+    await expect(refused(rare, { validation: Int32Array.of(0, 1, 2) })).rejects.toThrow(/2 values in the training rows/)
+    await expect(refused(labels.size, { task: 'classification' })).rejects.toThrow(/two entities or more of class/)
+  })
+
+  it('options that cannot be', async () => {
+    const wrong: [object, RegExp][] = [
+      [{ epoch: 3 }, /did you mean 'epochs'/],
+      [{ epochs: -1 }, /epochs to be a whole number/],
+      [{ init: 'model' }, /init to be an encoder/],
+      [{ init: { encoding, sizes: 3 } }, /known options but received 'sizes'/],
+      [{ task: 'ranking' }, /task 'auto', 'classification' or 'regression'/],
+      [{ classWeights: [1] }, /classWeights 'balanced', 'none' or 2 numbers/],
+      [{ classWeights: [1, -1] }, /classWeights above 0/],
+      [{ validation: Int32Array.of(999) }, /validation rows with a label/],
+      [{ validation: 0.9 }, /validation to be in/],
+      [{ resume: true }, /out with resume/],
+      [{ out: 'somewhere', schema: undefined }, /schema with out/],
+      [{ stopOn: 'auc' }, /stopOn 'score' or 'loss'/],
+    ]
+    for (const [options, message] of wrong) await expect(refused(labels.order, options)).rejects.toThrow(message)
+    const weighted = refused(labels.size, { classWeights: 'balanced' })
+    await expect(weighted).rejects.toThrow(/no classWeights with regression/)
+  })
+
+  it('labels without events, ids that repeat, and events of another schema', async () => {
+    const strangers = { ids: ['a', 'b'], values: Float64Array.of(0, 1) }
+    await expect(finetune(source, strangers, { init })).rejects.toMatchObject({ code: 'NO_COMMON_IDS' })
+    const twice = { ids: ['user 1', 'user 1'], values: Float64Array.of(0, 1) }
+    await expect(finetune(source, twice, { init })).rejects.toThrow(/every id of the labels once/)
+    const rows = [{ user: 'user 1', time: 1, type: 'first', amount: 'large' }]
+    const other = fromRows(
+      { ...plantedSchema, fields: { type: { kind: 'categorical' }, amount: { kind: 'categorical' } } },
+      rows,
+    )
+    const run = finetune(other as never, table, { init })
+    await expect(run).rejects.toMatchObject({ code: 'SCHEMA_MISMATCH' })
+    await expect(run).rejects.toThrow(/a numeric field 'amount' but received 'categorical'/)
+    const model = await finetuneEncoded(encoded, labels.order, { ...small, epochs: 0 })
+    await expect(model.score(other as never)).rejects.toMatchObject({ code: 'SCHEMA_MISMATCH' })
+  })
+})
