@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { EncodedEvents } from '../../lib/events/encode.js'
-import { FIRST_VALUE } from '../../lib/events/encoding.js'
+import { FIRST_VALUE } from '../../lib/events/inputs.js'
 import { cudaStatus, Device, type Precision } from '../../lib/runtime/device.js'
 import { Philox } from '../../lib/util/philox.js'
 import { benchEncoder, CLASSES, CONFIG } from '../encoder/contenders.js'

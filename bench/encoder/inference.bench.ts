@@ -3,7 +3,7 @@
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { sliceBatch, wholeSequences } from '../../lib/events/batch.js'
 import type { EncodedEvents } from '../../lib/events/encode.js'
-import type { EventEncoding } from '../../lib/events/encoding.js'
+import type { EventEncoding } from '../../lib/events/inputs.js'
 import { exportEncoder } from '../../lib/export/onnx.js'
 import { padInputs } from '../../lib/export/onnx_inputs.js'
 import type { Device } from '../../lib/runtime/device.js'

@@ -3,7 +3,7 @@
 import { viewBatch } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { encodedChunks } from '../events/encode_source.js'
-import type { EventEncoding } from '../events/encoding.js'
+import type { EventEncoding } from '../events/inputs.js'
 import type { Fields } from '../events/schema.js'
 import type { EventSource, LongCall } from '../events/source.js'
 import type { VectorTable } from '../events/table.js'

@@ -1,6 +1,6 @@
 // From encoded events to one vector per event: a table for every input, merged.
 
-import type { EventEncoding, InputSpec } from '../events/encoding.js'
+import type { EventEncoding, InputSpec } from '../events/inputs.js'
 import { type EmbeddingField, fieldEmbedding } from '../ops/field_embedding.js'
 import { pool } from '../ops/pool.js'
 import { unfold } from '../ops/unfold.js'

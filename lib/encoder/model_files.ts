@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { CellGroup, EventEncoding } from '../events/encoding.js'
+import type { CellGroup, EventEncoding } from '../events/inputs.js'
 import type { Schema } from '../events/schema.js'
 import { parseSchema } from '../events/schema.js'
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'

@@ -1,7 +1,7 @@
 // What happens in a sequence at all: how often each value of each input occurs, in a given number of columns. Never trained.
 
-import type { EventEncoding, InputSpec } from '../events/encoding.js'
-import { MASK } from '../events/encoding.js'
+import type { EventEncoding, InputSpec } from '../events/inputs.js'
+import { MASK } from '../events/inputs.js'
 import { fieldEmbedding } from '../ops/field_embedding.js'
 import { pool } from '../ops/pool.js'
 import type { Device } from '../runtime/device.js'

@@ -1,6 +1,6 @@
 // Calendar arithmetic in UTC: parts of a time, and ISO texts.
 
-import type { InputPart } from './encoding.js'
+import type { InputPart } from './inputs.js'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR

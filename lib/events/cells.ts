@@ -2,7 +2,8 @@
 
 import { Pace } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { type CategoricalInput, type CellGroup, type CellInput, FIRST_VALUE, type InputSpec } from './encoding.js'
+import type { CategoricalInput, CellGroup, CellInput, InputSpec } from './inputs.js'
+import { FIRST_VALUE } from './inputs.js'
 import { Sample } from './sample.js'
 import type { Fields } from './schema.js'
 import { SlotMap } from './slots.js'

@@ -4,16 +4,8 @@ import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { atOnce, type Steps } from '../util/pace.js'
 import { TextIndex } from '../util/text_index.js'
 import { calendarPart } from './calendar.js'
-import {
-  type CategoricalInput,
-  type CellInput,
-  type EventEncoding,
-  FIRST_VALUE,
-  type InputPart,
-  type NumericInput,
-  type TextInput,
-  UNKNOWN,
-} from './encoding.js'
+import type { CategoricalInput, CellInput, EventEncoding, InputPart, NumericInput, TextInput } from './inputs.js'
+import { FIRST_VALUE, UNKNOWN } from './inputs.js'
 import type { FieldKind } from './schema.js'
 import { SlotMap } from './slots.js'
 import type { EventChunk, TextColumn } from './source.js'

@@ -3,7 +3,7 @@
 import { expectOptions, expectRange } from '../util/errors.js'
 import { atOnce, inTurns, type Steps } from '../util/pace.js'
 import { type EncodedEvents, encodeSteps, type InputColumn } from './encode.js'
-import type { EventEncoding } from './encoding.js'
+import type { EventEncoding } from './inputs.js'
 import type { Fields } from './schema.js'
 import type { ChunkOptions, EventSource } from './source.js'
 

@@ -1,7 +1,8 @@
 // The first part of an exported encoder: codes and fractions to one vector per event.
 
 import type { NamedArrays } from '../encoder/parameters.js'
-import { FIRST_VALUE, type InputSpec, type NumericInput, type TextInput } from '../events/encoding.js'
+import type { InputSpec, NumericInput, TextInput } from '../events/inputs.js'
+import { FIRST_VALUE } from '../events/inputs.js'
 import type { OnnxGraph, Value } from './onnx_graph.js'
 import { type LayerContext, linear } from './onnx_layers.js'
 import type { Size } from './onnx_sizes.js'

@@ -1,7 +1,7 @@
 // Packed batches as the padded inputs of an exported encoder.
 
 import type { PackedBatch } from '../events/batch.js'
-import type { EventEncoding } from '../events/encoding.js'
+import type { EventEncoding } from '../events/inputs.js'
 import { expectRange, expectType } from '../util/errors.js'
 
 /** A dense array as ONNX runtimes take them. */

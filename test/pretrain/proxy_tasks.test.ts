@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { sliceSteps, wholeSequences } from '../../lib/events/batch.js'
-import { MASK } from '../../lib/events/encoding.js'
 import { encodeSource, fitEncoding } from '../../lib/events/index.js'
+import { MASK } from '../../lib/events/inputs.js'
 import { pretrain } from '../../lib/index.js'
 import { maskEvents } from '../../lib/pretrain/masked_events.js'
 import { cutInPieces, hideCalendar } from '../../lib/pretrain/quick_thought.js'

@@ -3,7 +3,7 @@
 import type { EncoderConfig } from '../../encoder/config.js'
 import { DEFAULT_ENCODER } from '../../encoder/config.js'
 import { Encoder } from '../../encoder/encoder.js'
-import type { EventEncoding } from '../../events/encoding.js'
+import type { EventEncoding } from '../../events/inputs.js'
 import type { Schema } from '../../events/schema.js'
 import type { Progress } from '../../events/source.js'
 import type { Device } from '../../runtime/device.js'
