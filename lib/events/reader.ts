@@ -3,6 +3,7 @@
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { DATABASE_OPTIONS, type DatabaseOptions } from './database_options.js'
+import { Dictionary } from './dictionary.js'
 import { Database, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
 import { profileNumbers } from './quantiles.js'
 import type { Fields, Schema } from './schema.js'
@@ -20,8 +21,6 @@ import {
 import { buildStore, type StoredField, storedFields } from './store.js'
 
 const WHERE = 'readEvents'
-/** Dictionaries up to this size are kept in memory; values of larger ones are fetched per chunk. */
-const KEPT_VALUES = 65_536
 /** Exact quantiles hold every value in memory; beyond this many events a systematic sample stands for them. */
 const EXACT_QUANTILES = 30_000_000
 
@@ -243,42 +242,5 @@ class EventCursor {
       done += size
     }
     return out
-  }
-}
-
-/** The values of one column: all in memory when they are few, else those of a chunk. */
-class Dictionary {
-  readonly #connection: DuckDBConnection
-  readonly #table: string
-  #all: readonly string[] | null | undefined
-
-  constructor(connection: DuckDBConnection, table: string) {
-    this.#connection = connection
-    this.#table = table
-  }
-
-  async resolve(codes: Int32Array, signal?: AbortSignal): Promise<TextColumn> {
-    if (this.#all === undefined) {
-      const size = await scalar(this.#connection, `SELECT count(*) FROM ${this.#table}`, signal)
-      this.#all = size <= KEPT_VALUES ? await this.#fetch('', signal) : null
-    }
-    if (this.#all !== null) return { dictionary: this.#all, codes }
-    const used = Int32Array.from(new Set(codes))
-      .filter(code => code >= 0)
-      .sort()
-    const list = `[${used.join(', ')}]`
-    const where = `WHERE rowid IN (SELECT unnest(${list}::INTEGER[])) ORDER BY rowid`
-    const dictionary = used.length === 0 ? [] : await this.#fetch(where, signal)
-    const place = new Map<number, number>()
-    for (let i = 0; i < used.length; i++) place.set(used[i], i)
-    return { dictionary, codes: codes.map(code => (code < 0 ? -1 : place.get(code)!)) }
-  }
-
-  async #fetch(where: string, signal?: AbortSignal): Promise<string[]> {
-    const values: string[] = []
-    for await (const chunk of stream(this.#connection, `SELECT value FROM ${this.#table} ${where}`, signal)) {
-      for (const value of texts(chunk, 0)) values.push(value as string)
-    }
-    return values
   }
 }
