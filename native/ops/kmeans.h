@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "ops/both.h"
+
 namespace seqrisk {
 
 constexpr int64_t kKmeansTaskRows = 512;
@@ -47,5 +49,18 @@ struct KmeansSeed {
   float* closest;      // (rows) squared
   double* potentials;  // (tasks, kKmeansLanes)
 };
+
+// Whether the bounds say that the row stays; moves them along with the centres first.
+SEQRISK_BOTH bool kmeans_stays(const KmeansAssign& a, int64_t r) {
+  const int32_t own = a.assigned[r];
+  // Sums of two floats are rounded once: slack has room for that.
+  const float upper = a.upper[r] + a.moved[own];
+  const float lower = a.lower[r] - (own == a.farthest ? a.second_farthest : a.moved[a.farthest]);
+  const float reach = lower > a.apart[own] ? lower : a.apart[own];
+  if (!(upper * (1 + a.slack) < reach * (1 - a.slack))) return false;
+  a.upper[r] = upper * (1 + a.slack);
+  a.lower[r] = lower > 0 ? lower * (1 - a.slack) : lower * (1 + a.slack);
+  return true;
+}
 
 }  // namespace seqrisk

@@ -3,7 +3,7 @@
 #include "ops/forest_predict.h"
 
 #include "kernels/cpu/variant.h"
-#include "ops/same_math.h"
+#include "ops/forest_transform.h"
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
@@ -137,27 +137,6 @@ void predict_bins(const ForestPredict& a, int64_t first, int64_t count, double* 
   }
 }
 
-void transform_row(const ForestPredict& a, double* out) {
-  switch (a.transform) {
-    case ForestTransform::raw:
-      break;
-    case ForestTransform::sigmoid:
-      for (int64_t k = 0; k < a.classes; ++k) out[k] = 1.0 / (1.0 + same_exp(-a.sigmoid * out[k]));
-      break;
-    case ForestTransform::softmax: {
-      double most = out[0];
-      for (int64_t k = 1; k < a.classes; ++k) most = out[k] > most ? out[k] : most;
-      double sum = 0;
-      for (int64_t k = 0; k < a.classes; ++k) sum += out[k] = same_exp(out[k] - most);
-      for (int64_t k = 0; k < a.classes; ++k) out[k] /= sum;
-      break;
-    }
-    case ForestTransform::average:
-      for (int64_t k = 0; k < a.classes; ++k) out[k] /= static_cast<double>(a.trees / a.classes);
-      break;
-  }
-}
-
 }  // namespace
 
 void forest_predict(const ForestPredict& a, Workers& workers) {
@@ -173,7 +152,7 @@ void forest_predict(const ForestPredict& a, Workers& workers) {
     } else {
       predict_rows<float>(a, first, count, scratch);
     }
-    for (int64_t r = first; r < first + count; ++r) transform_row(a, a.out + r * a.classes);
+    for (int64_t r = first; r < first + count; ++r) forest_transform(a, a.out + r * a.classes);
   });
 }
 

@@ -88,19 +88,6 @@ void add_row(const KmeansAssign& a, int64_t r, double* sums, int64_t* counts) {
   ++counts[a.assigned[r]];
 }
 
-// Whether the bounds say that the row stays; moves them along with the centres first.
-HWY_INLINE bool stays(const KmeansAssign& a, int64_t r) {
-  const int32_t own = a.assigned[r];
-  // Sums of two floats are rounded once: slack has room for that.
-  const float upper = a.upper[r] + a.moved[own];
-  const float lower = a.lower[r] - (own == a.farthest ? a.second_farthest : a.moved[a.farthest]);
-  const float reach = lower > a.apart[own] ? lower : a.apart[own];
-  if (!(upper * (1 + a.slack) < reach * (1 - a.slack))) return false;
-  a.upper[r] = upper * (1 + a.slack);
-  a.lower[r] = lower > 0 ? lower * (1 - a.slack) : lower * (1 + a.slack);
-  return true;
-}
-
 template <int kRows>
 void settle(const KmeansAssign& a, const int64_t* rows, int64_t* changed) {
   const float* values[kRows];
@@ -132,7 +119,7 @@ void kmeans_assign(const KmeansAssign& a, Workers& workers) {
       int64_t waiting[kTogether];
       int count = 0;
       for (int64_t r = first; r < end; ++r) {
-        if (a.moved && stays(a, r)) continue;
+        if (a.moved && kmeans_stays(a, r)) continue;
         waiting[count++] = r;
         if (count < kTogether) continue;
         settle<kTogether>(a, waiting, &changed);

@@ -3,7 +3,7 @@
 #include "ops/forest_predict.h"
 
 #include "kernels/cuda/staged-inl.cuh"
-#include "ops/same_math.h"
+#include "ops/forest_transform.h"
 
 namespace seqrisk {
 namespace cuda {
@@ -27,27 +27,6 @@ struct Binned {
   }
 };
 
-__device__ void transform_row(const ForestPredict& a, double* out) {
-  switch (a.transform) {
-    case ForestTransform::raw:
-      break;
-    case ForestTransform::sigmoid:
-      for (int64_t k = 0; k < a.classes; ++k) out[k] = 1.0 / (1.0 + same_exp(-a.sigmoid * out[k]));
-      break;
-    case ForestTransform::softmax: {
-      double most = out[0];
-      for (int64_t k = 1; k < a.classes; ++k) most = out[k] > most ? out[k] : most;
-      double sum = 0;
-      for (int64_t k = 0; k < a.classes; ++k) sum += out[k] = same_exp(out[k] - most);
-      for (int64_t k = 0; k < a.classes; ++k) out[k] /= sum;
-      break;
-    }
-    case ForestTransform::average:
-      for (int64_t k = 0; k < a.classes; ++k) out[k] /= static_cast<double>(a.trees / a.classes);
-      break;
-  }
-}
-
 template <class View>
 __device__ void predict_row(const ForestPredict& a, const View& value_of, double* out) {
   // Of a class after the other, so that a sum stays in a register.
@@ -63,7 +42,7 @@ __device__ void predict_row(const ForestPredict& a, const View& value_of, double
     }
     out[k] = sum;
   }
-  transform_row(a, out);
+  forest_transform(a, out);
 }
 
 __global__ void predict_kernel(ForestPredict a) {

@@ -49,24 +49,12 @@ __device__ Nearest nearest(const KmeansAssign& a, const float* row) {
   return found;
 }
 
-// Whether the bounds say that the row stays; moves them along with the centres first.
-__device__ bool stays(const KmeansAssign& a, int64_t r) {
-  const int32_t own = a.assigned[r];
-  const float upper = a.upper[r] + a.moved[own];
-  const float lower = a.lower[r] - (own == a.farthest ? a.second_farthest : a.moved[a.farthest]);
-  const float reach = lower > a.apart[own] ? lower : a.apart[own];
-  if (!(upper * (1 + a.slack) < reach * (1 - a.slack))) return false;
-  a.upper[r] = upper * (1 + a.slack);
-  a.lower[r] = lower > 0 ? lower * (1 - a.slack) : lower * (1 + a.slack);
-  return true;
-}
-
 // `pitch` 0: rows are too wide for shared memory.
 __global__ void __launch_bounds__(kThreads) assign_kernel(KmeansAssign a, int pitch) {
   extern __shared__ float tile[];
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kThreads;
   const int64_t r = first + threadIdx.x;
-  const bool moves = r < a.rows && !(a.moved && stays(a, r));
+  const bool moves = r < a.rows && !(a.moved && kmeans_stays(a, r));
   if (__syncthreads_count(moves) == 0) return;
   if (pitch > 0) {
     const int64_t rows = a.rows - first < kThreads ? a.rows - first : kThreads;
