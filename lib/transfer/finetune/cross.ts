@@ -8,21 +8,30 @@ import { innerParts } from '../folds.js'
 import { outputsOf, type ScoreQuality } from './goal.js'
 import { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
+import type { KeptParts } from './kept_parts.js'
 import { type Best, isBetter } from './log.js'
 import { MIXES } from './mixing.js'
 import { type FinetuneOptions, type Resolved, streams } from './options.js'
 import { FinetuneTrainer } from './trainer.js'
 
+/** How good a part's model is on it, after each epoch or for each share of the way. */
+export interface Curve {
+  readonly rows: number
+  readonly qualities: readonly ScoreQuality[]
+}
+
 /**
  * What is best, and the quality that it had over the parts; null where a class is too rare to judge on. With `mixing: 'validated'`
  * each part is trained to the end and tells how far towards it is best, else each epoch is judged.
  * @param start  the encoder as it is before anything is learnt; stays so
+ * @param kept   parts that are done; takes those that follow
  */
 export async function crossValidate(
   start: Encoder,
   job: FinetuneJob,
   options: Resolved,
   { signal, onProgress }: Pick<FinetuneOptions, 'signal' | 'onProgress'>,
+  kept: KeptParts<Curve>,
 ): Promise<Best | null> {
   const { goal, learnt, training } = job
   const classes = goal.task === 'regression' ? new Int32Array(learnt.length) : Int32Array.from(learnt)
@@ -30,25 +39,24 @@ export async function crossValidate(
   // A part of one class has no score, and one of one label no R².
   if (parts.length === 0 || parts.some(part => new Set(part.map(row => learnt[row])).size < 2)) return null
   const weights = await readParameters(start.parameters)
-  const curves: { readonly rows: number; readonly qualities: readonly ScoreQuality[] }[] = []
   const judges = options.mixing === 'validated' ? 'mixes' : 'epochs'
-  for (const part of parts) {
+  for (const part of parts.slice(kept.done.length)) {
     const isHeld = new Set(part)
     const own: FinetuneJob = { ...job, training: training.filter(row => !isHeld.has(row)), validation: part, judges }
     const encoder = new Encoder(start.encoding, start.config, { device: start.device, weights })
     const head = new Head(encoder, outputsOf(goal))
-    const call = { init: start, signal, onProgress: onProgress && asPart(onProgress, curves.length, parts.length) }
+    const call = { init: start, signal, onProgress: onProgress && asPart(onProgress, kept.done.length, parts.length) }
     const trainer = new FinetuneTrainer(encoder, head, own, options, '', call)
     try {
       const { log, mixes } = await trainer.run()
-      curves.push({ rows: part.length, qualities: judges === 'mixes' ? mixes : log.map(row => row.validation!) })
+      await kept.add({ rows: part.length, qualities: judges === 'mixes' ? mixes : log.map(row => row.validation!) })
     } finally {
       trainer.dispose()
       head.dispose()
       encoder.dispose()
     }
   }
-  const { index, quality } = bestOf(curves, options.stopOn)
+  const { index, quality } = bestOf(kept.done, options.stopOn)
   if (judges === 'mixes') return { epochs: options.epochs, mixing: MIXES[index], quality }
   // With a fitted head the first row is of no epoch.
   return { epochs: index + (options.warmHead ? 0 : 1), mixing: 1, quality }
@@ -56,7 +64,7 @@ export async function crossValidate(
 
 /** Where the mean quality is best. A part that stopped early stays at what it had when it stopped. */
 export function bestOf(
-  curves: readonly { readonly rows: number; readonly qualities: readonly ScoreQuality[] }[],
+  curves: readonly Curve[],
   stopOn: Resolved['stopOn'],
 ): { readonly index: number; readonly quality: ScoreQuality } {
   const rows = curves.reduce((sum, curve) => sum + curve.rows, 0)

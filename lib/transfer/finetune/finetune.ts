@@ -1,5 +1,6 @@
 // Fine-tuning: an encoder and a head on its vectors learn a label together.
 
+import { join } from 'node:path'
 import { Encoder } from '../../encoder/encoder.js'
 import { readParameters } from '../../encoder/model_files.js'
 import type { EncodedEvents } from '../../events/encode.js'
@@ -9,12 +10,13 @@ import { Device } from '../../runtime/device.js'
 import { expectRange, expectType } from '../../util/errors.js'
 import { Philox } from '../../util/philox.js'
 import { stratifiedSample } from '../folds.js'
-import { crossValidate } from './cross.js'
+import { type Curve, crossValidate } from './cross.js'
 import { digestOf } from './digest.js'
 import { FineTuned } from './finetuned.js'
 import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf } from './goal.js'
 import { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
+import { KeptParts } from './kept_parts.js'
 import {
   checkOptions,
   defaultValidation,
@@ -27,6 +29,8 @@ import {
 import { FinetuneTrainer } from './trainer.js'
 
 const where = 'finetune'
+/** Where a run keeps the parts of its cross-validation that are done, with `out`. */
+const CROSS = 'cross.json'
 /** Sequences that tell means and deviations of vectors within a few hundredths of a deviation. */
 const SCALE_ROWS = 1024
 
@@ -83,14 +87,17 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     // Stands for all that must be the same for a resumed run to end in the same bits.
     const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
     trainer = new FinetuneTrainer(encoder, head, job, resolved, fingerprint, options)
+    const path = out === undefined ? null : join(out, CROSS)
+    const kept = await KeptParts.open<Curve>(path, fingerprint, options.resume === true)
     const outcome = await trainer.run(async () =>
-      isCross && resolved.epochs > 0 ? crossValidate(encoder, job, resolved, options) : null,
+      isCross && resolved.epochs > 0 ? crossValidate(encoder, job, resolved, options, kept) : null,
     )
     const schema = options.schema as Schema<F> | undefined
     const model = new FineTuned<F>(encoder, head, goal, { schema, ...outcome })
     if (out !== undefined) {
       await model.save(out)
       await removeCheckpoint(out)
+      await kept.remove()
     }
     return model
   } catch (error) {

@@ -1,15 +1,14 @@
 // How good fine-tuning is on entities that it never saw: fold by fold, each scored by a model of the others.
 
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Encoder } from '../../encoder/encoder.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import { type Spread, spread } from '../../report/metrics.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
-import { writeFileAtomic } from '../../util/files.js'
 import { digestOf } from './digest.js'
 import { finetuneEncoded } from './finetune.js'
 import { goalOf, qualityOf, type ScoreQuality } from './goal.js'
+import { KeptParts } from './kept_parts.js'
 import { checkOptions, type FinetuneOptions } from './options.js'
 
 const where = 'finetune'
@@ -70,21 +69,21 @@ export async function finetuneFolds(
   }
   const path = out === undefined ? null : join(out, NAME)
   const fingerprint = path === null ? '' : await foldsDigest(encoded, targets, fold, options)
-  const done = path !== null && resume ? await readDone(path, fingerprint) : []
+  const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true)
   for (const [f, test] of tests.entries()) {
-    if (f < done.length) continue
+    if (f < kept.done.length) continue
     const own = targets.slice()
     for (const row of test) own[row] = Number.NaN
     const model = await finetuneEncoded(encoded, own, { ...rest, task, signal, resume: false })
     try {
       const scores = await model.scoreEncoded(encoded, test, { signal })
       const truth = Float64Array.from(test, row => targets[row])
-      done.push({ fold: names[f], rows: test.length, ...(await qualityOf(model.goal, scores, truth, signal)) })
+      await kept.add({ fold: names[f], rows: test.length, ...(await qualityOf(model.goal, scores, truth, signal)) })
     } finally {
       model.dispose()
     }
-    if (path !== null) await writeFileAtomic(path, `${JSON.stringify({ fingerprint, folds: done })}\n`)
   }
+  const { done } = kept
   const over = (pick: (one: FoldQuality) => number | undefined) => spread(done.map(one => pick(one)!))
   const [{ metric, accuracy, rmse }] = done
   return {
@@ -110,17 +109,4 @@ async function foldsDigest(
   else start = init
   const share = validation instanceof Int32Array ? null : validation
   return digestOf({ ...plain, share, start }, arrays, encoded, signal)
-}
-
-/** Folds that a run with the same data and options has finished. */
-async function readDone(path: string, fingerprint: string): Promise<FoldQuality[]> {
-  const text = await readFile(path, 'utf8').catch(() => null)
-  if (text === null) return []
-  const stored = JSON.parse(text) as { fingerprint: string; folds: FoldQuality[] }
-  if (stored.fingerprint === fingerprint) return stored.folds
-  const advice = 'resume with the options and events of the first run, or start in another folder'
-  throw new SeqriskError(
-    'CHECKPOINT_MISMATCH',
-    sentence(where, `folds of this run in ${path}`, 'those of another', advice),
-  )
 }

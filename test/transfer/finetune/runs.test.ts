@@ -78,6 +78,33 @@ describe('a run of fine-tuning', () => {
     }
   })
 
+  it('goes on behind the parts of a cross-validation that are done', async () => {
+    const options = { ...small, validation: 'cross' as const, learningRate: 0.003 }
+    const whole = await scoresAndWeights(await finetuneEncoded(encoded, labels.order, options))
+    const out = await temporaryFolder()
+    const controller = new AbortController()
+    const parts: number[] = []
+    const watched = (stopAt: number) => ({
+      ...options,
+      out,
+      signal: controller.signal,
+      onProgress: ({ phase, done }: { phase: string; done: number }) => {
+        if (phase !== 'validate') return
+        parts.push(Math.floor(done))
+        if (done > stopAt) controller.abort(new Error('stop'))
+      },
+    })
+    await expect(finetuneEncoded(encoded, labels.order, watched(2))).rejects.toThrow('stop')
+    const stored = JSON.parse(await readFile(join(out, 'cross.json'), 'utf8'))
+    expect(stored.parts).toHaveLength(2)
+    parts.length = 0
+    const { signal: _, ...again } = watched(Number.POSITIVE_INFINITY)
+    const resumed = await finetuneEncoded(encoded, labels.order, { ...again, resume: true })
+    expect(Math.min(...parts)).toBe(2)
+    expectSameBits(await scoresAndWeights(resumed), whole)
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+  })
+
   it('refuses to resume a run with other options or labels', async () => {
     const out = await temporaryFolder()
     await interrupted({ ...small, out }, 9)
@@ -222,8 +249,8 @@ describe('fine-tuning from a source', () => {
     const path = join(options.out, 'folds.json')
     const stored = JSON.parse(await readFile(path, 'utf8'))
     // A sign that tells what was read from what was computed.
-    stored.folds = stored.folds.slice(0, 2)
-    stored.folds[0].score = 0.125
+    stored.parts = stored.parts.slice(0, 2)
+    stored.parts[0].score = 0.125
     await writeFile(path, JSON.stringify(stored))
     const resumed = await finetuneFolds(encoded, labels.order, fold, { ...options, resume: true })
     expect(resumed.folds.map(one => one.score)).toEqual([0.125, ...whole.folds.slice(1).map(one => one.score)])

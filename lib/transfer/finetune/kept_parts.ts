@@ -1,0 +1,51 @@
+// Results of those parts of a long run that are done, in one JSON file: an interrupted run goes on behind them.
+
+import { readFile, rm } from 'node:fs/promises'
+import { SeqriskError, sentence } from '../../util/errors.js'
+import { writeFileAtomic } from '../../util/files.js'
+
+interface Stored<T> {
+  readonly fingerprint: string
+  readonly parts: T[]
+}
+
+export class KeptParts<T> {
+  readonly #path: string | null
+  readonly #stored: Stored<T>
+
+  private constructor(path: string | null, stored: Stored<T>) {
+    this.#path = path
+    this.#stored = stored
+  }
+
+  /**
+   * @param path         null: nothing is kept
+   * @param fingerprint  stands for all that decides the results
+   * @param isResumed    whether to begin with what is there
+   * @throws {SeqriskError} code `CHECKPOINT_MISMATCH` for parts of another run
+   */
+  static async open<T>(path: string | null, fingerprint: string, isResumed: boolean): Promise<KeptParts<T>> {
+    const text = path !== null && isResumed ? await readFile(path, 'utf8').catch(() => null) : null
+    if (text === null) return new KeptParts<T>(path, { fingerprint, parts: [] })
+    const stored = JSON.parse(text) as Stored<T>
+    if (stored.fingerprint === fingerprint) return new KeptParts(path, stored)
+    const advice = 'resume with the options and events of the first run, or start in another folder'
+    throw new SeqriskError(
+      'CHECKPOINT_MISMATCH',
+      sentence('finetune', `results of this run in ${path}`, 'those of another', advice),
+    )
+  }
+
+  get done(): readonly T[] {
+    return this.#stored.parts
+  }
+
+  async add(part: T): Promise<void> {
+    this.#stored.parts.push(part)
+    if (this.#path !== null) await writeFileAtomic(this.#path, `${JSON.stringify(this.#stored)}\n`)
+  }
+
+  async remove(): Promise<void> {
+    if (this.#path !== null) await rm(this.#path, { force: true })
+  }
+}
