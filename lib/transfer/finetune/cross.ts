@@ -57,7 +57,11 @@ export async function crossValidate(
     }
   }
   const { index, quality } = bestOf(kept.done, options.stopOn)
-  if (judges === 'mixes') return { epochs: options.epochs, mixing: MIXES[index], quality }
+  if (judges === 'mixes') {
+    const mixing = MIXES[index]
+    // What would be trained would be thrown away.
+    return { epochs: mixing === 0 ? 0 : options.epochs, mixing, quality }
+  }
   // With a fitted head the first row is of no epoch.
   return { epochs: index + (options.warmHead ? 0 : 1), mixing: 1, quality }
 }

@@ -92,7 +92,7 @@ export class FinetuneTrainer {
         this.#chosen = await choose()
         await this.#begin(optimizer)
       }
-      const epochs = this.#chosen?.epochs ?? this.#options.epochs
+      const epochs = this.#chosen?.epochs ?? (this.#isUnjudged ? 0 : this.#options.epochs)
       while (optimizer && this.#epoch < epochs) {
         if (patience > 0 && this.#epochsWithoutBetter >= patience) break
         await this.#runEpoch(optimizer)
@@ -117,6 +117,11 @@ export class FinetuneTrainer {
 
   get #parameters(): Parameter[] {
     return [...this.#encoder.parameters, ...this.#head.parameters]
+  }
+
+  /** Nothing tells how far to go: a class is too rare. The fitted head stays. */
+  get #isUnjudged(): boolean {
+    return this.#options.mixing === 'validated' && this.#chosen === null && this.#job.validation.length === 0
   }
 
   async #begin(optimizer: GroupedAdamW | null): Promise<void> {
@@ -241,18 +246,19 @@ export class FinetuneTrainer {
 
   /**
    * Goes back some of the way to the weights before training: as far as was said, as a cross-validation chose, or as serves the
-   * rows kept out best; all of it where a class is too rare to judge on.
+   * rows kept out best.
    * @returns quality at each of `MIXES` where they were tried
    */
   async #mix(): Promise<ScoreQuality[]> {
     const { mixing, stopOn } = this.#options
-    if (this.#first.length === 0) return []
+    const isHead = this.#epoch === 0 || this.#best?.epochs === 0
+    if (this.#first.length === 0 || isHead) return []
     const last: Float[] = []
     try {
       keep(this.#parameters, last)
       const go = (share: number) => interpolate(this.#parameters, this.#first, last, share)
       if (mixing !== 'validated' || this.#job.validation.length === 0) {
-        go(mixing === 'validated' ? (this.#chosen?.mixing ?? 0) : mixing)
+        go(mixing === 'validated' ? this.#chosen!.mixing : mixing)
         return []
       }
       const mixes: ScoreQuality[] = []

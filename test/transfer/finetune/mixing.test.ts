@@ -68,6 +68,16 @@ describe('mixing with the weights before training', () => {
     expect(await aucOn(tuned, tests)).toBeGreaterThan((await aucOn(head, tests)) + 0.05)
   })
 
+  it('trains nothing more where the parts are served best by the fitted head', async () => {
+    // Labels at random: whatever is learnt of them makes the rows kept out worse.
+    const random = learnt.map((value, row) => (Number.isNaN(value) ? value : ((row * 7919) % 31) % 2))
+    const options = { validation: 'cross', learningRate: 0.01, stopOn: 'loss' } as const
+    const model = await run(options, random)
+    expect(model.best).toMatchObject({ epochs: 0, mixing: 0 })
+    expect(model.log).toHaveLength(1)
+    expectSameBits(await weightsOf(model), await weightsOf(await run({ ...options, epochs: 0 }, random)))
+  })
+
   it('stays at the fitted head where nothing can judge', async () => {
     // One label of twenty differs: most parts have no variance to explain.
     const flat = learnt.map((_, row) => (row < 20 ? Number(row === 0) : Number.NaN))
