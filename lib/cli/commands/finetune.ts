@@ -148,8 +148,7 @@ export const finetuneCommand = defineCommand({
       const other = also ? `, ${accuracy ? 'accuracy' : 'RMSE'} ${plain(also)}` : ''
       lines.push(`  ${NAMES[metric]} over ${folds.folds.length} folds: ${plain(score)}${other}`)
     }
-    const way = mixing < 1 ? `, ${100 * mixing} % of the way to` : ''
-    if (validation) lines.push(`  kept out: ${quality(validation)}, the best${way} after ${bestEpochs} epochs`)
+    if (validation) lines.push(`  kept out: ${quality(validation)}; ${bestOf(bestEpochs, mixing)}`)
     return [...lines, `model in ${out}`, ''].join('\n')
   },
 })
@@ -160,6 +159,11 @@ function plain({ mean, sd }: { mean: number; sd: number }): string {
 
 function quality({ metric, score, loss }: ScoreQuality): string {
   return `${NAMES[metric]} ${score.toFixed(4)}, loss ${loss.toFixed(4)}`
+}
+
+function bestOf(epochs: number, mixing: number): string {
+  if (epochs === 0) return 'the fitted head is best, and the encoder stays as it was'
+  return mixing < 1 ? `best is ${100 * mixing} % of the way to ${epochs} epochs` : `best after ${epochs} epochs`
 }
 
 function wordOrNumber<W extends string>(option: string, word: W, text: string | undefined): number | W | undefined {
