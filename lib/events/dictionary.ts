@@ -4,18 +4,23 @@ import type { DuckDBConnection } from '@duckdb/node-api'
 import { stream, texts } from './duckdb.js'
 import type { TextColumn } from './source.js'
 
-/** Some hundred megabytes of strings. To fetch values chunk by chunk costs as much as all else that is done with them. */
-const KEPT_VALUES = 2 ** 21
+/** Kept in memory: a hundred megabytes or two. To fetch values chunk by chunk costs ten times as much as to read the events. */
+const KEPT: Limits = { values: 2 ** 21, characters: 2 ** 26 }
+
+export interface Limits {
+  readonly values: number
+  readonly characters: number
+}
 
 /** The most frequent values stay in memory; the others are fetched for each chunk that has them. */
 export class Dictionary {
   readonly #connection: DuckDBConnection
   readonly #table: string
-  readonly #most: number
+  readonly #most: Limits
   #kept: readonly string[] | null = null
 
   /** @param table  (value) by falling frequency: a code is a rowid */
-  constructor(connection: DuckDBConnection, table: string, most = KEPT_VALUES) {
+  constructor(connection: DuckDBConnection, table: string, most = KEPT) {
     this.#connection = connection
     this.#table = table
     this.#most = most
@@ -23,7 +28,7 @@ export class Dictionary {
 
   /** The same dictionary for every chunk of frequent values, else one of the chunk's own. */
   async resolve(codes: Int32Array, signal?: AbortSignal): Promise<TextColumn> {
-    this.#kept ??= await this.#fetch(`WHERE rowid < ${this.#most} ORDER BY rowid`, signal)
+    this.#kept ??= await this.#fetch(`LIMIT ${this.#most.values}`, signal, this.#most.characters)
     const kept = this.#kept
     if (codes.every(code => code < kept.length)) return { dictionary: kept, codes }
     const used = Int32Array.from(new Set(codes))
@@ -42,10 +47,15 @@ export class Dictionary {
     }
   }
 
-  async #fetch(where: string, signal?: AbortSignal): Promise<string[]> {
+  async #fetch(rest: string, signal?: AbortSignal, most = Number.POSITIVE_INFINITY): Promise<string[]> {
     const values: string[] = []
-    for await (const chunk of stream(this.#connection, `SELECT value FROM ${this.#table} ${where}`, signal)) {
-      for (const value of texts(chunk, 0)) values.push(value as string)
+    let characters = 0
+    for await (const chunk of stream(this.#connection, `SELECT value FROM ${this.#table} ${rest}`, signal)) {
+      for (const value of texts(chunk, 0) as string[]) {
+        values.push(value)
+        characters += value.length
+      }
+      if (characters > most) break
     }
     return values
   }
