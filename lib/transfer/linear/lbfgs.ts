@@ -27,7 +27,7 @@ export interface Minimum {
   readonly evaluations: number
 }
 
-const history = 10
+const history = 5
 /** Weak Wolfe conditions: sufficient decrease and curvature. */
 const decrease = 1e-4
 const curvature = 0.9
