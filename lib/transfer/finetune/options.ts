@@ -240,7 +240,7 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
   expectType(hasSchema, where, 'schema with out', 'none', 'a saved model holds the schema of its events')
 }
 
-/** Fills in defaults, for so many labelled sequences, some of which are kept out or not. */
+/** Fills in defaults. @param labels  sequences to learn from @param isValidated  whether others with a label are kept out */
 export function resolveOptions(options: FinetuneOptions, labels: number, isValidated: boolean): Resolved {
   const isPretrained = options.init instanceof Encoder
   const warmHead = options.warmHead ?? isPretrained
