@@ -10,7 +10,7 @@ import { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
 import type { KeptParts } from './kept_parts.js'
 import { type Best, isBetter } from './log.js'
-import { MIXES } from './mixing.js'
+import { mixesOf } from './mixing.js'
 import { type FinetuneOptions, type Resolved, streams } from './options.js'
 import { FinetuneTrainer } from './trainer.js'
 
@@ -21,8 +21,8 @@ export interface Curve {
 }
 
 /**
- * What is best, and the quality that it had over the parts; null where a class is too rare to judge on. With `mixing: 'validated'`
- * each part is trained to the end and tells how far towards it is best, else each epoch is judged.
+ * What is best, and the quality that it had over the parts; null where a class is too rare to judge on. Each part is trained to the
+ * end and tells how far towards it is best; where all of the way is gone each epoch is judged.
  * @param start  the encoder as it is before anything is learnt; stays so
  * @param kept   parts that are done; takes those that follow
  */
@@ -39,7 +39,7 @@ export async function crossValidate(
   // A part of one class has no score, and one of one label no R².
   if (parts.length === 0 || parts.some(part => new Set(part.map(row => learnt[row])).size < 2)) return null
   const weights = await readParameters(start.parameters)
-  const judges = options.mixing === 'validated' ? 'mixes' : 'epochs'
+  const judges = options.mixing === 1 ? 'epochs' : 'mixes'
   for (const part of parts.slice(kept.done.length)) {
     const isHeld = new Set(part)
     const own: FinetuneJob = { ...job, training: training.filter(row => !isHeld.has(row)), validation: part, judges }
@@ -58,7 +58,7 @@ export async function crossValidate(
   }
   const { index, quality } = bestOf(kept.done, options.stopOn)
   if (judges === 'mixes') {
-    const mixing = MIXES[index]
+    const mixing = mixesOf(options.mixing)[index]
     // What would be trained would be thrown away.
     return { epochs: mixing === 0 ? 0 : options.epochs, mixing, quality }
   }

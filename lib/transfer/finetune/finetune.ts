@@ -8,6 +8,7 @@ import type { Fields, Schema } from '../../events/schema.js'
 import { removeCheckpoint } from '../../pretrain/checkpoint.js'
 import { Device } from '../../runtime/device.js'
 import { expectRange, expectType } from '../../util/errors.js'
+import { inTurns } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
 import { stratifiedSample } from '../folds.js'
 import { type Curve, crossValidate } from './cross.js'
@@ -71,7 +72,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     training,
     validation,
     judges: 'epochs',
-    unlabelled: sampleUnlabelled(targets, options.seed),
+    unlabelled: await sampleUnlabelled(targets, rows.length, options),
     classWeights: classWeightsOf(goal, learnt, training, options),
   }
   const resolved = resolveOptions(options, training.length, isCross || validation.length > 0)
@@ -117,10 +118,16 @@ function rowsWithLabel(targets: Float64Array): Int32Array {
 }
 
 /** Sequences without a label, as many as tell the scale of vectors beside those that have one; a function of the seed. */
-function sampleUnlabelled(targets: Float64Array, seed = 0): Int32Array {
-  const rows = Int32Array.from(targets.keys()).filter(row => Number.isNaN(targets[row]))
-  const count = Math.max(0, SCALE_ROWS - (targets.length - rows.length))
-  return count === 0 ? new Int32Array(0) : new Philox(seed, streams.scale).shuffle(rows).slice(0, count).sort()
+async function sampleUnlabelled(
+  targets: Float64Array,
+  labelled: number,
+  { seed = 0, signal }: FinetuneOptions,
+): Promise<Int32Array> {
+  if (labelled >= SCALE_ROWS) return new Int32Array(0)
+  const rows = new Int32Array(targets.length - labelled)
+  for (let row = 0, count = 0; row < targets.length; row++) if (Number.isNaN(targets[row])) rows[count++] = row
+  const order = await inTurns(new Philox(seed, streams.scale).shuffleSteps(rows), signal)
+  return order.slice(0, SCALE_ROWS - labelled).sort()
 }
 
 /** Rows to learn from and rows to stop on, a function of the seed; classes have their share of both. */

@@ -10,6 +10,11 @@ type Float = Tensor<'float32'>
 /** Shares of the way to the trained weights that are tried. */
 export const MIXES = [0, 0.25, 0.5, 0.75, 1] as const
 
+/** Those that are tried where rows are kept out: a share that was given is judged as well. */
+export function mixesOf(mixing: number | 'validated'): readonly number[] {
+  return mixing === 'validated' ? MIXES : [mixing]
+}
+
 /** Copies weights, into tensors that are made when there are none yet. */
 export function keep(parameters: readonly Parameter[], copies: Float[]): void {
   if (copies.length === 0) {

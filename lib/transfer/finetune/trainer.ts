@@ -16,7 +16,7 @@ import { finishScores, qualityOf, type ScoreQuality } from './goal.js'
 import type { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
 import { type Best, emptySums, type FinetuneRow, type FinetuneState, isBetter, type StepSums } from './log.js'
-import { interpolate, keep, MIXES, restore } from './mixing.js'
+import { interpolate, keep, mixesOf, restore } from './mixing.js'
 import { dropSeed, type FinetuneOptions, type Resolved, scheduleAt, streams } from './options.js'
 import { GroupedAdamW, rateGroups } from './rates.js'
 import { encodeRows } from './rows.js'
@@ -30,7 +30,7 @@ export interface FinetuneOutcome {
   readonly log: readonly FinetuneRow[]
   /** The best validation, or cross-validation, and after how many epochs it was; null without any. */
   readonly best: Best | null
-  /** Quality at each of `MIXES`, where they were tried. */
+  /** Quality at each of `mixesOf`, where they were tried. */
   readonly mixes: readonly ScoreQuality[]
 }
 
@@ -89,7 +89,7 @@ export class FinetuneTrainer {
     try {
       const isResumed = resume === true && optimizer !== null && (await this.#resume(optimizer, out!))
       if (!isResumed) {
-        this.#chosen = await choose()
+        if (optimizer) this.#chosen = await choose()
         await this.#begin(optimizer)
       }
       const epochs = this.#chosen?.epochs ?? (this.#isUnjudged ? 0 : this.#options.epochs)
@@ -247,7 +247,7 @@ export class FinetuneTrainer {
   /**
    * Goes back some of the way to the weights before training: as far as was said, as a cross-validation chose, or as serves the
    * rows kept out best.
-   * @returns quality at each of `MIXES` where they were tried
+   * @returns quality at each of `mixesOf` where they were tried
    */
   async #mix(): Promise<ScoreQuality[]> {
     const { mixing, stopOn } = this.#options
@@ -257,13 +257,13 @@ export class FinetuneTrainer {
     try {
       keep(this.#parameters, last)
       const go = (share: number) => interpolate(this.#parameters, this.#first, last, share)
-      if (mixing !== 'validated' || this.#job.validation.length === 0) {
+      if (this.#job.validation.length === 0) {
         go(mixing === 'validated' ? this.#chosen!.mixing : mixing)
         return []
       }
       const mixes: ScoreQuality[] = []
       let best: { readonly mixing: number; readonly quality: ScoreQuality } | null = null
-      for (const share of MIXES) {
+      for (const share of mixesOf(mixing)) {
         go(share)
         const quality = await this.#judge()
         if (isBetter(quality, best, stopOn)) best = { mixing: share, quality }

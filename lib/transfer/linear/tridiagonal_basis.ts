@@ -1,6 +1,7 @@
 // A matrix in the basis in which the products of its columns are tridiagonal: its preconditioner then costs as little as a sum.
 
-import { Tensor, unscoped } from '../../runtime/tensor.js'
+import type { Device } from '../../runtime/device.js'
+import { scope, Tensor, unscoped } from '../../runtime/tensor.js'
 import { Pace } from '../../util/pace.js'
 import { type LinearDesign, type Preconditioner, type SolvableDesign, scoresOf } from './design.js'
 import { dot } from './products.js'
@@ -8,6 +9,8 @@ import { type Tridiagonal, TridiagonalSolver, tridiagonalise } from './tridiagon
 
 /** Columns of the basis that are multiplied in one pass. */
 const COLUMNS_PER_PASS = 256
+/** Values that are copied in one go. */
+const VALUES_PER_WRITE = 2 ** 18
 
 /** X·Q instead of X. Q is orthonormal: penalties are the same, and weights w = Q·u score as u does. */
 export class TridiagonalBasis implements SolvableDesign {
@@ -59,8 +62,7 @@ export class TridiagonalBasis implements SolvableDesign {
       }
     }
     for (let r = 0; r < rows; r++) values[r * width + columns] = 1
-    const rotated = unscoped(() => Tensor.from(x.device, values, [rows, width]))
-    return new TridiagonalBasis(design, rotated, tridiagonal, gram)
+    return new TridiagonalBasis(design, await upload(x.device, values, rows, pace), tridiagonal, gram)
   }
 
   async preconditioner(curvature: number, ridge: number): Promise<Preconditioner> {
@@ -102,4 +104,23 @@ export class TridiagonalBasis implements SolvableDesign {
   dispose(): void {
     this.x.dispose()
   }
+}
+
+/** Some rows at a time: a large matrix in one go would hold the event loop. */
+async function upload(device: Device, values: Float32Array, rows: number, pace: Pace): Promise<Tensor<'float32'>> {
+  const width = values.length / rows
+  const x = unscoped(() => Tensor.empty(device, 'float32', [rows, width]))
+  try {
+    const step = Math.max(1, Math.floor(VALUES_PER_WRITE / width))
+    for (let begin = 0; begin < rows; begin += step) {
+      await pace.turn()
+      const end = Math.min(rows, begin + step)
+      const part = values.subarray(begin * width, end * width)
+      scope(() => void x.view(begin * width, [end - begin, width]).write(part))
+    }
+  } catch (error) {
+    x.dispose()
+    throw error
+  }
+  return x
 }

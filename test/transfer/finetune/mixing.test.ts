@@ -68,6 +68,20 @@ describe('mixing with the weights before training', () => {
     expect(await aucOn(tuned, tests)).toBeGreaterThan((await aucOn(head, tests)) + 0.05)
   })
 
+  it('judges a share that was given as it is', async () => {
+    const half = await run({ validation: kept, mixing: 0.5 })
+    expect(half.best!.mixing).toBe(0.5)
+    expect(await aucOn(half, kept)).toBeCloseTo(half.best!.quality.score, 12)
+    const parts = await run({ validation: 'cross', mixing: 0.5 })
+    expect(parts.best).toMatchObject({ epochs: base.epochs, mixing: 0.5 })
+  })
+
+  it('keeps the fitted head where no rate lets anything learn', async () => {
+    const still = { validation: 'cross', learningRate: 0, headLearningRate: 0 } as const
+    const head = await run({ ...still, epochs: 0 })
+    expectSameBits(await weightsOf(await run(still)), await weightsOf(head))
+  })
+
   it('trains nothing more where the parts are served best by the fitted head', async () => {
     // Labels at random: whatever is learnt of them makes the rows kept out worse.
     const random = learnt.map((value, row) => (Number.isNaN(value) ? value : ((row * 7919) % 31) % 2))
