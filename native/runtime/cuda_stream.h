@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "runtime/cuda_device.h"
+#include "runtime/cuda_graphs.h"
 #include "runtime/cuda_staging.h"
 #include "runtime/queued_stream.h"
 #include "runtime/thread_pool.h"
@@ -35,6 +36,7 @@ class CudaStream final : public QueuedStream {
   void run(HostTask task, Completion done) override;
   Fault* fault() override { return nullptr; }  // kernels record in the card's memory
   AllocatorStats memory() const override { return allocator_.stats(); }
+  uint64_t graphs() const override { return recorder_ ? recorder_->handed_over() : 0; }
   void fail_allocation(uint64_t after) override { allocator_.fail_after(after); }
 
  protected:
@@ -44,6 +46,7 @@ class CudaStream final : public QueuedStream {
   void interrupt() override;
   void rearm() override;
   void begin() override;
+  void idle() override { hand_over(); }
   void stop() override;
 
  private:
@@ -80,6 +83,8 @@ class CudaStream final : public QueuedStream {
   void run_kernel(CardKernel kernel, const void* arguments);
   void after_launch();
   void check(cudaError_t status, const char* what);
+  void record();
+  void hand_over();
   void limit_lead();
 
   const int index_;
@@ -91,10 +96,16 @@ class CudaStream final : public QueuedStream {
   std::optional<Error> error_;  // the first since the last completion; the worker's own
 
   // The worker stays at most kLeadMarks · kLeadCommands commands ahead of the card, so that a cancel is felt soon.
-  static constexpr int kLeadMarks = 4;
-  static constexpr int kLeadCommands = 16;
+  static constexpr int kLeadMarks = 2;
+  static constexpr int kLeadCommands = 32;
   std::array<cudaEvent_t, kLeadMarks> lead_{};
-  uint64_t launched_ = 0;
+  size_t next_mark_ = 0;
+  int unmarked_ = 0;  // commands since the last mark
+
+  // Launches are recorded as soon as so many commands wait: then the worker is what the others wait for.
+  static constexpr uint64_t kLeastBacklog = 8;
+  const bool graphs_;
+  std::unique_ptr<GraphRecorder> recorder_;
 
   std::unique_ptr<ThreadPool> pool_;  // for work on the host
   TaskCard task_card_;

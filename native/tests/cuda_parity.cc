@@ -1,15 +1,16 @@
 // Checks every CUDA kernel against the CPU's, without Node:
 //
-//   cuda_parity [--only NAME] [--quick] [--bfloat16]
+//   cuda_parity [--only NAME] [--quick] [--bfloat16] [--capability 80]
 //
 // Random problems run on the CPU and on the first card, there twice for aligned memory and twice for memory 4 bytes
 // behind a boundary. Results have to be near the CPU's (see Judge), the same bits in both runs, and inputs untouched.
-// --quick takes some small problems alone, as tools that watch every memory access want it. Ends with 1 on a failure;
-// without a card everything is skipped.
+// --quick takes some small problems alone, as tools that watch every memory access want it. --capability takes the
+// kernels that an older card would get. Ends with 1 on a failure; without a card everything is skipped.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
@@ -33,6 +34,7 @@ struct Options {
   std::string only;
   bool quick = false;
   bool bfloat16 = false;
+  int capability = 0;  // 0: the card's
 };
 
 struct Totals {
@@ -221,6 +223,7 @@ Totals check_all(const std::vector<Entry>& all, const CudaDevice& card, const Op
   cuda::Launch launch;
   launch.bfloat16 = options.bfloat16;
   open_card(launch);
+  if (options.capability > 0) launch.capability = std::min(launch.capability, options.capability);
   std::printf("%s%s against %s, %d threads\n", card.name.c_str(), options.bfloat16 ? ", bfloat16" : "", cpu.name,
               pool.count());
   Machine machine{cpu, pool, launch};
@@ -250,8 +253,11 @@ bool read_options(int count, char** arguments, Options& options) {
       options.bfloat16 = true;
     } else if (argument == "--only" && i + 1 < count) {
       options.only = arguments[++i];
+    } else if (argument == "--capability" && i + 1 < count) {
+      options.capability = std::atoi(arguments[++i]);
     } else {
-      std::fprintf(stderr, "[cuda_parity] expected --only NAME, --quick or --bfloat16 but received %s\n",
+      std::fprintf(stderr,
+                   "[cuda_parity] expected --only NAME, --quick, --bfloat16 or --capability N but received %s\n",
                    argument.c_str());
       return false;
     }

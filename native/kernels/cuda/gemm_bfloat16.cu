@@ -4,7 +4,8 @@
 // right operand stays in shared memory as a whole.
 #include "kernels/cuda/gemm_bfloat16.h"
 
-#include "kernels/cuda/matrix-inl.cuh"
+#include "kernels/cuda/gemm_bfloat16_finish-inl.cuh"
+#include "kernels/cuda/gemm_hopper.h"
 
 namespace seqrisk {
 namespace cuda {
@@ -78,24 +79,7 @@ size_t shared_bytes(int64_t k) {
   return (left + right) * sizeof(Bfloat16);
 }
 
-using Sums = float[kLeftBlocks][kRightBlocks][4];
-
-// A warp's sums start at the bias.
-__device__ inline void start_sums(const Bfloat16Gemm& g, int64_t first_column, Sums& sums) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-#pragma unroll
-  for (int j = 0; j < kRightBlocks; ++j) {
-    float start[2];
-    for (int c = 0; c < 2; ++c) {
-      const int64_t column = first_column + j * 8 + lane % 4 * 2 + c;
-      start[c] = g.bias && column < g.n ? g.bias[column] : 0.0f;
-    }
-#pragma unroll
-    for (int i = 0; i < kLeftBlocks; ++i) {
-      for (int e = 0; e < 4; ++e) sums[i][j][e] = start[e % 2];
-    }
-  }
-}
+using Sums = Strip<kRightBlocks>[kLeftBlocks];
 
 // `right` is where the slice's k = 0 stands. With row_sums also left · 1, of which every column is the same. All of the
 // slice is asked for before anything is multiplied.
@@ -130,79 +114,6 @@ __device__ inline void multiply_slice(const Bfloat16* left, const Bfloat16* righ
       if (!sums_rows) continue;
 #pragma unroll
       for (int i = 0; i < kLeftBlocks; ++i) multiply_add(row_sums[i], a[d][i], kOnes, kOnes);
-    }
-  }
-}
-
-// What becomes of a warp's sums. `wide`: rows of out and residual are read and written in pairs, and written in pieces
-// of 16 bytes where they are bfloat16. Of each 16 rows all is read before anything is written: else every read would
-// wait for the write before it.
-template <class Out>
-__device__ inline void finish_sums(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
-                                   Sums& sums, int64_t part) {
-  constexpr bool kRounds = sizeof(Out) == sizeof(Bfloat16);
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const auto* residual = static_cast<const Out*>(g.residual);
-  Out* out = static_cast<Out*>(g.out) + part * g.chunk_out;
-#pragma unroll
-  for (int i = 0; i < kLeftBlocks; ++i) {
-    // Calls f(pair, row, column) for the thread's pairs of neighbours that are inside.
-    float(&values)[kRightBlocks][4] = sums[i];
-    const auto each_pair = [&](auto f) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int64_t row = first_row + i * 16 + lane / 4 + half * 8;
-#pragma unroll
-        for (int j = 0; j < kRightBlocks; ++j) {
-          const int64_t column = first_column + j * 8 + lane % 4 * 2;
-          if (row < g.m && column < g.n) f(values[j][2 * half], values[j][2 * half + 1], row, column);
-        }
-      }
-    };
-    if (g.relu) {
-#pragma unroll
-      for (int j = 0; j < kRightBlocks; ++j) {
-        for (float& value : values[j]) value = value < 0.0f ? 0.0f : value;  // NaN stays
-      }
-    }
-    if (residual && wide) {
-      each_pair([&](float& left, float& right, int64_t row, int64_t column) {
-        const Floats<2> more = load<2>(residual + row * g.residual_stride + column);
-        left += more.at[0];
-        right += more.at[1];
-      });
-    } else if (residual) {
-      each_pair([&](float& left, float& right, int64_t row, int64_t column) {
-        const Out* from = residual + row * g.residual_stride + column;
-        left += load<1>(from).at[0];
-        if (column + 1 < g.n) right += load<1>(from + 1).at[0];
-      });
-    }
-    if (!wide) {
-      each_pair([&](float left, float right, int64_t row, int64_t column) {
-        Out* to = out + row * g.out_stride + column;
-        store<1>(to, {{left}});
-        if (column + 1 < g.n) store<1>(to + 1, {{right}});
-      });
-    } else if constexpr (kRounds) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int64_t row = first_row + i * 16 + lane / 4 + half * 8;
-#pragma unroll
-        for (int j = 0; j < kRightBlocks; j += 4) {
-          uint32_t words[4];
-          for (int w = 0; w < 4; ++w) words[w] = pack_bfloat16(values[j + w][2 * half], values[j + w][2 * half + 1]);
-          exchange_in_quad(words);
-          const int64_t column = first_column + (j + lane % 4) * 8;
-          if (row >= g.m || column >= g.n) continue;
-          *reinterpret_cast<uint4*>(out + row * g.out_stride + column) =
-              make_uint4(words[0], words[1], words[2], words[3]);
-        }
-      }
-    } else {
-      each_pair([&](float left, float right, int64_t row, int64_t column) {
-        store<2>(out + row * g.out_stride + column, {{left, right}});
-      });
     }
   }
 }
@@ -257,7 +168,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) gemm_kernel(Bfloat16Gemm g,
     Sums sums;
     float row_sums[kLeftBlocks][4] = {};
     const bool sums_rows = g.row_sums && first_column == 0;
-    start_sums(g, first_column, sums);
+#pragma unroll
+    for (int i = 0; i < kLeftBlocks; ++i) start_strip<Out>(g, wide, first_row + i * 16, first_column, sums[i]);
     for (int slice = 0; slice < slices; ++slice) {
       wait_async_groups<kStages - 2>();
       __syncthreads();  // the slice is there for all, and the one before it is no longer needed
@@ -274,7 +186,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks) gemm_kernel(Bfloat16Gemm g,
       }
       stage = stage + 1 == kStages ? 0 : stage + 1;
     }
-    finish_sums<Out>(g, wide, first_row, first_column, sums, part);
+#pragma unroll
+    for (int i = 0; i < kLeftBlocks; ++i) {
+      finish_strip<Out>(g, wide, first_row + i * 16, first_column, sums[i], part);
+    }
     if (!sums_rows || threadIdx.x % 4 != 0) continue;
     for (int i = 0; i < kLeftBlocks; ++i) {
       for (int half = 0; half < 2; ++half) {
@@ -285,16 +200,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks) gemm_kernel(Bfloat16Gemm g,
   }
 }
 
-bool is_wide_output(const void* values, int64_t stride, Storage stored) {
-  const int64_t piece = stored == Storage::bfloat16 ? kBfloat16Piece : 2;
-  return !values || (reinterpret_cast<uintptr_t>(values) % 16 == 0 && stride % piece == 0);
-}
-
 template <class Out, GemmForm kForm, bool kHeld>
 void launch_kernel(const Bfloat16Gemm& g, int64_t blocks, Launch& launch) {
-  const bool wide = g.n % (g.out_stored == Storage::bfloat16 ? kBfloat16Piece : 2) == 0 && g.chunk_out % 2 == 0 &&
-                    is_wide_output(g.out, g.out_stride, g.out_stored) &&
-                    is_wide_output(g.residual, g.residual_stride, g.out_stored);
+  const bool wide = has_wide_result(g);
   const size_t bytes = shared_bytes<kForm, kHeld>(g.k);
   const auto kernel = gemm_kernel<Out, kForm, kHeld>;
   allow_shared(kernel, bytes);
@@ -330,6 +238,7 @@ void launch_form(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
 
 void gemm_bfloat16(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
   if (g.m == 0 || g.n == 0) return;
+  if (launch.capability == kHopper) return gemm_hopper(form, g, launch);
   if (form == GemmForm::columns_by_columns) {
     const int64_t tiles = ceil_div(g.m, kTile) * ceil_div(g.n, kTile);
     return launch_kernel<float, GemmForm::columns_by_columns, false>(g, tiles, launch);

@@ -32,13 +32,13 @@ struct Bfloat16Gemm {
   int64_t n;
   int64_t k;
   const float* bias;     // (n) where the sums start, or null: 0
-  const void* residual;  // (m, n), stored as out, added last, or null; may be out
+  const void* residual;  // (m, n), stored as out, where they start too, or null; may be out
   void* out;             // (m, n)
   int64_t residual_stride;
   int64_t out_stride;
   Storage out_stored;
-  bool relu;  // of the sums, before the residual
-  // columns_by_columns alone, into float32: sums over k in `chunks` parts of chunk_k, a multiple of 32: part p goes to
+  bool relu;  // of the sums; not with a residual
+  // columns_by_columns alone, into float32: sums over k in `chunks` parts of chunk_k, a multiple of 64: part p goes to
   // out + p · chunk_out, and Σ_k a(m, k) of each row to row_sums + p · chunk_out, unless that is null.
   int64_t chunks;
   int64_t chunk_k;

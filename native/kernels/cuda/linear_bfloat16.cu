@@ -96,7 +96,7 @@ struct Stretches {
   Stretches(int64_t all, int64_t in_features, int64_t out_features) {
     constexpr int64_t kBlocks = 264;
     constexpr int64_t kTile = 128;
-    constexpr int64_t kWhole = 32;
+    constexpr int64_t kWhole = 64;
     constexpr int64_t kLeast = 256;
     const int64_t tiles = ceil_div(in_features, kTile) * ceil_div(out_features, kTile);
     const int64_t wanted = tiles < kBlocks ? kBlocks / tiles : 1;
@@ -123,8 +123,9 @@ void linear_forward_bfloat16(const LinearForward& a, Launch& launch) {
   g.bias = a.bias;
   g.chunks = 1;
   g.chunk_k = g.k;
-  // What is kept of the sums, and GELU, take a pass of their own.
-  const bool finishes = a.saved || a.activation == Activation::kGelu;
+  // What is kept of the sums, GELU, and a residual behind an activation take a pass of their own.
+  const bool is_relu = a.activation == Activation::kRelu;
+  const bool finishes = a.saved || a.activation == Activation::kGelu || (is_relu && a.residual);
   if (finishes) {
     g.out = a.saved ? a.saved : a.out;
     g.out_stride = a.saved ? a.out_features : a.out_stride;
@@ -135,7 +136,7 @@ void linear_forward_bfloat16(const LinearForward& a, Launch& launch) {
     g.out_stored = a.out_stored;
     g.residual = a.residual;
     g.residual_stride = a.residual_stride;
-    g.relu = a.activation == Activation::kRelu;
+    g.relu = is_relu;
   }
   gemm_bfloat16(GemmForm::rows_by_rows, g, launch);
   if (!finishes) return;

@@ -1,0 +1,402 @@
+// bfloat16 matrix products with wgmma. A block has three groups of four warps: one lets the copy engine bring slices of
+// the operands, 64 deep, and the two others multiply what has come, straight out of shared memory, each for rows of its
+// own. Threads of the first group give their registers to the others, which hold 128 sums each.
+//
+// A right operand that fits stays in shared memory as a whole (a layer's weight: blocks go down the rows with it), and
+// the two groups go from tile to tile without waiting for each other: one multiplies while the other one writes. Else
+// slices of both operands come together.
+#include "kernels/cuda/gemm_hopper.h"
+
+#include "kernels/cuda/gemm_bfloat16_finish-inl.cuh"
+#include "kernels/cuda/hopper-inl.cuh"
+
+namespace seqrisk {
+namespace cuda {
+namespace {
+
+constexpr int kGroups = 2;  // that multiply
+constexpr int kGroupWarps = 4;
+constexpr int kGroupThreads = kGroupWarps * kWarp;
+constexpr int kThreads = (1 + kGroups) * kGroupThreads;
+constexpr int kFetchRegisters = 40;
+constexpr int kMultiplyRegisters = 232;
+constexpr int kSlice = kLineElements;  // of k at a time
+constexpr int kStep = 16;              // of k in one product
+constexpr int kBlockRows = 64;         // of one product
+constexpr int kBlockBytes = kBlockRows * kLineBytes;
+constexpr int kStages = 4;                 // slices on their way, where both operands come
+constexpr int kMostStages = 8;             // where the right one stays
+constexpr size_t kMostHeldBytes = 131072;  // of a right operand that stays
+
+// 64 × 256 elements of out are a group's, or 128 × 128.
+template <int kColumns>
+struct Tile {
+  static constexpr int kBlocks = 256 / kColumns;  // of 64 rows
+  static constexpr int kGroupRows = kBlocks * kBlockRows;
+  static constexpr int kRows = kGroups * kGroupRows;
+  static constexpr int kLeftBytes = kBlocks * kBlockBytes;  // of a group's slice
+  static constexpr int kRightBytes = kColumns * kLineBytes;
+  static constexpr int kStageBytes = kGroups * kLeftBytes + kRightBytes;
+  using Sums = Strip<kColumns / 8>[kBlocks];
+};
+
+// A slice of `kRows` rows, in blocks of 64. One thread calls it.
+template <bool kAdjacent, int kRows>
+__device__ inline void fetch_slice(std::byte* shared, const CUtensorMap& map, int64_t row, int64_t k,
+                                   uint64_t* barrier) {
+  if constexpr (kAdjacent) {
+    fetch_box(shared, map, static_cast<int>(k), static_cast<int>(row), barrier);
+  } else {
+#pragma unroll
+    for (int block = 0; block < kRows / kBlockRows; ++block) {
+      fetch_box(shared + block * kBlockBytes, map, static_cast<int>(row) + block * kBlockRows, static_cast<int>(k),
+                barrier);
+    }
+  }
+}
+
+template <bool kAdjacent>
+constexpr int kStepBytes = kAdjacent ? kStep * 2 : kStep * kLineBytes;
+
+// sums += left · rightᵀ over a slice, and row_sums += left · 1ᵀ where `ones` are given.
+template <bool kLeftAdjacent, bool kRightAdjacent, int kBlocks, int kColumnBlocks>
+__device__ inline void multiply_slice(const std::byte* left, const std::byte* right,
+                                      Strip<kColumnBlocks> (&sums)[kBlocks], const std::byte* ones,
+                                      Strip<1> (&row_sums)[kBlocks]) {
+  const uint64_t a = describe_operand(left, kBlockBytes);
+  const uint64_t b = describe_operand(right, kBlockBytes);
+  open_products();
+#pragma unroll
+  for (int d = 0; d < kSlice / kStep; ++d) {
+#pragma unroll
+    for (int i = 0; i < kBlocks; ++i) {
+      multiply_tile<kLeftAdjacent, kRightAdjacent>(sums[i], moved(a, i * kBlockBytes + d * kStepBytes<kLeftAdjacent>),
+                                                   moved(b, d * kStepBytes<kRightAdjacent>));
+    }
+  }
+  if constexpr (!kLeftAdjacent) {
+    if (ones) {
+      const uint64_t c = describe_operand(ones, 0);
+#pragma unroll
+      for (int d = 0; d < kSlice / kStep; ++d) {
+#pragma unroll
+        for (int i = 0; i < kBlocks; ++i) {
+          multiply_tile<false, true>(row_sums[i], moved(a, i * kBlockBytes + d * kStepBytes<false>), c);
+        }
+      }
+    }
+  }
+  close_products();
+}
+
+__device__ inline std::byte* aligned_memory(std::byte* memory) {
+  return memory + (kSwizzleBytes - shared_address(memory) % kSwizzleBytes) % kSwizzleBytes;
+}
+
+__device__ inline bool is_first_lane() {
+  return threadIdx.x % kWarp == 0;
+}
+
+template <class Out, int kBlocks, int kColumnBlocks>
+__device__ inline void start_tile(const Bfloat16Gemm& g, bool wide, int64_t row, int64_t column,
+                                  Strip<kColumnBlocks> (&sums)[kBlocks]) {
+  const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * 16;
+#pragma unroll
+  for (int i = 0; i < kBlocks; ++i) start_strip<Out>(g, wide, own + i * kBlockRows, column, sums[i]);
+}
+
+// A group's tile of sums, to memory.
+template <class Out, int kBlocks, int kColumnBlocks>
+__device__ inline void finish_tile(const Bfloat16Gemm& g, bool wide, int64_t row, int64_t column,
+                                   Strip<kColumnBlocks> (&sums)[kBlocks], int64_t part) {
+  const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * 16;
+#pragma unroll
+  for (int i = 0; i < kBlocks; ++i) finish_strip<Out>(g, wide, own + i * kBlockRows, column, sums[i], part);
+}
+
+template <class Out, bool kRightAdjacent, int kColumns>
+__global__ void __launch_bounds__(kThreads, 1)
+    held_kernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right, Bfloat16Gemm g,
+                bool wide, int stages) {
+#if SEQRISK_HOPPER
+  using T = Tile<kColumns>;
+  extern __shared__ std::byte memory[];
+  __shared__ uint64_t filled[kGroups][kMostStages];
+  __shared__ uint64_t emptied[kGroups][kMostStages];
+  __shared__ uint64_t held;
+  const int slices = static_cast<int>(ceil_div(g.k, kSlice));
+  std::byte* rights = aligned_memory(memory);
+  std::byte* lefts = rights + slices * T::kRightBytes;  // the first group's stages, then the second one's
+  const int group = static_cast<int>(threadIdx.x) / kGroupThreads - 1;  // −1 fetches
+  if (threadIdx.x == 0) {
+    make_barrier(&held, 1);
+    for (int owner = 0; owner < kGroups; ++owner) {
+      for (int stage = 0; stage < stages; ++stage) {
+        make_barrier(&filled[owner][stage], 1);
+        make_barrier(&emptied[owner][stage], kGroupWarps);
+      }
+    }
+    publish_barriers();
+  }
+  __syncthreads();
+
+  const int64_t column_tiles = ceil_div(g.n, kColumns);  // neighbours share rows of the left operand in the cache
+  const int64_t column = blockIdx.x % column_tiles * kColumns;
+  const int64_t begin = blockIdx.x / column_tiles * T::kRows;
+  const int64_t step = gridDim.x / column_tiles * T::kRows;
+
+  if (group < 0) {
+    give_registers<kFetchRegisters>();
+    const int owner = static_cast<int>(threadIdx.x) / kWarp;  // whom this warp serves
+    if (owner >= kGroups || !is_first_lane()) return;
+    if (owner == 0) {
+      arrive_with_bytes(&held, slices * T::kRightBytes);
+      for (int slice = 0; slice < slices; ++slice) {
+        fetch_slice<kRightAdjacent, kColumns>(rights + slice * T::kRightBytes, right, column, slice * kSlice, &held);
+      }
+    }
+    std::byte* own = lefts + owner * stages * T::kLeftBytes;
+    int stage = 0;
+    uint32_t parity = 1;  // the first round waits for nobody
+    for (int64_t row = begin + owner * T::kGroupRows; row < g.m; row += step) {
+      for (int slice = 0; slice < slices; ++slice) {
+        wait_barrier(&emptied[owner][stage], parity);
+        arrive_with_bytes(&filled[owner][stage], T::kLeftBytes);
+        fetch_slice<true, T::kGroupRows>(own + stage * T::kLeftBytes, left, row, slice * kSlice, &filled[owner][stage]);
+        if (++stage == stages) {
+          stage = 0;
+          parity ^= 1;
+        }
+      }
+    }
+    return;
+  }
+
+  take_registers<kMultiplyRegisters>();
+  const std::byte* own = lefts + group * stages * T::kLeftBytes;
+  int stage = 0;
+  uint32_t parity = 0;
+  wait_barrier(&held, 0);
+  for (int64_t row = begin + group * T::kGroupRows; row < g.m; row += step) {
+    typename T::Sums sums;
+    Strip<1> none[T::kBlocks];
+    start_tile<Out>(g, wide, row, column, sums);
+    hold(sums);
+    int before = -1;  // the stage whose products may still be on their way
+    for (int slice = 0; slice < slices; ++slice) {
+      wait_barrier(&filled[group][stage], parity);
+      multiply_slice<true, kRightAdjacent>(own + stage * T::kLeftBytes, rights + slice * T::kRightBytes, sums, nullptr,
+                                           none);
+      wait_products<1>();
+      if (before >= 0 && is_first_lane()) arrive(&emptied[group][before]);
+      before = stage;
+      if (++stage == stages) {
+        stage = 0;
+        parity ^= 1;
+      }
+    }
+    wait_products<0>();
+    hold(sums);
+    if (is_first_lane()) arrive(&emptied[group][before]);
+    finish_tile<Out>(g, wide, row, column, sums, 0);
+  }
+#endif
+}
+
+template <class Out, bool kLeftAdjacent, bool kRightAdjacent, int kColumns>
+__global__ void __launch_bounds__(kThreads, 1)
+    streamed_kernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right, Bfloat16Gemm g,
+                    bool wide) {
+#if SEQRISK_HOPPER
+  using T = Tile<kColumns>;
+  constexpr uint32_t kOnes = 0x3f803f80;  // two
+  extern __shared__ std::byte memory[];
+  __shared__ uint64_t filled[kStages];
+  __shared__ uint64_t emptied[kStages];
+  std::byte* stages = aligned_memory(memory);
+  std::byte* ones = stages + kStages * T::kStageBytes;
+  const int group = static_cast<int>(threadIdx.x) / kGroupThreads - 1;  // −1 fetches
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < kStages; ++stage) {
+      make_barrier(&filled[stage], 1);
+      make_barrier(&emptied[stage], kGroups * kGroupWarps);
+    }
+    publish_barriers();
+  }
+  if constexpr (!kLeftAdjacent) {
+    if (threadIdx.x < kSwizzleBytes / sizeof(uint32_t)) reinterpret_cast<uint32_t*>(ones)[threadIdx.x] = kOnes;
+    publish_barriers();  // to the tensor cores as well
+  }
+  __syncthreads();
+
+  const int64_t column_tiles = ceil_div(g.n, kColumns);  // next to each other: they share rows of the left operand
+  const int64_t tiles = ceil_div(g.m, T::kRows) * column_tiles;
+  const int64_t part = blockIdx.y;
+  const int64_t first_k = part * g.chunk_k;
+  const int64_t end_k = first_k + g.chunk_k < g.k ? first_k + g.chunk_k : g.k;
+  const int slices = static_cast<int>(ceil_div(end_k - first_k, kSlice));
+
+  if (group < 0) {
+    give_registers<kFetchRegisters>();
+    if (threadIdx.x != 0) return;
+    RingPosition<kStages> at{0, 1};  // the first round waits for nobody
+    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const int64_t row = tile / column_tiles * T::kRows;
+      const int64_t column = tile % column_tiles * kColumns;
+      for (int slice = 0; slice < slices; ++slice) {
+        std::byte* to = stages + at.place * T::kStageBytes;
+        uint64_t* barrier = &filled[at.place];
+        const int64_t k = first_k + slice * kSlice;
+        wait_barrier(&emptied[at.place], at.parity);
+        arrive_with_bytes(barrier, T::kStageBytes);
+        for (int owner = 0; owner < kGroups; ++owner) {
+          fetch_slice<kLeftAdjacent, T::kGroupRows>(to + owner * T::kLeftBytes, left, row + owner * T::kGroupRows, k,
+                                                    barrier);
+        }
+        fetch_slice<kRightAdjacent, kColumns>(to + kGroups * T::kLeftBytes, right, column, k, barrier);
+        at.advance();
+      }
+    }
+    return;
+  }
+
+  take_registers<kMultiplyRegisters>();
+  RingPosition<kStages> at;
+  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    const int64_t row = tile / column_tiles * T::kRows + group * T::kGroupRows;
+    const int64_t column = tile % column_tiles * kColumns;
+    const bool sums_rows = !kLeftAdjacent && g.row_sums && column == 0;
+    typename T::Sums sums;
+    Strip<1> row_sums[T::kBlocks] = {};
+    start_tile<Out>(g, wide, row, column, sums);
+    hold(sums);
+    int before = -1;  // the stage whose products may still be on their way
+    for (int slice = 0; slice < slices; ++slice) {
+      const std::byte* from = stages + at.place * T::kStageBytes;
+      wait_barrier(&filled[at.place], at.parity);
+      multiply_slice<kLeftAdjacent, kRightAdjacent>(from + group * T::kLeftBytes, from + kGroups * T::kLeftBytes, sums,
+                                                    sums_rows ? ones : nullptr, row_sums);
+      wait_products<1>();
+      if (before >= 0 && is_first_lane()) arrive(&emptied[before]);
+      before = at.place;
+      at.advance();
+    }
+    wait_products<0>();
+    hold(sums);
+    if (before >= 0 && is_first_lane()) arrive(&emptied[before]);
+    finish_tile<Out>(g, wide, row, column, sums, part);
+    if (!sums_rows || threadIdx.x % 4 != 0) continue;
+    const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * 16 + threadIdx.x % kWarp / 4;
+    for (int i = 0; i < T::kBlocks; ++i) {
+      for (int half = 0; half < 2; ++half) {
+        const int64_t sum = own + i * kBlockRows + half * 8;
+        if (sum < g.m) g.row_sums[part * g.chunk_out + sum] = row_sums[i][0][2 * half];
+      }
+    }
+  }
+#endif
+}
+
+using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
+                                 const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
+                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+// The driver's function that writes tensor maps; null where the driver is older than Hopper.
+EncodeTiled find_encode_tiled() {
+  constexpr unsigned kSince = 12000;
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+  cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kSince, cudaEnableDefault, &found);
+  return found == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeTiled>(function) : nullptr;
+}
+
+// A map of `rows` rows of k elements, or of k rows of `rows` elements, from which boxes of 64 elements of `box_rows`
+// rows come.
+bool map_operand(CUtensorMap* map, const Bfloat16Rows& operand, bool adjacent, int64_t rows, int64_t k, int box_rows) {
+  static const EncodeTiled encode = find_encode_tiled();
+  if (!encode) return false;
+  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(adjacent ? k : rows),
+                              static_cast<cuuint64_t>(adjacent ? rows : k)};
+  const cuuint64_t strides[] = {static_cast<cuuint64_t>(operand.stride) * sizeof(Bfloat16)};
+  const cuuint32_t box[] = {kLineElements, static_cast<cuuint32_t>(adjacent ? box_rows : kSlice)};
+  const cuuint32_t steps[] = {1, 1};
+  return encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<Bfloat16*>(operand.values), sizes, strides, box,
+                steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+struct Maps {
+  CUtensorMap left;
+  CUtensorMap right;
+};
+
+template <bool kLeftAdjacent, bool kRightAdjacent, int kColumns>
+bool map_operands(const Bfloat16Gemm& g, Maps& maps, Launch& launch) {
+  const bool mapped = map_operand(&maps.left, g.a, kLeftAdjacent, g.m, g.k, Tile<kColumns>::kGroupRows) &&
+                      map_operand(&maps.right, g.b, kRightAdjacent, g.n, g.k, kColumns);
+  if (!mapped) launch.refuse("operands that the card's copy engine takes");
+  return mapped;
+}
+
+template <class Out, bool kLeftAdjacent, bool kRightAdjacent, int kColumns>
+void launch_streamed(const Bfloat16Gemm& g, int64_t blocks, Launch& launch) {
+  Maps maps;
+  if (!map_operands<kLeftAdjacent, kRightAdjacent, kColumns>(g, maps, launch)) return;
+  const size_t bytes = kSwizzleBytes + kStages * Tile<kColumns>::kStageBytes + kSwizzleBytes;
+  const auto kernel = streamed_kernel<Out, kLeftAdjacent, kRightAdjacent, kColumns>;
+  allow_shared(kernel, bytes);
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(g.chunks));
+  kernel<<<grid, kThreads, bytes, launch.stream>>>(maps.left, maps.right, g, has_wide_result(g));
+}
+
+// Rows on the left: blocks go from tile to tile.
+template <class Out, bool kRightAdjacent, int kColumns>
+void launch_rows(const Bfloat16Gemm& g, Launch& launch) {
+  using T = Tile<kColumns>;
+  const int64_t column_tiles = ceil_div(g.n, kColumns);
+  const int64_t tiles = ceil_div(g.m, T::kRows) * column_tiles;
+  const int64_t most = launch.multiprocessors;
+  const size_t held = static_cast<size_t>(ceil_div(g.k, kSlice)) * T::kRightBytes;
+  if (held > kMostHeldBytes || column_tiles > most) {
+    return launch_streamed<Out, true, kRightAdjacent, kColumns>(g, most < tiles ? most : tiles, launch);
+  }
+  Maps maps;
+  if (!map_operands<true, kRightAdjacent, kColumns>(g, maps, launch)) return;
+  constexpr size_t kOwn = 1024;  // for barriers
+  const size_t left = launch.shared_limit - kOwn - kSwizzleBytes - held;
+  const size_t fitting = left / (kGroups * T::kLeftBytes);
+  const int stages = static_cast<int>(fitting < kMostStages ? fitting : kMostStages);
+  const size_t bytes = kSwizzleBytes + held + static_cast<size_t>(stages) * kGroups * T::kLeftBytes;
+  const int64_t full = most / column_tiles * column_tiles;
+  const auto kernel = held_kernel<Out, kRightAdjacent, kColumns>;
+  allow_shared(kernel, bytes);
+  kernel<<<static_cast<unsigned>(full < tiles ? full : tiles), kThreads, bytes, launch.stream>>>(
+      maps.left, maps.right, g, has_wide_result(g), stages);
+}
+
+template <int kColumns>
+void launch_columns(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
+  const bool rounds = g.out_stored == Storage::bfloat16;
+  switch (form) {
+    case GemmForm::rows_by_rows:
+      return rounds ? launch_rows<Bfloat16, true, kColumns>(g, launch) : launch_rows<float, true, kColumns>(g, launch);
+    case GemmForm::rows_by_columns:
+      return rounds ? launch_rows<Bfloat16, false, kColumns>(g, launch)
+                    : launch_rows<float, false, kColumns>(g, launch);
+    case GemmForm::columns_by_columns:
+      const int64_t tiles = ceil_div(g.m, Tile<kColumns>::kRows) * ceil_div(g.n, kColumns);
+      return launch_streamed<float, false, false, kColumns>(g, tiles, launch);
+  }
+}
+
+}  // namespace
+
+void gemm_hopper(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
+  // Wide tiles read less from the cache, unless the last one would be half empty. A matter of n alone: a row has the
+  // same bits among any others.
+  if (ceil_div(g.n, 128) % 2 == 0) return launch_columns<256>(form, g, launch);
+  launch_columns<128>(form, g, launch);
+}
+
+}  // namespace cuda
+}  // namespace seqrisk
