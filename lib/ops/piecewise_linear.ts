@@ -15,8 +15,8 @@ export interface Curves {
 /**
  * Bends each column by a curve of its own: `out[r, c] = f_c(x[r, c])`, with knots t₀ … t_{n−1} and slopes s₀ … s_n
  *   f(x) = offset + s₀·min(x − t₀, 0) + Σ_k s_k·(clamp(x, t_{k−1}, t_k) − t_{k−1}) + s_n·max(x − t_{n−1}, 0)
- * On a knot the gradient is that of the piece above. A column whose knots and offset
- * are 0 and whose slopes are 1 stays as it is, bit for bit.
+ * On a knot the gradient is that of the piece above. A column whose knots and offset are 0 and whose slopes are 1 stays as it is, bit
+ * for bit.
  * @param x  (rows, width) float32
  * @returns  (rows, width) float32
  * @throws {RangeError} if a shape differs.  Deterministic.

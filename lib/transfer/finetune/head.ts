@@ -1,6 +1,6 @@
 // An encoder with a head on its vectors: z = W·dropout(scale ⊙ bend(v) + shift) + b.
 //
-// `bend` curves heavy-tailed columns, where a head was fitted to vectors that have some, and stays as it is; training goes through it.
+// `bend` is a fixed curve for each heavy-tailed column, where a head was fitted to vectors that have some; gradients go through.
 // `scale` and `shift` standardise the vectors that the training rows had before anything was learnt, and stay as they
 // are: a head of one learning rate then suits encoders of any scale.
 
