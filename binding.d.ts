@@ -604,6 +604,26 @@ export interface Binding {
     fields: readonly EmbeddingFieldPart[],
   ): void
 
+  piecewise_linear_forward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    numKnots: number,
+    knots: TensorHandle,
+    slopes: TensorHandle,
+    offset: TensorHandle,
+    out: TensorHandle,
+  ): void
+  piecewise_linear_backward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    numKnots: number,
+    knots: TensorHandle,
+    slopes: TensorHandle,
+    dout: TensorHandle,
+    dx: TensorHandle,
+    accumulateDx: boolean,
+  ): void
+
   /** `mode` 0 = mean, 1 = max, 2 = last. */
   pool_forward(
     stream: StreamHandle,

@@ -125,7 +125,7 @@ function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uint8Array
   graph.output('vectors', vectors, 'float32', [options.users ?? 'users', source.width])
   const metadata: Record<string, string> = { format: 'seqrisk-encoder', encoding: JSON.stringify(encoding) }
   if (goal) {
-    const { scores, width } = headScores(context, vectors, goal)
+    const { scores, width } = headScores(context, vectors, goal, source.weights.has('head.knots'))
     graph.output('scores', scores, 'float32', [options.users ?? 'users', width])
     metadata.head = JSON.stringify(goal)
   }

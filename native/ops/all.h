@@ -26,6 +26,7 @@
 #include "ops/machine.h"
 #include "ops/packing.h"
 #include "ops/pair_contrastive.h"
+#include "ops/piecewise_linear.h"
 #include "ops/pool.h"
 #include "ops/random_uniform.h"
 #include "ops/scale.h"

@@ -1,4 +1,5 @@
 // Cases of the ops whose sums run along a row, or over the rows of a sequence.
+#include <algorithm>
 #include <cmath>
 
 #include "tests/cuda_cases.h"
@@ -100,6 +101,54 @@ void l2_normalize(CaseTable& table) {
              a.accumulate_dx = accumulate;
              return a;
            }});
+    }
+  }
+}
+
+// Ascending knots, some of one place; values that are knots, and beyond them.
+template <class Arguments>
+void set_curves(Side& side, Arguments& a, int64_t rows, int64_t width, int64_t num_knots) {
+  std::vector<float> x = side.random(rows * width, 3);
+  std::vector<float> knots(static_cast<size_t>(num_knots * width));
+  for (int64_t c = 0; c < width; ++c) {
+    std::vector<float> own = side.random(num_knots);
+    std::sort(own.begin(), own.end());
+    if (c % 3 == 1) std::fill(own.begin() + num_knots / 2, own.end(), own[static_cast<size_t>(num_knots / 2)]);
+    for (int64_t k = 0; k < num_knots; ++k) knots[static_cast<size_t>(k * width + c)] = own[static_cast<size_t>(k)];
+    for (int64_t row = c % 5; row < rows; row += 5) {
+      x[static_cast<size_t>(row * width + c)] = own[static_cast<size_t>(row % num_knots)];
+    }
+  }
+  a.x = side.input(x);
+  a.knots = side.input(knots);
+  a.slopes = side.normals((num_knots + 1) * width);
+  a.rows = rows;
+  a.width = width;
+  a.num_knots = num_knots;
+}
+
+void piecewise_linear(CaseTable& table) {
+  for (const auto& [rows, width] : kShapes) {
+    for (const int64_t num_knots : {1, 2, 33}) {
+      table.piecewise_linear_forward.push_back(
+          {label({"rows", "width", "knots"}, rows, width, num_knots), [=](Side& side) {
+             PiecewiseLinearForward a{};
+             set_curves(side, a, rows, width, num_knots);
+             a.offset = side.normals(width);
+             a.out = side.output("out", rows * width, sums_of(num_knots, 1));
+             return a;
+           }});
+      for (const bool accumulate : {false, true}) {
+        table.piecewise_linear_backward.push_back(
+            {label({"rows", "width", "knots", "accumulate"}, rows, width, num_knots, accumulate), [=](Side& side) {
+               PiecewiseLinearBackward a{};
+               set_curves(side, a, rows, width, num_knots);
+               a.dout = side.normals(rows * width);
+               a.dx = side.result("dx", rows * width, accumulate, kElements);
+               a.accumulate_dx = accumulate;
+               return a;
+             }});
+      }
     }
   }
 }
@@ -212,6 +261,7 @@ void gru(CaseTable& table) {
 void add_row_cases(CaseTable& table) {
   l2_normalize(table);
   layer_norm(table);
+  piecewise_linear(table);
   pool(table);
   gru(table);
 }

@@ -11,9 +11,12 @@ import { exportEncoder, exportFinetuned, type OnnxOptions } from '../../lib/expo
 import { padInputs } from '../../lib/export/onnx_inputs.js'
 import { Device } from '../../lib/runtime/device.js'
 import { finetuneEncoded } from '../../lib/transfer/finetune/finetune.js'
+import { FineTuned } from '../../lib/transfer/finetune/finetuned.js'
+import { Head } from '../../lib/transfer/finetune/head.js'
 import { Philox } from '../../lib/util/philox.js'
 import { expectClose } from '../support/close.js'
 import { field, messages, parseProto, texts } from '../support/proto.js'
+import { TestRandom } from '../support/random.js'
 
 const ort = loadOnnxruntime()
 
@@ -191,6 +194,47 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
     ])
     expectClose(scores.data, want, { absolute: 1e-5, relative: 1e-5 })
     model.dispose()
+    device.close()
+  })
+
+  test('a head with curves: equals ours', async () => {
+    const device = new Device({ threads: 1 })
+    const encoding = encodingOf()
+    const batch = events(encoding, LENGTHS)
+    const encoder = new Encoder(encoding, SMALL, { device, seed: 3 })
+    const { width } = encoder
+    const random = new TestRandom(4)
+    const values = (count: number, size: number) => Float32Array.from(random.normals(count), value => size * value)
+    const tensor = (shape: number[], values: Float32Array) => ({ shape, values })
+    const goal = { task: 'regression', classes: [], mean: 1, deviation: 2 } as const
+    for (const count of [1, 2, 33]) {
+      // Knots about where the vectors are; a third of the columns as they come.
+      const [knots, slopes, offset] = [values(count * width, 0.5), values((count + 1) * width, 1), values(width, 1)]
+      for (let c = 0; c < width; c++) {
+        const own = Array.from({ length: count }, (_, k) => knots[k * width + c]).sort((a, b) => a - b)
+        const isBent = c % 3 > 0
+        for (let k = 0; k < count; k++) knots[k * width + c] = isBent ? own[k] : 0
+        for (let k = 0; k <= count && !isBent; k++) slopes[k * width + c] = 1
+        if (!isBent) offset[c] = 0
+      }
+      const stored = new Map([
+        ['head.weight', tensor([1, width], values(width, width ** -0.5))],
+        ['head.bias', tensor([1], values(1, 1))],
+        ['head.scale', tensor([width], values(width, 1))],
+        ['head.shift', tensor([width], values(width, 1))],
+        ['head.knots', tensor([count, width], knots)],
+        ['head.slopes', tensor([count + 1, width], slopes)],
+        ['head.offset', tensor([width], offset)],
+      ])
+      const model = new FineTuned(encoder, new Head(encoder, 1, stored), goal)
+      const want = await model.scoreEncoded(batch)
+      expect(new Set(want).size).toBeGreaterThan(3)
+      const session = await ort!.session(await exportFinetuned(model), 1)
+      const { scores } = await session.run(ort!.feeds(session, padInputs(encoding, batch)))
+      await session.release()
+      expectClose(scores.data, want, { absolute: 1e-5, relative: 1e-5 })
+    }
+    encoder.dispose()
     device.close()
   })
 

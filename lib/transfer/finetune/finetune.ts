@@ -32,8 +32,13 @@ import { FinetuneTrainer } from './trainer.js'
 const where = 'finetune'
 /** Where a run keeps the parts of its cross-validation that are done, with `out`. */
 const CROSS = 'cross.json'
-/** Sequences that tell means and deviations of vectors within a few hundredths of a deviation. */
-const SCALE_ROWS = 1024
+/**
+ * Sequences that tell means and deviations of vectors within a few hundredths of a deviation. As many that have a label tell them
+ * alone: those without may be another population.
+ */
+const SCALE_ROWS = 512
+/** The vectors of an encoder that knows nothing tell no populations apart. */
+const SCRATCH_SCALE_ROWS = 1024
 
 /**
  * Fine-tunes on events that are encoded already: for folds and label budgets, without reading files again.
@@ -83,7 +88,14 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   try {
     head = new Head(encoder, outputsOf(goal))
     const plain = { resolved, isCross, goal, config: encoder.config, encoding: encoder.encoding, start: start.seed }
-    const arrays = [training, validation, learnt, job.classWeights ?? new Float64Array(0), ...start.arrays]
+    const arrays = [
+      training,
+      validation,
+      job.unlabelled,
+      learnt,
+      job.classWeights ?? new Float64Array(0),
+      ...start.arrays,
+    ]
     const variant = encoder.device.variant
     // Stands for all that must be the same for a resumed run to end in the same bits.
     const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
@@ -121,13 +133,14 @@ function rowsWithLabel(targets: Float64Array): Int32Array {
 async function sampleUnlabelled(
   targets: Float64Array,
   labelled: number,
-  { seed = 0, signal }: FinetuneOptions,
+  { init, seed = 0, signal }: FinetuneOptions,
 ): Promise<Int32Array> {
-  if (labelled >= SCALE_ROWS) return new Int32Array(0)
+  const wanted = init instanceof Encoder ? SCALE_ROWS : SCRATCH_SCALE_ROWS
+  if (labelled >= wanted) return new Int32Array(0)
   const rows = new Int32Array(targets.length - labelled)
   for (let row = 0, count = 0; row < targets.length; row++) if (Number.isNaN(targets[row])) rows[count++] = row
   const order = await inTurns(new Philox(seed, streams.scale).shuffleSteps(rows), signal)
-  return order.slice(0, SCALE_ROWS - labelled).sort()
+  return order.slice(0, wanted - labelled).sort()
 }
 
 /** Rows to learn from and rows to stop on, a function of the seed; classes have their share of both. */

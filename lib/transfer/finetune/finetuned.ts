@@ -140,7 +140,10 @@ export class FineTuned<F extends Fields = Fields> {
     return { ids, width: this.width, scores }
   }
 
-  /** The head's tensors by name: `head.weight`, `head.bias`, `head.scale`, `head.shift`. */
+  /**
+   * The head's tensors by name: `head.weight`, `head.bias`, `head.scale`, `head.shift`; where columns are bent `head.knots`,
+   * `head.slopes` and `head.offset` too.
+   */
   readHead(): ReturnType<Head['read']> {
     return this.#head.read()
   }

@@ -1,5 +1,6 @@
-// An encoder with a head on its vectors: z = W·dropout(scale ⊙ v + shift) + b.
+// An encoder with a head on its vectors: z = W·dropout(scale ⊙ bend(v) + shift) + b.
 //
+// `bend` is a fixed curve for each heavy-tailed column, where a head was fitted to vectors that have some; gradients go through.
 // `scale` and `shift` standardise the vectors that the training rows had before anything was learnt, and stay as they
 // are: a head of one learning rate then suits encoders of any scale.
 
@@ -9,10 +10,12 @@ import { expectFinite, type NamedArrays, ParameterStore } from '../../encoder/pa
 import type { StoredTensor } from '../../export/safetensors.js'
 import { dropout } from '../../ops/dropout.js'
 import { dwconv } from '../../ops/gated_dwconv.js'
+import { type Curves, piecewiseLinear } from '../../ops/piecewise_linear.js'
 import type { Parameter } from '../../runtime/tape.js'
-import { Offsets, Tensor, unscoped } from '../../runtime/tensor.js'
+import { keep, Offsets, scope, Tensor, unscoped } from '../../runtime/tensor.js'
 import { SeqriskError } from '../../util/errors.js'
-import type { Steps } from '../../util/pace.js'
+import { inTurns, Pace, type Steps } from '../../util/pace.js'
+import { type BendValues, bendSteps, storedBends } from './bends.js'
 
 type Float = Tensor<'float32'>
 
@@ -20,6 +23,8 @@ type Float = Tensor<'float32'>
 const LEAST_DEVIATION = 0.1
 
 const ROWS_PER_STEP = 64
+/** Values that are bent in one go. */
+const VALUES_PER_BEND = 2 ** 15
 
 export class Head {
   readonly #store: ParameterStore
@@ -27,10 +32,12 @@ export class Head {
   /** (1, width) and (width) */
   readonly #scale: Float
   readonly #shift: Float
+  #bends: Curves | null = null
 
   /** Weights of 0, or what was stored. */
   constructor(encoder: Encoder, outputs: number, stored?: NamedArrays) {
     const { device, width } = encoder
+    const bends = stored ? storedBends(stored, width) : null
     this.#store = new ParameterStore(device, stored ? { stored } : { seed: 0 })
     try {
       this.#linear = new Linear(this.#store, 'head', width, outputs)
@@ -48,6 +55,7 @@ export class Head {
       }
       this.#scale = constant('head.scale', 1)
       this.#shift = constant('head.shift', 0)
+      this.bends = bends
     } catch (error) {
       this.#store.dispose()
       throw error
@@ -66,7 +74,44 @@ export class Head {
     return this.#store.all
   }
 
-  /** Takes mean and deviation of each column from vectors (rows, width), and what the outputs are at first. */
+  /** Curves that the columns of vectors go through before anything else; null: none. */
+  set bends(values: BendValues | null) {
+    for (const tensor of Object.values(this.#bends ?? {})) tensor.dispose()
+    const { device } = this.#shift
+    const tensor = (own: Float32Array) => {
+      const rows = own.length / this.width
+      return unscoped(() => Tensor.from(device, own, [rows, this.width]))
+    }
+    this.#bends = values && {
+      knots: tensor(values.knots),
+      slopes: tensor(values.slopes),
+      offset: unscoped(() => Tensor.from(device, values.offset)),
+    }
+  }
+
+  /** Learns curves for heavy-tailed columns of vectors (rows, width). @returns the vectors as they go on from there */
+  async bend(vectors: Float32Array, signal?: AbortSignal): Promise<Float32Array> {
+    const { width } = this
+    this.bends = await inTurns(bendSteps(vectors, width), signal)
+    const bends = this.#bends
+    if (!bends) return vectors
+    const bent = new Float32Array(vectors.length)
+    const pace = new Pace(signal)
+    const step = Math.max(1, Math.floor(VALUES_PER_BEND / width)) * width
+    for (let at = 0; at < vectors.length; at += step) {
+      const part = vectors.subarray(at, at + step)
+      const out = scope(() => {
+        const x = Tensor.from(this.#shift.device, part, [part.length / width, width])
+        return keep(piecewiseLinear(x, bends))
+      })
+      bent.set(await out.read(), at)
+      out.dispose()
+      await pace.turn()
+    }
+    return bent
+  }
+
+  /** Takes mean and deviation of each column from bent vectors (rows, width), and what the outputs are at first. */
   *standardiseSteps(vectors: Float32Array, bias: Float32Array): Steps<void> {
     const { width } = this
     const rows = vectors.length / width
@@ -92,13 +137,14 @@ export class Head {
   apply(vectors: Float, pass: Pass = {}): Float {
     // A convolution over one event is an affine map of each column.
     const all = new Offsets(vectors.device, Int32Array.of(0, vectors.shape[0]))
-    const x = dwconv(vectors, this.#scale, this.#shift, all)
+    const bent = this.#bends ? piecewiseLinear(vectors, this.#bends) : vectors
+    const x = dwconv(bent, this.#scale, this.#shift, all)
     if (!pass.dropout) return this.#linear.apply(x)
     const { rate, seed, nextElement } = pass.dropout
     return this.#linear.apply(dropout(x, { rate, seed, offset: nextElement }))
   }
 
-  /** Takes a linear map of the vectors as they come: (outputs, width) and (outputs). */
+  /** Takes a linear map of the bent vectors: (outputs, width) and (outputs). */
   async fit(weight: Float64Array, bias: Float64Array): Promise<void> {
     const [scale, shift] = await Promise.all([this.#scale.read(), this.#shift.read()])
     const { width } = this
@@ -114,7 +160,8 @@ export class Head {
 
   get #tensors(): [string, Float][] {
     const trained = this.parameters.map(({ name, value }): [string, Float] => [name, value])
-    return [...trained, ['head.scale', this.#scale], ['head.shift', this.#shift]]
+    const bends = Object.entries(this.#bends ?? {}).map(([part, value]): [string, Float] => [`head.${part}`, value])
+    return [...trained, ['head.scale', this.#scale], ['head.shift', this.#shift], ...bends]
   }
 
   /** What the constructor takes as `stored`. */
@@ -124,7 +171,7 @@ export class Head {
     return tensors
   }
 
-  /** Takes over values by name and size. */
+  /** Takes over values by name and size; curves have to be there. */
   write(values: (name: string, size: number) => Float32Array): void {
     for (const [name, value] of this.#tensors) value.write(values(name, value.size))
   }
@@ -133,5 +180,6 @@ export class Head {
     this.#store.dispose()
     this.#scale.dispose()
     this.#shift.dispose()
+    this.bends = null
   }
 }

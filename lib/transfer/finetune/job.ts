@@ -12,6 +12,6 @@ export interface FinetuneJob extends Learnt {
   readonly validation: Int32Array
   /** What the rows kept out judge: each epoch, or the end alone, by how far to go to it. */
   readonly judges: 'epochs' | 'mixes'
-  /** Sequences whose vectors tell the scale of each column, beside those of `training`. */
+  /** Sequences whose vectors tell scale and bend of each column, beside those of `training`. */
   readonly unlabelled: Int32Array
 }

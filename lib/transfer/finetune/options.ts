@@ -109,6 +109,8 @@ export interface FinetuneOptions {
 /** Options with every default filled in: what decides the result, as plain data. */
 export interface Resolved {
   readonly warmHead: boolean
+  /** Whether heavy-tailed columns of the vectors are bent before the head: where it is fitted to a pre-trained encoder. */
+  readonly bends: boolean
   readonly epochs: number
   readonly batchSize: number
   readonly batchEvents: number
@@ -248,6 +250,7 @@ export function resolveOptions(options: FinetuneOptions, labels: number, isValid
   const epochs = isPretrained ? (labels < FEW_LABELS ? 6 : 12) : labels < FEW_FROM_SCRATCH ? 30 : 20
   return {
     warmHead,
+    bends: warmHead && isPretrained,
     epochs: options.epochs ?? epochs,
     batchSize: options.batchSize ?? (labels < 2000 ? 16 : labels < 10_000 ? 32 : 64),
     batchEvents: options.batchEvents ?? 16_384,

@@ -12,6 +12,7 @@ import type { Tensor } from '../../runtime/tensor.js'
 import { SeqriskError } from '../../util/errors.js'
 import { inTurns, Pace } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
+import { storedBends } from './bends.js'
 import { finishScores, qualityOf, type ScoreQuality } from './goal.js'
 import type { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
@@ -351,6 +352,7 @@ export class FinetuneTrainer {
       return found.values
     }
     for (const { name, value } of this.#encoder.parameters) value.write(stored(name, value.size))
+    this.#head.bends = storedBends(tensors, this.#head.width)
     this.#head.write(stored)
     const load = (prefix: string, copies: Float[]) => {
       keep(this.#parameters, copies)

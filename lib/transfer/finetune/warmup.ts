@@ -18,7 +18,8 @@ import { encodeRows } from './rows.js'
 type Call = Pick<FinetuneOptions, 'signal' | 'onProgress'>
 
 /**
- * Standardises the head and, with `warmHead`, fits it. Few labels do not tell the scale of columns: sequences without a label help.
+ * Bends heavy-tailed columns, standardises all and, with `warmHead`, fits the head. Few labels do not tell the scale of columns:
+ * sequences without a label help.
  */
 export async function warmUpHead(
   encoder: Encoder,
@@ -32,12 +33,13 @@ export async function warmUpHead(
   const rows = new Int32Array(training.length + unlabelled.length)
   rows.set(training)
   rows.set(unlabelled, training.length)
-  const vectors = await encodeRows(encoder, null, encoded, {
+  const given = await encodeRows(encoder, null, encoded, {
     rows,
     window: options.window,
     signal,
     onProgress: (done, total) => onProgress?.({ phase: 'encode', done, total }),
   })
+  const vectors = options.bends ? await head.bend(given, signal) : given
   await inTurns(head.standardiseSteps(vectors, firstOutputs(job)), signal)
   if (!options.warmHead) return
   const { device } = encoder

@@ -140,15 +140,7 @@ function logColumn(source: number, sorted: Float64Array): Column {
 
 /** Normal scores of mid-ranks, at every distinct value or at `mostKnots` of them. */
 function rankColumn(source: number, sorted: Float64Array): Column {
-  const knots: number[] = []
-  const scores: number[] = []
-  for (let start = 0; start < sorted.length; ) {
-    let end = start
-    while (end < sorted.length && sorted[end] === sorted[start]) end++
-    knots.push(sorted[start])
-    scores.push(normalQuantile((start + end) / 2 / sorted.length))
-    start = end
-  }
+  const { knots, scores } = normalScores(sorted)
   const keep = Math.min(knots.length, mostKnots)
   const chosen = Array.from({ length: keep }, (_, k) => Math.round((k * (knots.length - 1)) / Math.max(1, keep - 1)))
   return {
@@ -160,6 +152,34 @@ function rankColumn(source: number, sorted: Float64Array): Column {
     mean: 0,
     inverseSd: 1,
   }
+}
+
+/** Distinct values, and the normal scores of their mid-ranks. */
+function normalScores(sorted: Float64Array): { readonly knots: number[]; readonly scores: number[] } {
+  const knots: number[] = []
+  const scores: number[] = []
+  for (let start = 0; start < sorted.length; ) {
+    let end = start
+    while (end < sorted.length && sorted[end] === sorted[start]) end++
+    knots.push(sorted[start])
+    scores.push(normalQuantile((start + end) / 2 / sorted.length))
+    start = end
+  }
+  return { knots, scores }
+}
+
+/** What `auto` bends a column by, at every distinct value, and its mean and deviation; null where its tails are light. */
+export function heavyTailed(values: Float64Array): {
+  readonly knots: readonly number[]
+  readonly scores: readonly number[]
+  readonly mean: number
+  readonly deviation: number
+} | null {
+  if (values.length === 0) return null
+  const { mean, inverseSd } = moments(values, value => value)
+  if (!(inverseSd > 0) || !isHeavy(values, { mean, inverseSd })) return null
+  const curve = normalScores(sampleOf(values).sort())
+  return curve.knots.length > 1 ? { ...curve, mean, deviation: 1 / inverseSd } : null
 }
 
 function bender(column: Column): (value: number) => number {

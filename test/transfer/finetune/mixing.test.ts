@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { Encoder, type FineTuned, type FinetuneOptions, finetuneEncoded } from '../../../lib/index.js'
 import { auc } from '../../../lib/report/metrics.js'
 import { MIXES } from '../../../lib/transfer/finetune/mixing.js'
-import { expectSameBits } from '../../support/close.js'
+import { expectClose, expectSameBits } from '../../support/close.js'
 import { openDevice } from '../../support/devices.js'
 import { plantedEvents } from '../../support/planted.js'
 
@@ -116,4 +116,31 @@ it('takes the scale of the columns from sequences without a label too', async ()
   const found = own.get('head.scale')!.values
   // The sums run over the sequences in another order.
   for (let i = 0; i < scale.length; i++) expect(found[i] / scale[i]).toBeCloseTo(1, 5)
+})
+
+describe('the scale of the columns, with sequences that have no label', () => {
+  it('is that of 512 labelled ones alone, and of all from scratch', async () => {
+    const many = await plantedEvents(600)
+    const { vectors, width } = await init.encodeBlock(many.encoded)
+    const meansOf = (rows: number) =>
+      Float64Array.from({ length: width }, (_, c) => {
+        let sum = 0
+        for (let row = 0; row < rows; row++) sum += vectors[row * width + c]
+        return sum / rows
+      })
+    const found = async (labelled: number, options: Partial<FinetuneOptions>) => {
+      const targets = many.labels.order.map((value, row) => (row < labelled ? value : Number.NaN))
+      const given = { ...base, ...options, epochs: 0, validation: 0 }
+      const head = await (await finetuneEncoded(many.encoded, targets, given)).readHead()
+      const scale = head.get('head.scale')!.values
+      return head.get('head.shift')!.values.map((shift, c) => -shift / scale[c])
+    }
+    // Means of 500 numbers of size 1 in float64, then rounded with their scale.
+    const tolerance = { absolute: 1e-5, relative: 1e-5 }
+    expectClose(await found(512, {}), meansOf(512), tolerance)
+    const distance = (means: Float32Array) => Math.max(...meansOf(500).map((mean, c) => Math.abs(means[c] - mean)))
+    expect(distance(await found(500, {}))).toBeGreaterThan(1e-4)
+    const scratch = { encoding, config, seed: 5 }
+    expectClose(await found(512, { init: scratch }), meansOf(600), tolerance)
+  })
 })
