@@ -31,6 +31,7 @@ export class TrainingStep {
     for (let i = 0; i < steps; i++) {
       if (fresh || !this.#prepared) this.#prepared = this.prepare()
       const next = this.enqueue(this.#prepared)
+      if (fresh) this.reuse()
       await waiting
       waiting = next
     }
@@ -38,6 +39,11 @@ export class TrainingStep {
     const loss = losses.reduce((sum, [value]) => sum + value, 0)
     if (!Number.isFinite(loss)) throw new Error(`a training step ended with loss ${loss}`)
     return loss
+  }
+
+  /** What was enqueued has its copy: the next batches may take over the arrays of those before. */
+  reuse(): void {
+    this.#model.reuse()
   }
 
   dispose(): void {
