@@ -524,6 +524,8 @@ export interface Binding {
   machine_copy(stream: StreamHandle, x: TensorHandle, out: TensorHandle): void
   machine_update(stream: StreamHandle, tasks: number, rounds: number, sums: TensorHandle): void
 
+  /** Blocks first, first + 1, … of a Philox stream into `out`, at once: four words each. */
+  philox_blocks(seed: number, philoxStream: number, first: number, out: Uint32Array): void
   random_uniform(stream: StreamHandle, out: TensorHandle, bound: number, seed: number, philoxStream: number): void
 
   layer_norm_forward(

@@ -29,8 +29,9 @@ export class TrainingStep {
   async run(steps: number, fresh = true): Promise<number> {
     let waiting: Promise<Float32Array[]> | null = null
     for (let i = 0; i < steps; i++) {
-      if (fresh || !this.#prepared) this.#prepared = this.#prepare()
-      const next = this.#enqueue(this.#prepared)
+      if (fresh || !this.#prepared) this.#prepared = this.prepare()
+      const next = this.enqueue(this.#prepared)
+      if (fresh) this.reuse()
       await waiting
       waiting = next
     }
@@ -40,12 +41,18 @@ export class TrainingStep {
     return loss
   }
 
+  /** What was enqueued has its copy: the next batches may take over the arrays of those before. */
+  reuse(): void {
+    this.#model.reuse()
+  }
+
   dispose(): void {
     this.#optimizer.dispose()
     this.#model.dispose()
   }
 
-  #prepare(): PreparedBatch {
+  /** The next batch: cut, hidden, with its targets. */
+  prepare(): PreparedBatch {
     const { ids, offsets } = this.#events
     const pieces = wholeSequences(
       offsets,
@@ -54,7 +61,8 @@ export class TrainingStep {
     return this.#model.prepare(this.#events, pieces, this.#count++)
   }
 
-  #enqueue(prepared: PreparedBatch): Promise<Float32Array[]> {
+  /** Forward, backward and update; resolves with the loss of each task. */
+  enqueue(prepared: PreparedBatch): Promise<Float32Array[]> {
     const losses = scope(() => {
       const tape = new Tape()
       const terms = tape.record(() => this.#model.losses(prepared, true))

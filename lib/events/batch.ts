@@ -1,9 +1,11 @@
 // Packed batches under an event budget, and the copies of events that fill them.
 
+import { ArrayPool } from '../util/array_pool.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { atOnce, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { type EncodedEvents, gatherSteps, type InputColumn } from './encode.js'
+import type { EncodedEvents, InputColumn } from './encode.js'
+import { slicePooled } from './slice.js'
 
 /** How sequences are cut into batches. */
 export interface BatchOptions {
@@ -102,23 +104,8 @@ export function sliceBatch(encoded: EncodedEvents, pieces: readonly Piece[]): Pa
 }
 
 /** The same in short steps. */
-export function* sliceSteps(encoded: EncodedEvents, pieces: readonly Piece[]): Steps<PackedBatch> {
-  const { offsets } = encoded
-  const ranges = pieces.map(({ sequence, begin, end }) => {
-    const isSequence = Number.isInteger(sequence) && sequence >= 0 && sequence + 1 < offsets.length
-    expectRange(isSequence, 'sliceBatch', `a sequence in [0, ${offsets.length - 1})`, sequence)
-    const start = offsets[sequence]
-    const length = offsets[sequence + 1] - start
-    const isPiece = Number.isInteger(begin) && Number.isInteger(end) && begin >= 0 && begin <= end && end <= length
-    expectRange(
-      isPiece,
-      'sliceBatch',
-      `a piece inside the ${length} events of sequence ${sequence}`,
-      `[${begin}, ${end})`,
-    )
-    return { begin: start + begin, end: start + end }
-  })
-  return yield* gatherSteps(encoded, ranges)
+export function sliceSteps(encoded: EncodedEvents, pieces: readonly Piece[]): Steps<PackedBatch> {
+  return slicePooled(encoded, pieces, new ArrayPool())
 }
 
 /** The sequences begin … end − 1, whole, as one packed batch of views: only offsets are copied. */

@@ -1,5 +1,6 @@
 // Applying an encoding: chunks of events to columns of ids, bins and words.
 
+import { ArrayPool } from '../util/array_pool.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { atOnce, type Steps } from '../util/pace.js'
 import { TextIndex } from '../util/text_index.js'
@@ -267,50 +268,67 @@ function* keepLast(encoded: EncodedEvents, lastEvents: number): Steps<EncodedEve
   return { ids: encoded.ids, ...kept }
 }
 
-/** Copies ranges of events, each a sequence of the result. */
+/** A range of events. */
+interface Range {
+  readonly begin: number
+  readonly end: number
+}
+
+/** Copies ranges of events, each a sequence of the result. The large arrays of the result are the pool's. */
 export function* gatherSteps(
   encoded: Pick<EncodedEvents, 'time' | 'inputs'>,
-  ranges: readonly { readonly begin: number; readonly end: number }[],
+  ranges: readonly Range[],
+  pool = new ArrayPool(),
 ): Steps<Omit<EncodedEvents, 'ids'>> {
   const offsets = new Int32Array(ranges.length + 1)
-  for (const [i, { begin, end }] of ranges.entries()) offsets[i + 1] = offsets[i] + end - begin
+  for (let i = 0; i < ranges.length; i++) offsets[i + 1] = offsets[i] + ranges[i].end - ranges[i].begin
   const events = offsets[ranges.length]
-  const time = new Float64Array(events)
-  for (const [i, { begin, end }] of ranges.entries()) time.set(encoded.time.subarray(begin, end), offsets[i])
+  const time = gather(encoded.time, ranges, pool.float64(events))
   const inputs: InputColumn[] = []
   for (const { name, field, kind, codes: from, fraction: part, offsets: words } of encoded.inputs) {
     yield
     if (words) {
-      inputs.push({ name, field, kind, ...gatherWords(from, words, ranges, events) })
+      inputs.push({ name, field, kind, ...gatherWords(from, words, ranges, events, pool) })
       continue
     }
-    const codes = new Int32Array(events)
-    for (const [i, { begin, end }] of ranges.entries()) codes.set(from.subarray(begin, end), offsets[i])
-    const fraction = part && new Float32Array(events)
-    if (fraction) {
-      for (const [i, { begin, end }] of ranges.entries()) fraction.set(part.subarray(begin, end), offsets[i])
-    }
+    const codes = gather(from, ranges, pool.int32(events))
+    const fraction = part && gather(part, ranges, pool.float32(events))
     inputs.push(fraction ? { name, field, kind, codes, fraction } : { name, field, kind, codes })
   }
   return { offsets, time, inputs }
 }
 
+/** Below it a loop copies a range faster than `set`, which wants an array of its own for it. */
+const SHORT_RANGE = 48
+
+/** The ranges of `from`, one after the other, in `to`. */
+function gather<T extends Int32Array | Float32Array | Float64Array>(from: T, ranges: readonly Range[], to: T): T {
+  let at = 0
+  for (let i = 0; i < ranges.length; i++) {
+    const { begin, end } = ranges[i]
+    if (end - begin < SHORT_RANGE) {
+      for (let t = begin; t < end; t++) to[at++] = from[t]
+    } else {
+      to.set(from.subarray(begin, end), at)
+      at += end - begin
+    }
+  }
+  return to
+}
+
 function gatherWords(
   codes: Int32Array,
   offsets: Int32Array,
-  ranges: readonly { readonly begin: number; readonly end: number }[],
+  ranges: readonly Range[],
   events: number,
+  pool: ArrayPool,
 ): { codes: Int32Array; offsets: Int32Array } {
-  const ends = new Int32Array(events + 1)
+  const ends = pool.int32(events + 1)
+  ends[0] = 0
   let t = 0
   for (const { begin, end } of ranges) {
     for (let from = begin; from < end; from++, t++) ends[t + 1] = ends[t] + offsets[from + 1] - offsets[from]
   }
-  const out = new Int32Array(ends[events])
-  let at = 0
-  for (const { begin, end } of ranges) {
-    out.set(codes.subarray(offsets[begin], offsets[end]), at)
-    at += offsets[end] - offsets[begin]
-  }
-  return { codes: out, offsets: ends }
+  const words = ranges.map(({ begin, end }) => ({ begin: offsets[begin], end: offsets[end] }))
+  return { codes: gather(codes, words, pool.int32(ends[events])), offsets: ends }
 }

@@ -11,6 +11,7 @@ import { gatherRows } from '../ops/gather_rows.js'
 import { CandidateSampler, sampledSoftmax } from '../ops/sampled_softmax.js'
 import { softmaxCrossEntropy } from '../ops/softmax_cross_entropy.js'
 import { Tensor } from '../runtime/tensor.js'
+import { ArrayPool } from '../util/array_pool.js'
 import { atOnce, type Steps } from '../util/pace.js'
 import type { Philox } from '../util/philox.js'
 import type { Term } from './terms.js'
@@ -42,68 +43,111 @@ export interface MaskedBatch {
 
 /** Chooses and hides events. At least one is chosen as long as there is any. */
 export function maskEvents(batch: PackedBatch, random: Philox, options: MaskedEventsOptions = {}): MaskedBatch {
-  return atOnce(maskSteps(batch, random, options))
+  const inputs = batch.inputs.map(({ codes, fraction, ...input }) => {
+    return { ...input, codes: codes.slice(), fraction: fraction?.slice() }
+  })
+  return atOnce(maskSteps({ ...batch, inputs }, random, options))
 }
 
-/** The same in short steps. */
-export function* maskSteps(batch: PackedBatch, random: Philox, options: MaskedEventsOptions = {}): Steps<MaskedBatch> {
+/** The same in short steps, in the arrays of `batch` itself; rows and targets are the pool's. */
+export function* maskSteps(
+  batch: PackedBatch,
+  random: Philox,
+  options: MaskedEventsOptions = {},
+  pool = new ArrayPool(),
+): Steps<MaskedBatch> {
   const { rate = 0.15 } = options
   const events = batch.offsets[batch.offsets.length - 1]
-  const chosen: number[] = []
-  for (let t = 0; t < events; t++) if (random.uniform() < rate) chosen.push(t)
-  if (chosen.length === 0 && events > 0) chosen.push(random.below(events))
-  const rows = Int32Array.from(chosen)
+  let rows: Int32Array = random.lots(events, rate, pool.int32(events))
+  if (rows.length === 0 && events > 0) rows = Int32Array.of(random.below(events))
+  yield
   // Where each chosen event's fields come from: itself, another event, or the mask (−1).
-  const source = rows.map(row => {
+  const source = pool.int32(rows.length)
+  for (let i = 0; i < rows.length; i++) {
     const draw = random.uniform()
-    return draw < MASKED ? -1 : draw < MASKED + REPLACED ? random.below(events) : row
-  })
-  const targets = batch.inputs.map(input => targetsOf(input, rows, random))
+    source[i] = draw < MASKED ? -1 : draw < MASKED + REPLACED ? random.below(events) : rows[i]
+  }
+  const targets: Int32Array[] = []
+  for (const input of batch.inputs) {
+    yield
+    targets.push(targetsOf(input, rows, random, pool.int32(rows.length)))
+  }
+  const scratch = { codes: pool.int32(rows.length), fraction: pool.float32(rows.length) }
   const inputs: InputColumn[] = []
   for (const input of batch.inputs) {
     yield
-    inputs.push(input.offsets ? hideTexts(input, rows, source) : hide(input, rows, source))
+    inputs.push(input.offsets ? hideTexts(input, rows, source) : hide(input, rows, source, scratch))
   }
   return { batch: { ...batch, inputs }, rows, targets }
 }
 
-function targetsOf(input: InputColumn, rows: Int32Array, random: Philox): Int32Array {
+function targetsOf(input: InputColumn, rows: Int32Array, random: Philox, targets: Int32Array): Int32Array {
   const { codes, offsets } = input
-  // What is hidden for another reason cannot be predicted.
-  if (!offsets) return rows.map(row => (codes[row] === MASK ? -1 : codes[row]))
-  // One word stands for the text.
-  return rows.map(row => {
-    const words = offsets[row + 1] - offsets[row]
-    return words === 0 ? -1 : codes[offsets[row] + random.below(words)]
-  })
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i]
+    if (offsets) {
+      // One word stands for the text.
+      const words = offsets[row + 1] - offsets[row]
+      targets[i] = words === 0 ? -1 : codes[offsets[row] + random.below(words)]
+    } else {
+      // What is hidden for another reason cannot be predicted.
+      targets[i] = codes[row] === MASK ? -1 : codes[row]
+    }
+  }
+  return targets
 }
 
-function hide(input: InputColumn, rows: Int32Array, source: Int32Array): InputColumn {
-  const codes = input.codes.slice()
-  const fraction = input.fraction?.slice()
-  rows.forEach((row, i) => {
-    const from = source[i]
-    codes[row] = from < 0 ? MASK : input.codes[from]
-    if (fraction) fraction[row] = from < 0 ? 0 : input.fraction![from]
-  })
-  return { ...input, codes, fraction }
+function hide(
+  input: InputColumn,
+  rows: Int32Array,
+  source: Int32Array,
+  scratch: { readonly codes: Int32Array; readonly fraction: Float32Array },
+): InputColumn {
+  const { codes, fraction } = input
+  replace(codes, rows, source, MASK, scratch.codes)
+  if (fraction) replace(fraction, rows, source, 0, scratch.fraction)
+  return input
+}
+
+/** `values[rows[i]] = values[source[i]]`, or `hidden` where the source is −1; sources are read before any is replaced. */
+function replace<T extends Int32Array | Float32Array>(
+  values: T,
+  rows: Int32Array,
+  source: Int32Array,
+  hidden: number,
+  from: T,
+): void {
+  for (let i = 0; i < rows.length; i++) from[i] = source[i] < 0 ? hidden : values[source[i]]
+  for (let i = 0; i < rows.length; i++) values[rows[i]] = from[i]
 }
 
 /** A hidden text is the single word "mask". */
 function hideTexts(input: InputColumn, rows: Int32Array, source: Int32Array): InputColumn {
   const old = input.offsets!
   const events = old.length - 1
-  const from = Int32Array.from({ length: events }, (_, t) => t)
-  rows.forEach((row, i) => {
-    from[row] = source[i]
-  })
+  // What stands between two chosen events is copied in one piece.
+  const lengthOf = (from: number) => (from < 0 ? 1 : old[from + 1] - old[from])
+  let words = old[events]
+  for (let i = 0; i < rows.length; i++) words += lengthOf(source[i]) - lengthOf(rows[i])
   const offsets = new Int32Array(events + 1)
-  for (let t = 0; t < events; t++) offsets[t + 1] = offsets[t] + (from[t] < 0 ? 1 : old[from[t] + 1] - old[from[t]])
-  const codes = new Int32Array(offsets[events])
-  for (let t = 0; t < events; t++) {
-    if (from[t] < 0) codes[offsets[t]] = MASK
-    else codes.set(input.codes.subarray(old[from[t]], old[from[t] + 1]), offsets[t])
+  const codes = new Int32Array(words)
+  let t = 0
+  let at = 0
+  const copyUntil = (end: number) => {
+    const moved = at - old[t]
+    codes.set(input.codes.subarray(old[t], old[end]), at)
+    for (; t < end; t++) offsets[t + 1] = old[t + 1] + moved
+    at = offsets[end]
   }
+  for (let i = 0; i < rows.length; i++) {
+    copyUntil(rows[i])
+    const from = source[i]
+    if (from < 0) codes[at] = MASK
+    else for (let w = old[from]; w < old[from + 1]; w++) codes[at + w - old[from]] = input.codes[w]
+    at += lengthOf(from)
+    offsets[++t] = at
+  }
+  copyUntil(events)
   return { ...input, codes, offsets }
 }
 

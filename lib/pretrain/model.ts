@@ -3,11 +3,13 @@
 import { type DeviceBatch, toDevice } from '../encoder/batch.js'
 import type { Encoder } from '../encoder/encoder.js'
 import { ParameterStore } from '../encoder/parameters.js'
-import { type Piece, sliceSteps } from '../events/batch.js'
+import type { Piece } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
+import { slicePooled } from '../events/slice.js'
+import { fastPhilox } from '../runtime/random.js'
 import type { Parameter } from '../runtime/tape.js'
+import { ArrayPool } from '../util/array_pool.js'
 import { atOnce, type Steps } from '../util/pace.js'
-import { Philox } from '../util/philox.js'
 import { type MaskedBatch, MaskedEventsHead, maskSteps } from './masked_events.js'
 import type { Resolved } from './options.js'
 import { cutInPieces, hideCalendar, type Pairs, QuickThoughtHead } from './quick_thought.js'
@@ -31,6 +33,7 @@ export class PretrainModel {
   readonly #store: ParameterStore
   readonly #masked: MaskedEventsHead | null
   readonly #quick: QuickThoughtHead | null
+  readonly #arrays = new ArrayPool()
 
   constructor(encoder: Encoder, options: Resolved) {
     this.encoder = encoder
@@ -49,27 +52,32 @@ export class PretrainModel {
     return [...(this.#masked?.names ?? []), ...(this.#quick?.names ?? [])]
   }
 
-  /** Chooses pieces and hides events; a function of the seed alone. */
+  /** Chooses pieces and hides events; a function of the seed alone. Good until `reuse`. */
   prepare(encoded: EncodedEvents, whole: readonly Piece[], seed: number): PreparedBatch {
     return atOnce(this.prepareSteps(encoded, whole, seed))
   }
 
   /** The same in short steps. */
   *prepareSteps(encoded: EncodedEvents, whole: readonly Piece[], seed: number): Steps<PreparedBatch> {
-    const random = new Philox(this.#options.seed, seed)
+    const random = fastPhilox(this.#options.seed, seed)
     const pairs = this.#quick ? cutInPieces(whole, random, this.#options.quick) : null
     yield
-    const sliced = yield* sliceSteps(encoded, pairs?.pieces ?? whole)
+    const sliced = yield* slicePooled(encoded, pairs?.pieces ?? whole, this.#arrays)
     yield
     const packed =
       pairs && this.#options.quick.hideCalendar
         ? hideCalendar(sliced, pairs, this.encoder.encoding.inputs, random)
         : sliced
     yield
-    const masked = this.#masked ? yield* maskSteps(packed, random, this.#options.masked) : null
+    const masked = this.#masked ? yield* maskSteps(packed, random, this.#options.masked, this.#arrays) : null
     yield
     const batch = masked?.batch ?? packed
     return { masked, pairs, batch, events: packed.offsets[packed.offsets.length - 1], seed }
+  }
+
+  /** The batches prepared so far are on the device, or no longer wanted: their arrays serve the next ones. */
+  reuse(): void {
+    this.#arrays.reuse()
   }
 
   /** The terms of the loss, computed on the device in the open scope. */
@@ -80,7 +88,7 @@ export class PretrainModel {
     const events = encoder.forward(batch, { dropout: { rate, seed: prepared.seed, nextElement: 0 } })
     const terms: Term[] = []
     if (this.#masked && prepared.masked) {
-      const random = new Philox((this.#options.seed ^ SAMPLES_KEY) >>> 0, prepared.seed)
+      const random = fastPhilox((this.#options.seed ^ SAMPLES_KEY) >>> 0, prepared.seed)
       terms.push(...this.#masked.terms(events, prepared.masked, 1, random))
     }
     if (this.#quick && prepared.pairs) {

@@ -170,6 +170,7 @@ export class Trainer {
         values: this.#report(terms, norm),
       }
     })
+    this.#model.reuse()
     return { terms: terms as Term[], events: prepared.events, rate, values }
   }
 
@@ -238,6 +239,7 @@ export class Trainer {
           values: this.#report(terms, null),
         }
       })
+      this.#model.reuse()
       addStep(sums, terms, await values)
     }
     return sums

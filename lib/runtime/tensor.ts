@@ -33,9 +33,9 @@ export function scope<R>(body: () => R): R {
     throw error
   }
   openScope = outer
-  for (const kept of tensorsIn(result)) {
+  eachTensor(result, kept => {
     if (mine.delete(kept)) outer?.add(kept)
-  }
+  })
   for (const item of mine) item.dispose()
   return result
 }
@@ -57,11 +57,13 @@ export function unscoped<R>(body: () => R): R {
   }
 }
 
-function* tensorsIn(value: unknown): Generator<Disposable> {
-  if (value instanceof Tensor || value instanceof Offsets) yield value
-  else if (Array.isArray(value)) for (const item of value) yield* tensorsIn(item)
-  else if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
-    for (const item of Object.values(value)) yield* tensorsIn(item)
+/** Calls `found` with every tensor in a result. */
+function eachTensor(value: unknown, found: (item: Disposable) => void): void {
+  if (value === null || typeof value !== 'object') return
+  if (value instanceof Tensor || value instanceof Offsets) found(value)
+  else if (Array.isArray(value)) for (let i = 0; i < value.length; i++) eachTensor(value[i], found)
+  else if (Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) eachTensor(item, found)
   }
 }
 

@@ -37,6 +37,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_logistic(exports);
   seqrisk::register_pair_contrastive(exports);
   seqrisk::register_piecewise_linear(exports);
+  seqrisk::register_philox(exports);
   seqrisk::register_pool(exports);
   seqrisk::register_scale(exports);
   seqrisk::register_softmax_cross_entropy(exports);

@@ -1,10 +1,17 @@
 #include "bindings/args.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "bindings/environment.h"
 
 namespace seqrisk {
+namespace {
+
+// From so many on, sorting them is faster than holding each against each.
+constexpr size_t kManyRanges = 24;
+
+}  // namespace
 
 std::string describe_shape(const std::vector<int64_t>& shape) {
   std::string text = "(";
@@ -73,16 +80,17 @@ Napi::Value Args::next() {
 Tensor* Args::live_tensor(const char* name, Kind kind, bool optional, bool written) {
   const Napi::Value value = next();
   if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
-  const std::string where = "[" + std::string(op_) + "] expected " + name + " ";
+  // Written when it is needed: a step has a thousand tensors, and hardly ever an error.
+  const auto where = [&] { return "[" + std::string(op_) + "] expected " + name + " "; };
   Tensor* tensor = unwrap_tensor(value);
   if (!tensor || !kind.accept(tensor->dtype)) {
-    throw Error::type(where + "to be a " + kind.text() + " tensor but received " + describe(value));
+    throw Error::type(where() + "to be a " + kind.text() + " tensor but received " + describe(value));
   }
   if (!tensor->buffer) {
-    throw Error::type(where + "to be alive but received a freed tensor; keep it out of the scope that freed it");
+    throw Error::type(where() + "to be alive but received a freed tensor; keep it out of the scope that freed it");
   }
   if (&tensor->buffer->stream() != &stream()) {
-    throw Error::type(where + "on this stream but received a tensor of another one; copy it through the host");
+    throw Error::type(where() + "on this stream but received a tensor of another one; copy it through the host");
   }
   alive_.push_back(tensor->buffer);
   ranges_.push_back({name, tensor->data(), tensor->data() + tensor->bytes(), written});
@@ -185,15 +193,15 @@ int32_t* Args::optional_output_ids(const char* name, Shape shape) {
 Packing Args::offsets(const char* name, Dim& events) {
   const Napi::Value value = next();
   const Offsets* offsets = unwrap_offsets(value);
-  const std::string where = "[" + std::string(op_) + "] expected " + name + " ";
-  if (!offsets) throw Error::type(where + "to be offsets but received " + describe(value));
-  if (!offsets->buffer) throw Error::type(where + "to be alive but received freed offsets");
+  const auto where = [&] { return "[" + std::string(op_) + "] expected " + name + " "; };
+  if (!offsets) throw Error::type(where() + "to be offsets but received " + describe(value));
+  if (!offsets->buffer) throw Error::type(where() + "to be alive but received freed offsets");
   if (&offsets->buffer->stream() != &stream()) {
-    throw Error::type(where + "on this stream but received offsets of another one");
+    throw Error::type(where() + "on this stream but received offsets of another one");
   }
   if (!events.bound()) events.bind(offsets->events);
   if (events != offsets->events) {
-    throw Error::range(where + "over " + std::to_string(events) + " events but received offsets over " +
+    throw Error::range(where() + "over " + std::to_string(events) + " events but received offsets over " +
                        std::to_string(offsets->events));
   }
   alive_.push_back(offsets->buffer);
@@ -202,11 +210,11 @@ Packing Args::offsets(const char* name, Dim& events) {
 
 int64_t Args::integer(const char* name, int64_t low, int64_t high) {
   const Napi::Value value = next();
-  const std::string where = "[" + std::string(op_) + "] expected " + name + " ";
-  if (!value.IsNumber()) throw Error::type(where + "to be a number but received " + describe(value));
+  const auto where = [&] { return "[" + std::string(op_) + "] expected " + name + " "; };
+  if (!value.IsNumber()) throw Error::type(where() + "to be a number but received " + describe(value));
   const double number = value.As<Napi::Number>().DoubleValue();
   if (!(number >= static_cast<double>(low) && number <= static_cast<double>(high)) || number != std::trunc(number)) {
-    throw Error::range(where + "to be an integer in [" + std::to_string(low) + ", " + std::to_string(high) +
+    throw Error::range(where() + "to be an integer in [" + std::to_string(low) + ", " + std::to_string(high) +
                        "] but received " + describe(value));
   }
   return static_cast<int64_t>(number);
@@ -218,11 +226,11 @@ uint64_t Args::seed(const char* name) {
 
 float Args::number(const char* name, double low, double high) {
   const Napi::Value value = next();
-  const std::string where = "[" + std::string(op_) + "] expected " + name + " ";
-  if (!value.IsNumber()) throw Error::type(where + "to be a number but received " + describe(value));
+  const auto where = [&] { return "[" + std::string(op_) + "] expected " + name + " "; };
+  if (!value.IsNumber()) throw Error::type(where() + "to be a number but received " + describe(value));
   const double number = value.As<Napi::Number>().DoubleValue();
   if (!(number >= low && number <= high)) {
-    throw Error::range(where + "in [" + std::to_string(low) + ", " + std::to_string(high) + "] but received " +
+    throw Error::range(where() + "in [" + std::to_string(low) + ", " + std::to_string(high) + "] but received " +
                        describe(value));
   }
   return static_cast<float>(number);
@@ -257,11 +265,25 @@ void Args::allow_alias(const float* output, const float* input) {
   aliases_.emplace_back(reinterpret_cast<const std::byte*>(output), reinterpret_cast<const std::byte*>(input));
 }
 
+// Whether no range reaches into another at all: what the optimiser is given, hundreds of tensors.
+bool Args::apart() const {
+  if (ranges_.size() < kManyRanges) return false;
+  std::vector<std::pair<const std::byte*, const std::byte*>> sorted;
+  sorted.reserve(ranges_.size());
+  for (const Range& range : ranges_) sorted.emplace_back(range.begin, range.end);
+  std::sort(sorted.begin(), sorted.end());
+  for (size_t i = 1; i < sorted.size(); ++i) {
+    if (sorted[i].first < sorted[i - 1].second) return false;
+  }
+  return true;
+}
+
 void Args::finish() {
   if (position_ < info_.Length()) {
     throw Error::type("[" + std::string(op_) + "] expected " + std::to_string(position_) + " arguments but received " +
                       std::to_string(info_.Length()));
   }
+  if (apart()) return;
   for (const Range& out : ranges_) {
     if (!out.written) continue;
     for (const Range& other : ranges_) {

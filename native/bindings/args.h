@@ -151,6 +151,7 @@ class Args {
     bool written;
   };
 
+  bool apart() const;
   Napi::Value next();
   // Of one type, or of what is stored so.
   struct Kind {

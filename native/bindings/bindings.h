@@ -34,6 +34,7 @@ void register_linear(Napi::Object& exports);
 void register_logistic(Napi::Object& exports);
 void register_pair_contrastive(Napi::Object& exports);
 void register_piecewise_linear(Napi::Object& exports);
+void register_philox(Napi::Object& exports);
 void register_pool(Napi::Object& exports);
 void register_scale(Napi::Object& exports);
 void register_softmax_cross_entropy(Napi::Object& exports);

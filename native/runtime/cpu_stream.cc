@@ -89,9 +89,9 @@ void CpuStream::run_kernel(Kernel kernel, const void* arguments) {
 // Always: kernels trust offsets, which were checked when they were handed in. Skipped, they would be what the memory
 // held before, and work after the error or the cancel would follow them anywhere.
 void CpuStream::upload(std::byte* device, const void* host, size_t bytes) {
-  const auto* begin = static_cast<const std::byte*>(host);
-  enqueue({[device, staged = std::vector<std::byte>(begin, begin + bytes)] {
+  enqueue({[this, device, staged = staging().copy(host, bytes)]() mutable {
              if (!staged.empty()) std::memcpy(device, staged.data(), staged.size());
+             staging().give_back(std::move(staged));
            },
            nullptr, true});
 }

@@ -264,11 +264,11 @@ void CudaStream::limit_lead() {
 }
 
 void CudaStream::upload(std::byte* device, const void* host, size_t bytes) {
-  const auto* begin = static_cast<const std::byte*>(host);
-  enqueue({[this, device, staged = std::vector<std::byte>(begin, begin + bytes)] {
+  enqueue({[this, device, staged = staging().copy(host, bytes)]() mutable {
              record();
              if (recorder_->recording()) recorder_->note(uploads_.get());
              check(uploads_->upload(device, staged.data(), staged.size()), "an upload");
+             staging().give_back(std::move(staged));
            },
            nullptr, true});
 }

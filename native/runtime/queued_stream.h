@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "runtime/staging_pool.h"
 #include "runtime/stream.h"
 
 namespace seqrisk {
@@ -31,6 +32,7 @@ class QueuedStream : public Stream {
   void enqueue(Command command);
   // Commands that wait.
   uint64_t backlog() const { return pending_.load(std::memory_order_relaxed); }
+  StagingPool& staging() { return staging_; }
   QueueClock clock() const { return {submitted_, completed_.load(std::memory_order_acquire)}; }
 
   // All called on the worker's thread, but for interrupt.
@@ -58,6 +60,7 @@ class QueuedStream : public Stream {
   bool running_ = false;            // under the mutex
   bool stopping_ = false;           // under the mutex
   bool closed_ = false;
+  StagingPool staging_;
   std::thread worker_;
 };
 

@@ -172,6 +172,14 @@ describe('adamw', () => {
     const once = entry([4])
     expect(() => adamwUpdate([once, once], norm, settings)).toThrow(/overlapping memory/)
     expect(() => adamwUpdate([{ ...once, m: once.v }], norm, settings)).toThrow(/overlapping memory/)
+    // Among so many that they are sorted first; the overlap is of any two, and of a part.
+    const many = Array.from({ length: 20 }, () => entry([4]))
+    const base = make([10])
+    expect(() => adamwUpdate([...many, once, ...many.slice(7, 8)], norm, settings)).toThrow(/overlapping memory/)
+    const parts = [base.view(0, [4]), base.view(3, [4])]
+    const reaching = many.map((one, i) => (i === 3 || i === 17 ? { ...one, v: parts[i === 3 ? 0 : 1] } : one))
+    expect(() => adamwUpdate(reaching, norm, settings)).toThrow(/expected v apart from v but received overlapping/)
+    expect(() => adamwUpdate(many, norm, settings)).not.toThrow()
     expect(() => adamwUpdate([{ ...once, decay: 1 as never }], norm, settings)).toThrow(TypeError)
     expect(() => adamwUpdate([{ ...once, m: Tensor.zeros(device, 'int32', [4]) as never }], norm, settings)).toThrow(
       TypeError,

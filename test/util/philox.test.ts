@@ -67,3 +67,17 @@ test('refuses a seed, a stream, a count or weights that make no sense', () => {
   expect(() => new Philox(1).choice([0, 0])).toThrow('[philox] expected weights')
   expect(() => new Philox(1).choice([])).toThrow(RangeError)
 })
+
+test.each([0, 1e-3, 0.15, 0.5, 1])('draws lots of share %d as uniform numbers below it', share => {
+  for (const count of [0, 1, 2, 3, 64, 5001]) {
+    for (const before of [0, 1, 2, 3]) {
+      const [got, want] = [new Philox(count, before), new Philox(count, before)]
+      for (let i = 0; i < before; i++) expect(got.uint32()).toBe(want.uint32())
+      const drawn: number[] = []
+      for (let i = 0; i < count; i++) if (want.uniform() < share) drawn.push(i)
+      expect([...got.lots(count, share)]).toEqual(drawn)
+      // And goes on from there.
+      expect(got.uint32()).toBe(want.uint32())
+    }
+  }
+})

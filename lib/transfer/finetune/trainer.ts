@@ -4,11 +4,14 @@ import { toDevice } from '../../encoder/batch.js'
 import type { Encoder } from '../../encoder/encoder.js'
 import { readParameters } from '../../encoder/model_files.js'
 import { expectFinite } from '../../encoder/parameters.js'
-import { type Piece, sliceSteps } from '../../events/batch.js'
+import type { Piece } from '../../events/batch.js'
+import { slicePooled } from '../../events/slice.js'
 import { readCheckpoint, writeCheckpoint } from '../../pretrain/checkpoint.js'
 import { maskSteps } from '../../pretrain/masked_events.js'
+import { fastPhilox } from '../../runtime/random.js'
 import type { Parameter } from '../../runtime/tape.js'
 import type { Tensor } from '../../runtime/tensor.js'
+import { ArrayPool } from '../../util/array_pool.js'
 import { SeqriskError } from '../../util/errors.js'
 import { inTurns, Pace } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
@@ -46,6 +49,8 @@ export class FinetuneTrainer {
   readonly #kept: Float[] = []
   /** Copies of the weights before training; empty where all of the way is gone. */
   readonly #first: Float[] = []
+  /** Of the batch that is being prepared. */
+  readonly #arrays = new ArrayPool()
   #step = 0
   #epoch = 0
   #stepInEpoch = 0
@@ -182,10 +187,10 @@ export class FinetuneTrainer {
       return { sequence, begin: Math.max(0, length - window), end: length }
     })
     const { signal } = this.#call
-    let packed = await inTurns(sliceSteps(encoded, pieces), signal)
+    let packed = await inTurns(slicePooled(encoded, pieces, this.#arrays), signal)
     if (mask > 0) {
-      const random = new Philox(seed, streams.mask + this.#step)
-      packed = (await inTurns(maskSteps(packed, random, { rate: mask }), signal)).batch
+      const random = fastPhilox(seed, streams.mask + this.#step)
+      packed = (await inTurns(maskSteps(packed, random, { rate: mask }, this.#arrays), signal)).batch
     }
     const random = dropSeed(seed, streams.step + this.#step)
     const inside = { dropout: { rate: encoderDropout, seed: random, nextElement: 0 } }
@@ -196,7 +201,9 @@ export class FinetuneTrainer {
       return this.#head.apply(this.#encoder.vectors(batch, inside), outside)
     }
     const events = packed.offsets[packed.offsets.length - 1]
-    return enqueueStep(this.#job, optimizer, outputs, sequences, share, events)
+    const step = enqueueStep(this.#job, optimizer, outputs, sequences, share, events)
+    this.#arrays.reuse()
+    return step
   }
 
   async #endEpoch(optimizer: GroupedAdamW, share: number): Promise<void> {
