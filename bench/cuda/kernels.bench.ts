@@ -69,7 +69,7 @@ const CASES: readonly Case[] = [
     ),
   ),
   ...PRECISIONS.flatMap(precision =>
-    [5, 31].map(
+    [5, 31, 101].map(
       (width): Case => ({
         name: `gated_dwconv K=${width}`,
         bytes: e => [2 * e * D, 3 * e * D],
@@ -180,9 +180,16 @@ const CASES: readonly Case[] = [
       },
     },
   ]),
-  ...[20, 60_000].map(
-    (ids): Case => ({
-      name: `field_embedding, a field of ${ids}`,
+  // `unknown`: the share of the events that have no value.
+  ...[
+    { ids: 20, unknown: 0 },
+    { ids: 80, unknown: 0 },
+    { ids: 200, unknown: 0 },
+    { ids: 60_000, unknown: 0 },
+    { ids: 60_000, unknown: 0.5 },
+  ].map(
+    ({ ids, unknown }): Case => ({
+      name: `field_embedding, a field of ${ids}${unknown ? `, ${100 * unknown} % unknown` : ''}`,
       bytes: () => [4 * D, 4 * D],
       operations: [D, D],
       bound: 'copy',
@@ -190,7 +197,7 @@ const CASES: readonly Case[] = [
         const table = parameter(floats(device, ids, D))
         const codes = Tensor.from(
           device,
-          Int32Array.from({ length: events }, (_, i) => (i * 7919) % ids),
+          Int32Array.from({ length: events }, (_, i) => ((i * 0.618) % 1 < unknown ? 0 : (i * 7919) % ids)),
         )
         return {
           inputs: [table],
@@ -199,20 +206,23 @@ const CASES: readonly Case[] = [
       },
     }),
   ),
-  {
-    name: 'gather_rows, 15 %',
-    bytes: () => [0.15 * 8 * D, 0.15 * 4 * D + 4 * D],
-    operations: [D, D],
-    bound: 'copy',
-    make(device, events) {
-      const x = input(device, events, D)
-      const index = Tensor.from(
-        device,
-        Int32Array.from({ length: Math.floor(0.15 * events) }, (_, i) => Math.floor(i / 0.15)),
-      )
-      return { inputs: [x], forward: () => gatherRows(x.value as Float, index, { ascending: true }) }
-    },
-  },
+  ...[true, false].map(
+    (ascending): Case => ({
+      name: `gather_rows, 15 %${ascending ? '' : ' in any order'}`,
+      bytes: () => [0.15 * 8 * D, 0.15 * 4 * D + 4 * D],
+      operations: [D, D],
+      bound: 'copy',
+      make(device, events) {
+        const x = input(device, events, D)
+        const count = Math.floor(0.15 * events)
+        const index = Tensor.from(
+          device,
+          Int32Array.from({ length: count }, (_, i) => Math.floor((ascending ? i : (i * 7919) % count) / 0.15)),
+        )
+        return { inputs: [x], forward: () => gatherRows(x.value as Float, index, { ascending }) }
+      },
+    }),
+  ),
   {
     name: 'pool mean',
     bytes: () => [4 * D, 4 * D],

@@ -133,7 +133,20 @@ void add_convolution_cases(CaseTable& table) {
     }
   }
   add_dwconv(table, {{"long and wide", {1500, 600}}, 600, 7, 1, false, true});
+  // Wide filters: taps that fill a chunk, a thread or a stage, and one more; runs that lie in one sequence, that some
+  // end in, that hold many. Channels that are read in fours, one by one, and that leave lanes idle.
+  const Batch uneven{"long, short and none", {700, 3, 0, 1, 44, 0, 261, 31, 32, 33}};
+  for (const int64_t width : {9, 15, 17, 31, 33, 65, 129}) {
+    for (const int64_t channels : {36, 33}) {
+      add_dwconv(table, {uneven, channels, width, 1, width == 15, width != 17});
+      add_dwconv(table, {{"many short", short_lengths(150)}, channels, width, width == 31 ? 2 : 1, width == 9, true});
+    }
+  }
   add_dwconv(table, {{"long, wide filter", {2500}}, 36, 101, 3, true, true});
+  add_dwconv(table, {{"long, widest filter", {1300, 1}}, 64, kGatedDwconvMaxWidth, 1, false, true});
+  add_dwconv(table, {{"long, far-reaching filter", {1100, 700}}, 40, 31, 40, false, true});
+  // As the bench has it, but shorter: every block of a stretch works.
+  add_dwconv(table, {{"long, K = 31", {4000, 4000}}, 256, 31, 1, false, true});
 }
 
 }  // namespace seqrisk::parity

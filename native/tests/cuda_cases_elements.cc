@@ -110,6 +110,19 @@ void glu(CaseTable& table) {
   }
 }
 
+// Half of the picks are of one row, and most others of few.
+std::vector<int32_t> skewed_index_of(Side& side, int64_t count, int64_t rows) {
+  std::vector<int32_t> index = side.random_ids(count, 0, rows);
+  for (int32_t& row : index) {
+    if (side.pick(0, 2) == 0) {
+      row = static_cast<int32_t>(rows / 2);
+    } else if (side.pick(0, 4) > 0) {
+      row %= 10;
+    }
+  }
+  return index;
+}
+
 std::vector<int32_t> index_of(Side& side, int64_t count, int64_t rows, bool at_fault) {
   std::vector<int32_t> index = side.random_ids(count, 0, rows);
   if (at_fault) index[static_cast<size_t>(count / 2)] = static_cast<int32_t>(rows);
@@ -170,6 +183,32 @@ void gather_rows(CaseTable& table) {
                                                 return a;
                                               }});
       }
+    }
+  }
+}
+
+// Rows that have no pick, one, and so many that stretches of picks are theirs alone. Digits of a byte sort them: one to
+// three.
+void gather_rows_skewed(CaseTable& table) {
+  constexpr int64_t kShapes[][3] = {
+      {20, 30000, 5}, {5000, 9000, 132}, {70000, 30000, 4}, {256, 3000, 8}, {257, 3000, 8}};
+  for (const auto& [rows, count, width] : kShapes) {
+    for (const bool accumulate : {false, true}) {
+      table.gather_rows_backward.push_back(
+          {label({"skewed: rows", "count", "width", "accumulate"}, rows, count, width, accumulate), [=](Side& side) {
+             GatherRowsBackward a{};
+             a.index = side.input(skewed_index_of(side, count, rows));
+             a.dout = side.normals(count * width);
+             // Sums of up to 15 000 terms: √3 times the error of 5 000.
+             a.dx = side.result("dx", rows * width, accumulate, {kSums.tolerance * 2});
+             a.scratch = side.scratch<int32_t>(gather_rows_backward_scratch(rows, count));
+             a.rows = rows;
+             a.count = count;
+             a.width = width;
+             a.accumulate_dx = accumulate;
+             a.fault = side.fault();
+             return a;
+           }});
     }
   }
 }
@@ -261,6 +300,7 @@ void add_element_cases(CaseTable& table) {
   add(table);
   dropout(table);
   gather_rows(table);
+  gather_rows_skewed(table);
   glu(table);
   machine(table);
   random_uniform(table);

@@ -10,6 +10,7 @@ struct Field {
   int64_t dim;
   bool skipped = false;     // backward: no gradient wanted
   bool accumulate = false;  // backward, dense
+  bool skewed = false;      // half of the codes are one, and most others few
 };
 
 struct Problem {
@@ -44,7 +45,12 @@ EmbeddingField field_of(Side& side, const Field& f, int64_t events, bool backwar
   if (f.kind == FieldKind::dense) {
     rows = events;
   } else {
-    field.codes = side.input(side.random_ids(codes, -1, f.ids + 1));
+    std::vector<int32_t> drawn = side.random_ids(codes, -1, f.ids + 1);
+    for (int32_t& code : drawn) {
+      if (!f.skewed || side.pick(0, 8) == 0) continue;
+      code = side.pick(0, 2) == 0 ? static_cast<int32_t>(f.ids / 2) : code % 10;
+    }
+    field.codes = side.input(drawn);
   }
   if (f.kind == FieldKind::numeric) {
     std::vector<float> fraction(static_cast<size_t>(events));
@@ -121,6 +127,14 @@ void add_field_cases(CaseTable& table) {
     problems.push_back({"one row for all", 3000, concat, {{FieldKind::categorical, 1, 4}}});
   }
   for (const int64_t ids : {4, 200}) problems.push_back({"uneven", 500, true, uneven(ids)});
+  for (const int64_t ids : {1, 20, 89, 5000, 60'000}) {
+    for (const int64_t dim : {4, 7, 132}) {
+      if (dim == 132 && ids > 5000) continue;
+      const Field field{FieldKind::categorical, ids, dim, false, false, true};
+      problems.push_back({"skewed", 4000, false, {field}});
+      problems.push_back({"skewed, twice", 900, true, {field, field}});
+    }
+  }
   for (const Problem& p : problems) {
     const std::string name =
         std::string(p.name) + ", " +

@@ -1,11 +1,13 @@
 // field_embedding on CUDA. Forward: a thread sums the rows of an event in its columns, some fields a launch. Backward:
 // gradients of small tables are summed in shared memory over fixed stretches of events, and then over stretches in
-// order; those of large ones are added up as integers, see exact_sums-inl.cuh, all in one pass over dout.
+// order; for large tables of categories events are sorted, see sorted_sums.h; those of words and of many bins are added
+// up as integers, see exact_sums-inl.cuh, all in one pass over dout.
 #include "ops/field_embedding.h"
 
 #include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/device-inl.cuh"
 #include "kernels/cuda/exact_sums-inl.cuh"
+#include "kernels/cuda/sorted_sums.h"
 
 namespace seqrisk {
 namespace cuda {
@@ -16,7 +18,7 @@ constexpr int kFieldsPerLaunch = 32;
 
 struct Fields {
   EmbeddingField at[kFieldsPerLaunch];
-  long long* sums[kFieldsPerLaunch];  // backward, of large tables: (sum_rows_of, dim); else null
+  long long* sums[kFieldsPerLaunch];  // backward, of words and many bins: (sum_rows_of, dim); else null
   int count;
 };
 
@@ -114,6 +116,9 @@ __host__ __device__ int64_t sum_rows_of(const EmbeddingField& field) {
 bool is_small(const EmbeddingField& field) {
   return (field.kind == FieldKind::categorical || field.kind == FieldKind::numeric) && sum_rows_of(field) <= kSmallRows;
 }
+bool is_sorted(const EmbeddingField& field) {
+  return field.kind == FieldKind::categorical && !is_small(field);
+}
 int64_t small_stretches(int64_t events) {
   return ceil_div(events, kSmallStretch * kSmallWarps);
 }
@@ -183,6 +188,11 @@ void add_small(const EmbeddingField& field, const FieldEmbeddingBackward& a, flo
   small_bins_kernel<<<blocks_of(field.dim, 64), 64, 0, launch.stream>>>(field, sums);
 }
 
+void add_sorted(const EmbeddingField& field, const FieldEmbeddingBackward& a, void* memory, Launch& launch) {
+  const float* from = a.dout + (a.concat ? field.column : 0);
+  add_sorted_sums({field.codes, a.events, field.ids, 0, from, a.width, field.dtable, field.dim, true}, memory, launch);
+}
+
 struct Backward {
   Fields fields;
   const float* dout;
@@ -212,8 +222,7 @@ struct Backward {
         column -= field.column;
       }
       switch (field.kind) {
-        case FieldKind::categorical:
-          add(field, sums, row_of(field.codes[event], field.ids), column, value, 1.0f, shift);
+        case FieldKind::categorical:  // sorted
           break;
         case FieldKind::numeric: {
           const int64_t row = row_of(field.codes[event], field.ids - 1);
@@ -304,9 +313,9 @@ bool are_wide(const Fields& fields) {
   return true;
 }
 
-// Integer sums of a large table.
+// Integer sums of a table.
 int64_t sums_of(const EmbeddingField& field) {
-  if (!field.dtable || field.kind == FieldKind::dense || is_small(field)) return 0;
+  if (!field.dtable || field.kind == FieldKind::dense || is_small(field) || is_sorted(field)) return 0;
   return sum_rows_of(field) * field.dim;
 }
 
@@ -340,25 +349,31 @@ void field_embedding_forward(const FieldEmbeddingForward& a, Launch& launch) {
 }
 
 void field_embedding_backward(const FieldEmbeddingBackward& a, Launch& launch) {
-  int64_t large = 0;
-  int64_t small = 0;  // floats: the small tables take turns
+  int64_t exact = 0;  // integer sums
+  int64_t most = 0;   // bytes of what is summed or sorted a table after the other
   for (int64_t f = 0; f < a.num_fields; ++f) {
     const EmbeddingField& field = a.fields[f];
-    large += sums_of(field);
-    if (!field.dtable || !is_small(field)) continue;
-    const int64_t needed = (small_stretches(a.events) + 1) * sum_rows_of(field) * field.dim;
-    if (needed > small) small = needed;
+    exact += sums_of(field);
+    if (!field.dtable) continue;
+    int64_t needed = 0;
+    if (is_small(field)) {
+      needed = (small_stretches(a.events) + 1) * sum_rows_of(field) * field.dim * static_cast<int64_t>(sizeof(float));
+    } else if (is_sorted(field)) {
+      needed = static_cast<int64_t>(sorted_sums_bytes(a.events, field.dim));
+    }
+    if (needed > most) most = needed;
   }
-  auto* memory = launch.workspace_of<long long>(1 + large + ceil_div(small, 2));
+  const int64_t before = ceil_div(1 + exact, 2) * 2;  // integers; what follows starts at a boundary
+  auto* memory = launch.workspace_of<long long>(before + ceil_div(most, sizeof(long long)));
   if (!memory) return;
   auto* scale = reinterpret_cast<ExactScale*>(memory);
   long long* sums = memory + 1;
-  auto* partials = reinterpret_cast<float*>(sums + large);
+  auto* turns = reinterpret_cast<float*>(memory + before);
   const int64_t count = a.events * a.width;
   const int log_terms = log_terms_of(a.events);
-  if (large > 0) {
+  if (exact > 0) {
     find_exact_scale(a.dout, count, scale, launch.stream);
-    cudaMemsetAsync(sums, 0, static_cast<size_t>(large) * sizeof(long long), launch.stream);
+    cudaMemsetAsync(sums, 0, static_cast<size_t>(exact) * sizeof(long long), launch.stream);
   }
   for (int64_t next = 0; next < a.num_fields;) {
     Backward op{{}, a.dout, scale, a.width, log_terms, a.concat};
@@ -370,7 +385,8 @@ void field_embedding_backward(const FieldEmbeddingBackward& a, Launch& launch) {
       op.fields.sums[f] = sums_of(field) > 0 ? sums : nullptr;
       sums += sums_of(field);
       any = any || op.fields.sums[f] || (field.kind == FieldKind::dense && field.dtable);
-      if (field.dtable && is_small(field)) add_small(field, a, partials, launch);
+      if (field.dtable && is_small(field)) add_small(field, a, turns, launch);
+      if (field.dtable && is_sorted(field)) add_sorted(field, a, turns, launch);
     }
     if (!any) continue;
     over_rows(a.events, a.width, is_wide(a.width, a.dout) && are_wide(op.fields), op, launch.stream);

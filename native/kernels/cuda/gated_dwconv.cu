@@ -1,8 +1,8 @@
-// gated_dwconv on CUDA. Forward: a thread takes up to four channels of kRun events in a row, so that a row of x comes
-// from memory once. For the backward see gated_dwconv_near.cu (narrow filters) and gated_dwconv_wide.cu (others).
+// gated_dwconv on CUDA. Forward of narrow filters: a thread takes up to four channels of kRun events in a row, so that
+// a row of x comes from memory once. For their backward see gated_dwconv_near.cu, for others gated_dwconv_wide.cu.
 #include "ops/gated_dwconv.h"
 
-#include "kernels/cuda/gated_dwconv_backward.h"
+#include "kernels/cuda/gated_dwconv_ways.h"
 #include "kernels/cuda/spans-inl.cuh"
 
 namespace seqrisk {
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kThreads) forward_near_kernel(GatedDwconvForwa
   }
 }
 
-// Any filter: neighbours of neighbours come from the caches.
+// Neighbours that are apart, or read one by one: what they share comes from the caches.
 template <int V>
 __global__ void __launch_bounds__(kThreads) forward_kernel(GatedDwconvForward a, int lanes) {
   extern __shared__ int2 spans[];
@@ -175,7 +175,9 @@ void launch_far(const GatedDwconvForward& a, Launch& launch) {
 }  // namespace
 
 void gated_dwconv_forward(const GatedDwconvForward& a, Launch& launch) {
+  constexpr int64_t kMostNarrow = 7;
   if (a.packing.events == 0 || a.channels == 0) return;
+  if (a.width > kMostNarrow) return gated_dwconv_forward_wide(a, launch);
   const bool wide = is_wide(a.channels, a.x, a.weight, a.bias, a.gate_weight, a.gate_bias, a.out);
   const bool is_near = wide && a.dilation == 1 && (a.width == 3 || a.width == 5 || a.width == 7);
   if (!is_near) return wide ? launch_far<4>(a, launch) : launch_far<1>(a, launch);

@@ -2,7 +2,7 @@
 // neighbours' inputs, and the gradients of the gate's factors that dx needs, move through its registers. Events of a
 // run are a dilation apart, so that every filter is one without. Memory is read and written once.
 #include "kernels/cuda/columns-inl.cuh"
-#include "kernels/cuda/gated_dwconv_backward.h"
+#include "kernels/cuda/gated_dwconv_ways.h"
 #include "kernels/cuda/spans-inl.cuh"
 
 namespace seqrisk {

@@ -1,8 +1,8 @@
-// gather_rows on CUDA. Backward: rows are added up as integers, see exact_sums-inl.cuh, unless no two of them meet.
+// gather_rows on CUDA. Backward: picks are sorted by row, see sorted_sums.h, unless no two of them meet.
 #include "ops/gather_rows.h"
 
 #include "kernels/cuda/device-inl.cuh"
-#include "kernels/cuda/exact_sums-inl.cuh"
+#include "kernels/cuda/sorted_sums.h"
 
 namespace seqrisk {
 namespace cuda {
@@ -49,55 +49,13 @@ struct Put {
   }
 };
 
-struct Add {
+struct Check {
   GatherRowsBackward a;
   FaultSite fault;
-  const ExactScale* scale;
-  long long* sums;
-  int log_terms;
 
   template <int V>
-  __device__ void run(int64_t pick, int64_t column) const {
-    const int64_t row = a.index[pick];
-    if (row < 0 || row >= a.rows) {
-      if (column == 0) fault.report(pick, row);
-      return;
-    }
-    const int shift = exact_shift(*scale, log_terms);
-    const Floats<V> dout = load<V>(a.dout + pick * a.width + column);
-    for (int v = 0; v < V; ++v) add_exact(sums + row * a.width + column + v, dout.at[v], shift);
-  }
-};
-
-struct Finish {
-  GatherRowsBackward a;
-  const ExactScale* scale;
-  const long long* sums;
-  int log_terms;
-
-  template <int V>
-  __device__ void run(int64_t i) const {
-    const int shift = exact_shift(*scale, log_terms);
-    Floats<V> value{};
-    if (a.accumulate_dx) value = load<V>(a.dx + i);
-    for (int v = 0; v < V; ++v) value.at[v] += exact_value(sums[i + v], shift);
-    store<V>(a.dx + i, value);
-  }
-};
-
-// Where a sum has a term that is no number, it is none either.
-struct Spoil {
-  GatherRowsBackward a;
-  const ExactScale* scale;
-
-  template <int V>
-  __device__ void run(int64_t i) const {
-    if (!scale->spoiled) return;
-    for (int v = 0; v < V; ++v) {
-      const int64_t row = a.index[(i + v) / a.width];
-      if (isfinite(a.dout[i + v]) || row < 0 || row >= a.rows) continue;
-      a.dx[row * a.width + (i + v) % a.width] = NAN;
-    }
+  __device__ void run(int64_t pick) const {
+    if (a.index[pick] < 0 || a.index[pick] >= a.rows) fault.report(pick, a.index[pick]);
   }
 };
 
@@ -111,22 +69,15 @@ void gather_rows_forward(const GatherRowsForward& a, Launch& launch) {
 void gather_rows_backward(const GatherRowsBackward& a, Launch& launch) {
   const int64_t cells = a.rows * a.width;
   const FaultSite fault(launch, "an index of a row of x");
+  if (!a.accumulate_dx) cudaMemsetAsync(a.dx, 0, static_cast<size_t>(cells) * sizeof(float), launch.stream);
   if (a.ascending) {
-    if (!a.accumulate_dx) cudaMemsetAsync(a.dx, 0, static_cast<size_t>(cells) * sizeof(float), launch.stream);
     const Put put{a, fault, FaultSite(launch, "indices that ascend")};
     return over_rows(a.count, a.width, is_wide(a.width, a.dout, a.dx), put, launch.stream);
   }
-  auto* memory = launch.workspace_of<long long>(cells + 1);
+  void* memory = launch.workspace(sorted_sums_bytes(a.count, a.width));
   if (!memory) return;
-  auto* scale = reinterpret_cast<ExactScale*>(memory);
-  long long* sums = memory + 1;
-  const int log_terms = log_terms_of(a.count);
-  const int64_t picked = a.count * a.width;
-  find_exact_scale(a.dout, picked, scale, launch.stream);
-  cudaMemsetAsync(sums, 0, static_cast<size_t>(cells) * sizeof(long long), launch.stream);
-  over_rows(a.count, a.width, is_wide(a.width, a.dout), Add{a, fault, scale, sums, log_terms}, launch.stream);
-  over_elements(cells, is_wide(0, a.dx), Finish{a, scale, sums, log_terms}, launch.stream);
-  over_elements(picked, is_wide(0), Spoil{a, scale}, launch.stream);
+  over_elements(a.count, false, Check{a, fault}, launch.stream);
+  add_sorted_sums({a.index, a.count, a.rows, a.rows, a.dout, a.width, a.dx, a.width, a.accumulate_dx}, memory, launch);
 }
 
 }  // namespace cuda

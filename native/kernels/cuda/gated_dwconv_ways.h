@@ -1,4 +1,4 @@
-// The two ways of the backward of gated_dwconv.
+// The ways of gated_dwconv that have sources of their own.
 #pragma once
 
 #include "kernels/cuda/launch.h"
@@ -7,6 +7,8 @@
 namespace seqrisk {
 namespace cuda {
 
+// Any filter; made for wide ones.
+void gated_dwconv_forward_wide(const GatedDwconvForward& arguments, Launch& launch);
 // Of narrow filters over channels that are read in pairs, in one pass through memory. False: of others, nothing done.
 bool gated_dwconv_backward_near(const GatedDwconvBackward& arguments, Launch& launch);
 // Of any.
