@@ -122,8 +122,8 @@ __device__ inline void wait_products() {
 #endif
 }
 
-// What the program says of these registers before happens before, and what it says behind, behind: products work on them
-// unseen by the compiler.
+// What the program says of these registers before happens before, and what it says behind, behind: products work on
+// them unseen by the compiler.
 template <int kStrips, int kBlocks>
 __device__ inline void hold(float (&sums)[kStrips][kBlocks][4]) {
 #pragma unroll
