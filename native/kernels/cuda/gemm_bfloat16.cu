@@ -169,7 +169,13 @@ __global__ void __launch_bounds__(kThreads, kBlocks) gemm_kernel(Bfloat16Gemm g,
     float row_sums[kLeftBlocks][4] = {};
     const bool sums_rows = g.row_sums && first_column == 0;
 #pragma unroll
-    for (int i = 0; i < kLeftBlocks; ++i) start_strip<Out>(g, wide, first_row + i * 16, first_column, sums[i]);
+    for (int i = 0; i < kLeftBlocks; ++i) {
+      if (g.residual) {
+        start_strip<Out, true>(g, wide, first_row + i * 16, first_column, sums[i]);
+      } else {
+        start_strip<Out, false>(g, wide, first_row + i * 16, first_column, sums[i]);
+      }
+    }
     for (int slice = 0; slice < slices; ++slice) {
       wait_async_groups<kStages - 2>();
       __syncthreads();  // the slice is there for all, and the one before it is no longer needed

@@ -59,26 +59,30 @@ __device__ inline void load_pair(const Bfloat16* from, bool both, bool left_alon
 // Sums start at the bias, and at the residual: all of it is on its way at once, in registers that are free until then.
 // `wide`: rows of out and residual are read and written in pairs, and written in pieces of 16 bytes where they are
 // bfloat16.
-template <class Out, int kBlocks>
+template <class Out, bool kResidual, int kBlocks>
 __device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
                                    Strip<kBlocks>& values) {
   constexpr bool kRounded = sizeof(Out) == sizeof(Bfloat16);
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t own = first_column + lane % 4 * 2;
-  const auto* residual = static_cast<const Out*>(g.residual);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int64_t row = first_row + lane / 4 + half * 8;
-    const Out* from = residual + row * g.residual_stride + own;
+    const Out* from = static_cast<const Out*>(g.residual) + row * g.residual_stride + own;
 #pragma unroll
     for (int j = 0; j < kBlocks; ++j) {
+      if constexpr (!kResidual) {
+        values[j][2 * half] = 0.0f;
+        values[j][2 * half + 1] = 0.0f;
+        continue;
+      }
       const int64_t column = own + j * 8;
-      const bool inside = residual && row < g.m && column < g.n;
+      const bool inside = row < g.m && column < g.n;
       load_pair(from + j * 8, inside && wide, inside && !wide, inside && !wide && column + 1 < g.n, values[j][2 * half],
                 values[j][2 * half + 1]);
     }
   }
-  if constexpr (kRounded) {
+  if constexpr (kResidual && kRounded) {
 #pragma unroll
     for (int j = 0; j < kBlocks; ++j) {
       for (int half = 0; half < 2; ++half) {

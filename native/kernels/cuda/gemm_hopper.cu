@@ -7,6 +7,8 @@
 // slices of both operands come together.
 #include "kernels/cuda/gemm_hopper.h"
 
+#include <type_traits>
+
 #include "kernels/cuda/gemm_bfloat16_finish-inl.cuh"
 #include "kernels/cuda/hopper-inl.cuh"
 
@@ -28,10 +30,11 @@ constexpr int kStages = 4;                 // slices on their way, where both op
 constexpr int kMostStages = 8;             // where the right one stays
 constexpr size_t kMostHeldBytes = 131072;  // of a right operand that stays
 
-// 64 × 256 elements of out are a group's, or 128 × 128.
-template <int kColumns>
+// What a group works on: kBlocks times 64 rows of out, and kColumns columns.
+template <int kOfBlocks, int kOfColumns>
 struct Tile {
-  static constexpr int kBlocks = 256 / kColumns;  // of 64 rows
+  static constexpr int kBlocks = kOfBlocks;
+  static constexpr int kColumns = kOfColumns;
   static constexpr int kGroupRows = kBlocks * kBlockRows;
   static constexpr int kRows = kGroups * kGroupRows;
   static constexpr int kLeftBytes = kBlocks * kBlockBytes;  // of a group's slice
@@ -97,12 +100,12 @@ __device__ inline bool is_first_lane() {
   return threadIdx.x % kWarp == 0;
 }
 
-template <class Out, int kBlocks, int kColumnBlocks>
+template <class Out, bool kResidual, int kBlocks, int kColumnBlocks>
 __device__ inline void start_tile(const Bfloat16Gemm& g, bool wide, int64_t row, int64_t column,
                                   Strip<kColumnBlocks> (&sums)[kBlocks]) {
   const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * 16;
 #pragma unroll
-  for (int i = 0; i < kBlocks; ++i) start_strip<Out>(g, wide, own + i * kBlockRows, column, sums[i]);
+  for (int i = 0; i < kBlocks; ++i) start_strip<Out, kResidual>(g, wide, own + i * kBlockRows, column, sums[i]);
 }
 
 // A group's tile of sums, to memory.
@@ -114,12 +117,11 @@ __device__ inline void finish_tile(const Bfloat16Gemm& g, bool wide, int64_t row
   for (int i = 0; i < kBlocks; ++i) finish_strip<Out>(g, wide, own + i * kBlockRows, column, sums[i], part);
 }
 
-template <class Out, bool kRightAdjacent, int kColumns>
+template <class T, class Out, bool kResidual, bool kRightAdjacent>
 __global__ void __launch_bounds__(kThreads, 1)
     held_kernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right, Bfloat16Gemm g,
                 bool wide, int stages) {
 #if SEQRISK_HOPPER
-  using T = Tile<kColumns>;
   extern __shared__ std::byte memory[];
   __shared__ uint64_t filled[kGroups][kMostStages];
   __shared__ uint64_t emptied[kGroups][kMostStages];
@@ -140,8 +142,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   __syncthreads();
 
-  const int64_t column_tiles = ceil_div(g.n, kColumns);  // neighbours share rows of the left operand in the cache
-  const int64_t column = blockIdx.x % column_tiles * kColumns;
+  const int64_t column_tiles = ceil_div(g.n, T::kColumns);  // neighbours share rows of the left operand in the cache
+  const int64_t column = blockIdx.x % column_tiles * T::kColumns;
   const int64_t begin = blockIdx.x / column_tiles * T::kRows;
   const int64_t step = gridDim.x / column_tiles * T::kRows;
 
@@ -152,7 +154,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (owner == 0) {
       arrive_with_bytes(&held, slices * T::kRightBytes);
       for (int slice = 0; slice < slices; ++slice) {
-        fetch_slice<kRightAdjacent, kColumns>(rights + slice * T::kRightBytes, right, column, slice * kSlice, &held);
+        fetch_slice<kRightAdjacent, T::kColumns>(rights + slice * T::kRightBytes, right, column, slice * kSlice, &held);
       }
     }
     std::byte* own = lefts + owner * stages * T::kLeftBytes;
@@ -180,7 +182,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int64_t row = begin + group * T::kGroupRows; row < g.m; row += step) {
     typename T::Sums sums;
     Strip<1> none[T::kBlocks];
-    start_tile<Out>(g, wide, row, column, sums);
+    start_tile<Out, kResidual>(g, wide, row, column, sums);
     hold(sums);
     int before = -1;  // the stage whose products may still be on their way
     for (int slice = 0; slice < slices; ++slice) {
@@ -203,12 +205,11 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-template <class Out, bool kLeftAdjacent, bool kRightAdjacent, int kColumns>
+template <class T, class Out, bool kResidual, bool kLeftAdjacent, bool kRightAdjacent>
 __global__ void __launch_bounds__(kThreads, 1)
     streamed_kernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right, Bfloat16Gemm g,
                     bool wide) {
 #if SEQRISK_HOPPER
-  using T = Tile<kColumns>;
   constexpr uint32_t kOnes = 0x3f803f80;  // two
   extern __shared__ std::byte memory[];
   __shared__ uint64_t filled[kStages];
@@ -229,7 +230,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   __syncthreads();
 
-  const int64_t column_tiles = ceil_div(g.n, kColumns);  // next to each other: they share rows of the left operand
+  const int64_t column_tiles = ceil_div(g.n, T::kColumns);  // next to each other: they share rows of the left operand
   const int64_t tiles = ceil_div(g.m, T::kRows) * column_tiles;
   const int64_t part = blockIdx.y;
   const int64_t first_k = part * g.chunk_k;
@@ -242,7 +243,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     RingPosition<kStages> at{0, 1};  // the first round waits for nobody
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const int64_t row = tile / column_tiles * T::kRows;
-      const int64_t column = tile % column_tiles * kColumns;
+      const int64_t column = tile % column_tiles * T::kColumns;
       for (int slice = 0; slice < slices; ++slice) {
         std::byte* to = stages + at.place * T::kStageBytes;
         uint64_t* barrier = &filled[at.place];
@@ -253,7 +254,7 @@ __global__ void __launch_bounds__(kThreads, 1)
           fetch_slice<kLeftAdjacent, T::kGroupRows>(to + owner * T::kLeftBytes, left, row + owner * T::kGroupRows, k,
                                                     barrier);
         }
-        fetch_slice<kRightAdjacent, kColumns>(to + kGroups * T::kLeftBytes, right, column, k, barrier);
+        fetch_slice<kRightAdjacent, T::kColumns>(to + kGroups * T::kLeftBytes, right, column, k, barrier);
         at.advance();
       }
     }
@@ -264,11 +265,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   RingPosition<kStages> at;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int64_t row = tile / column_tiles * T::kRows + group * T::kGroupRows;
-    const int64_t column = tile % column_tiles * kColumns;
+    const int64_t column = tile % column_tiles * T::kColumns;
     const bool sums_rows = !kLeftAdjacent && g.row_sums && column == 0;
     typename T::Sums sums;
     Strip<1> row_sums[T::kBlocks] = {};
-    start_tile<Out>(g, wide, row, column, sums);
+    start_tile<Out, kResidual>(g, wide, row, column, sums);
     hold(sums);
     int before = -1;  // the stage whose products may still be on their way
     for (int slice = 0; slice < slices; ++slice) {
@@ -330,72 +331,84 @@ struct Maps {
   CUtensorMap right;
 };
 
-template <bool kLeftAdjacent, bool kRightAdjacent, int kColumns>
+template <class T, bool kLeftAdjacent, bool kRightAdjacent>
 bool map_operands(const Bfloat16Gemm& g, Maps& maps, Launch& launch) {
-  const bool mapped = map_operand(&maps.left, g.a, kLeftAdjacent, g.m, g.k, Tile<kColumns>::kGroupRows) &&
-                      map_operand(&maps.right, g.b, kRightAdjacent, g.n, g.k, kColumns);
+  const bool mapped = map_operand(&maps.left, g.a, kLeftAdjacent, g.m, g.k, T::kGroupRows) &&
+                      map_operand(&maps.right, g.b, kRightAdjacent, g.n, g.k, T::kColumns);
   if (!mapped) launch.refuse("operands that the card's copy engine takes");
   return mapped;
 }
 
-template <class Out, bool kLeftAdjacent, bool kRightAdjacent, int kColumns>
+template <class T, class Out, bool kResidual, bool kLeftAdjacent, bool kRightAdjacent>
 void launch_streamed(const Bfloat16Gemm& g, int64_t blocks, Launch& launch) {
   Maps maps;
-  if (!map_operands<kLeftAdjacent, kRightAdjacent, kColumns>(g, maps, launch)) return;
-  const size_t bytes = kSwizzleBytes + kStages * Tile<kColumns>::kStageBytes + kSwizzleBytes;
-  const auto kernel = streamed_kernel<Out, kLeftAdjacent, kRightAdjacent, kColumns>;
+  if (!map_operands<T, kLeftAdjacent, kRightAdjacent>(g, maps, launch)) return;
+  const size_t bytes = kSwizzleBytes + kStages * T::kStageBytes + kSwizzleBytes;
+  const auto kernel = streamed_kernel<T, Out, kResidual, kLeftAdjacent, kRightAdjacent>;
   allow_shared(kernel, bytes);
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(g.chunks));
   kernel<<<grid, kThreads, bytes, launch.stream>>>(maps.left, maps.right, g, has_wide_result(g));
 }
 
 // Rows on the left: blocks go from tile to tile.
-template <class Out, bool kRightAdjacent, int kColumns>
+template <class T, class Out, bool kResidual, bool kRightAdjacent>
 void launch_rows(const Bfloat16Gemm& g, Launch& launch) {
-  using T = Tile<kColumns>;
-  const int64_t column_tiles = ceil_div(g.n, kColumns);
+  const int64_t column_tiles = ceil_div(g.n, T::kColumns);
   const int64_t tiles = ceil_div(g.m, T::kRows) * column_tiles;
   const int64_t most = launch.multiprocessors;
   const size_t held = static_cast<size_t>(ceil_div(g.k, kSlice)) * T::kRightBytes;
   if (held > kMostHeldBytes || column_tiles > most) {
-    return launch_streamed<Out, true, kRightAdjacent, kColumns>(g, most < tiles ? most : tiles, launch);
+    return launch_streamed<T, Out, kResidual, true, kRightAdjacent>(g, most < tiles ? most : tiles, launch);
   }
   Maps maps;
-  if (!map_operands<true, kRightAdjacent, kColumns>(g, maps, launch)) return;
+  if (!map_operands<T, true, kRightAdjacent>(g, maps, launch)) return;
   constexpr size_t kOwn = 1024;  // for barriers
   const size_t left = launch.shared_limit - kOwn - kSwizzleBytes - held;
   const size_t fitting = left / (kGroups * T::kLeftBytes);
   const int stages = static_cast<int>(fitting < kMostStages ? fitting : kMostStages);
   const size_t bytes = kSwizzleBytes + held + static_cast<size_t>(stages) * kGroups * T::kLeftBytes;
   const int64_t full = most / column_tiles * column_tiles;
-  const auto kernel = held_kernel<Out, kRightAdjacent, kColumns>;
+  const auto kernel = held_kernel<T, Out, kResidual, kRightAdjacent>;
   allow_shared(kernel, bytes);
   kernel<<<static_cast<unsigned>(full < tiles ? full : tiles), kThreads, bytes, launch.stream>>>(
       maps.left, maps.right, g, has_wide_result(g), stages);
 }
 
-template <int kColumns>
-void launch_columns(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
-  const bool rounds = g.out_stored == Storage::bfloat16;
-  switch (form) {
-    case GemmForm::rows_by_rows:
-      return rounds ? launch_rows<Bfloat16, true, kColumns>(g, launch) : launch_rows<float, true, kColumns>(g, launch);
-    case GemmForm::rows_by_columns:
-      return rounds ? launch_rows<Bfloat16, false, kColumns>(g, launch)
-                    : launch_rows<float, false, kColumns>(g, launch);
-    case GemmForm::columns_by_columns:
-      const int64_t tiles = ceil_div(g.m, Tile<kColumns>::kRows) * ceil_div(g.n, kColumns);
-      return launch_streamed<float, false, false, kColumns>(g, tiles, launch);
-  }
+// Calls f with a value that is known when it is compiled: f(std::true_type()).
+template <class F>
+void with_flag(bool flag, F f) {
+  flag ? f(std::true_type()) : f(std::false_type());
+}
+
+template <class T>
+void launch_rows(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
+  with_storage(g.out_stored, [&](auto element) {
+    with_flag(g.residual != nullptr, [&](auto residual) {
+      with_flag(form == GemmForm::rows_by_rows, [&](auto right_adjacent) {
+        launch_rows<T, Element<decltype(element)>, residual.value, right_adjacent.value>(g, launch);
+      });
+    });
+  });
+}
+
+template <class T>
+void launch_columns(const Bfloat16Gemm& g, Launch& launch) {
+  const int64_t tiles = ceil_div(g.m, T::kRows) * ceil_div(g.n, T::kColumns);
+  launch_streamed<T, float, false, false, false>(g, tiles, launch);
 }
 
 }  // namespace
 
 void gemm_hopper(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
-  // Wide tiles read less from the cache, unless the last one would be half empty. A matter of n alone: a row has the
-  // same bits among any others.
-  if (ceil_div(g.n, 128) % 2 == 0) return launch_columns<256>(form, g, launch);
-  launch_columns<128>(form, g, launch);
+  // Large tiles read less from the cache, unless the last one would be half empty. A matter of n alone where rows are
+  // on the left: a row has the same bits among any others.
+  const bool is_even = ceil_div(g.n, 128) % 2 == 0;
+  if (form != GemmForm::columns_by_columns) {
+    return is_even ? launch_rows<Tile<1, 256>>(form, g, launch) : launch_rows<Tile<2, 128>>(form, g, launch);
+  }
+  if (is_even) return launch_columns<Tile<1, 256>>(g, launch);
+  const bool is_tall = ceil_div(g.m, 128) % 2 == 0;
+  is_tall ? launch_columns<Tile<2, 128>>(g, launch) : launch_columns<Tile<1, 128>>(g, launch);
 }
 
 }  // namespace cuda
