@@ -126,6 +126,8 @@ export interface Binding {
   /** `bfloat16`: operands of matrix products are rounded, tensors may be stored so; `memoryLimit` 0 = none. */
   cuda_open(index: number, bfloat16: boolean, memoryLimit: number, guard: boolean, graphs: boolean): StreamHandle
   cuda_status(): CudaStatus
+  /** Fault injection: a kernel fails on the card, and this process cannot use it any more. */
+  cuda_lose(index: number): void
   stream_close(stream: StreamHandle): void
   /** Skips what was submitted so far; pending reads reject with code ABORTED. */
   stream_cancel(stream: StreamHandle): void

@@ -90,6 +90,11 @@ Napi::Value cuda_status(const Info& info) {
   return result;
 }
 
+Napi::Value cuda_lose(const Info& info) {
+  lose_cuda_device(static_cast<int>(number(info, "cuda_lose", 0, "index", 0, kMaxDevices)));
+  return info.Env().Undefined();
+}
+
 Napi::Value stream_close(const Info& info) {
   stream_of(info, "stream_close").close();
   return info.Env().Undefined();
@@ -160,6 +165,7 @@ Napi::Value set_error_class(const Info& info) {
 void register_stream(Napi::Object& exports) {
   add_function<stream_open>(exports, "stream_open");
   add_function<cuda_open>(exports, "cuda_open");
+  add_function<cuda_lose>(exports, "cuda_lose");
   add_function<cuda_status>(exports, "cuda_status");
   add_function<stream_close>(exports, "stream_close");
   add_function<stream_cancel>(exports, "stream_cancel");

@@ -13,4 +13,6 @@ std::shared_ptr<Stream> open_cuda_stream(const CudaOptions&) {
                      "device 'cpu' or 'auto', or build where nvcc is");
 }
 
+void lose_cuda_device(int) {}
+
 }  // namespace seqrisk

@@ -38,4 +38,7 @@ struct CudaOptions {
 // Throws Error with code NO_CUDA, saying what is missing, or OUT_OF_MEMORY.
 std::shared_ptr<Stream> open_cuda_stream(const CudaOptions& options);
 
+// Fault injection: a kernel fails on the card, and no call of this process reaches it any more.
+void lose_cuda_device(int index);
+
 }  // namespace seqrisk

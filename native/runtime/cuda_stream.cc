@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/cuda/kernel_table.h"
+#include "kernels/cuda/trap.h"
 
 namespace seqrisk {
 namespace {
@@ -77,6 +78,13 @@ std::shared_ptr<Stream> open_cuda_stream(const CudaOptions& options) {
                        "7.5; use precision 'float32'");
   }
   return std::make_shared<CudaStream>(options);
+}
+
+void lose_cuda_device(int index) {
+  expect_cuda(cudaSetDevice(index), "the card");
+  cuda::trap();
+  cudaDeviceSynchronize();
+  cudaGetLastError();
 }
 
 CudaStream::CudaStream(const CudaOptions& options)

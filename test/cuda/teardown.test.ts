@@ -23,6 +23,14 @@ describe.skipIf(devices.length === 0)(`a card${reason}`, () => {
     expect(await run('exit-with-work', {}, 3)).toEqual(['exit'])
   })
 
+  it('says that a card is lost, and leaves the CPU', async () => {
+    const [before, waiting, after, opened, cpu] = await run('lost-card')
+    expect(before).toBe('1,2,3')
+    for (const line of [waiting, after]) expect(line).toMatch(/^CUDA_FAILED \[cuda\] .*start a new one$/)
+    expect(opened).toMatch(/^(CUDA_FAILED|NO_CUDA) \[cuda\] /)
+    expect(cpu).toBe('5')
+  })
+
   it('lets a process end with an open device, and waits for a read that is pending', async () => {
     expect(await run('end-with-open-device')).toEqual(['end'])
     expect(await run('end-with-pending-read')).toEqual(['read 42'])

@@ -20,7 +20,8 @@ const [seed, calls] = process.argv.slice(2).map(Number)
 const log = process.argv[4] ? openSync(process.argv[4], 'w') : null
 const addon = createRequire(import.meta.url)('../../build/Release/seqrisk.node') as Record<string, Call>
 const declared = declaredFunctions()
-const names = Object.keys(addon)
+// Not what spoils the card for the rest of the process.
+const names = Object.keys(addon).filter(name => name !== 'cuda_lose')
 const random = new TestRandom(seed)
 addon.set_error_class(SeqriskError)
 const zoo = new Zoo(addon, random)

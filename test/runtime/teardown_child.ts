@@ -4,6 +4,7 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { binding } from '../../lib/native.js'
 import { linear } from '../../lib/ops/linear.js'
 import { cudaStatus, Device } from '../../lib/runtime/device.js'
 import { Offsets, scope, Tensor, unscoped } from '../../lib/runtime/tensor.js'
@@ -183,6 +184,27 @@ const scenarios: Record<string, () => Promise<void>> = {
     }
     const device = new Device({ work: 1e12 })
     console.log(device.kind, (await Tensor.from(device, Float32Array.of(5)).read())[0])
+  },
+
+  /** A card that fails in the middle of work: what says so, and what goes on. */
+  async 'lost-card'() {
+    const device = new Device({ kind: 'cuda' })
+    const x = Tensor.from(device, Float32Array.of(1, 2, 3))
+    console.log((await x.read()).join())
+    const waiting = startLongWork()
+    binding.cuda_lose(0)
+    const code = (error: { code?: string; message: string }) => `${error.code} ${error.message}`
+    console.log(await waiting.read.then(() => 'read', code))
+    console.log(await x.read().then(() => 'read', code))
+    try {
+      new Device({ kind: 'cuda' })
+      console.log('opened')
+    } catch (error) {
+      console.log(code(error as Error))
+    }
+    device.close()
+    waiting.device.close()
+    console.log((await Tensor.from(new Device({ kind: 'cpu', threads: 2 }), Float32Array.of(5)).read())[0])
   },
 
   /** The losses of some steps, for processes side by side. */
