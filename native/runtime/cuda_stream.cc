@@ -252,19 +252,29 @@ void CudaStream::after_launch() {
 
 // The next command launches: it may be kept for later.
 void CudaStream::record() {
-  if (!graphs_ || recorder_->recording() || backlog() < kLeastBacklog) return;
+  if (!graphs_ || recorder_->recording() || backlog() < kGraphCommands) return;
   check(recorder_->begin(), "a recording");
+  recorded_ = 0;
 }
 
 void CudaStream::hand_over() {
-  if (recorder_ && recorder_->recording()) check(recorder_->hand_over(), "recorded work");
+  if (!recorder_ || !recorder_->recording()) return;
+  check(recorder_->hand_over(), "recorded work");
+  if (unmarked_ >= kLeadCommands) mark();
 }
 
 void CudaStream::limit_lead() {
-  if (recorder_->recording()) recorder_->note(launch_.kernel);
-  if (++unmarked_ < kLeadCommands) return;
+  ++unmarked_;
+  if (!recorder_->recording()) {
+    if (unmarked_ >= kLeadCommands) mark();
+    return;
+  }
+  recorder_->note(launch_.kernel);
+  if (++recorded_ >= kGraphCommands) hand_over();
+}
+
+void CudaStream::mark() {
   unmarked_ = 0;
-  hand_over();
   const cudaEvent_t mark = lead_[next_mark_];
   next_mark_ = (next_mark_ + 1) % kLeadMarks;
   check(cudaEventSynchronize(mark), "the work so far");

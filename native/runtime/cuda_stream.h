@@ -86,6 +86,7 @@ class CudaStream final : public QueuedStream {
   void record();
   void hand_over();
   void limit_lead();
+  void mark();
 
   const int index_;
   const bool guard_;
@@ -95,17 +96,20 @@ class CudaStream final : public QueuedStream {
   cuda::Launch launch_;
   std::optional<Error> error_;  // the first since the last completion; the worker's own
 
-  // The worker stays at most kLeadMarks · kLeadCommands commands ahead of the card, so that a cancel is felt soon.
+  // The worker marks where it is every kLeadCommands commands, or with the next graph, and waits for the card at the
+  // mark before last: a cancel is felt soon.
   static constexpr int kLeadMarks = 2;
   static constexpr int kLeadCommands = 32;
   std::array<cudaEvent_t, kLeadMarks> lead_{};
   size_t next_mark_ = 0;
   int unmarked_ = 0;  // commands since the last mark
 
-  // Launches are recorded as soon as so many commands wait: then the worker is what the others wait for.
-  static constexpr uint64_t kLeastBacklog = 8;
+  // A graph is begun when as many commands wait as it takes: then launching is what the others wait for. Graphs begin
+  // anew behind each completion, so that those of one training step are like those of the next.
+  static constexpr int kGraphCommands = 32;
   const bool graphs_;
   std::unique_ptr<GraphRecorder> recorder_;
+  int recorded_ = 0;  // commands of the graph
 
   std::unique_ptr<ThreadPool> pool_;  // for work on the host
   TaskCard task_card_;

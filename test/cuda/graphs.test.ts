@@ -54,7 +54,7 @@ describe.skipIf(devices.length === 0)(`graphs${reason}`, () => {
       // Of another size each time, so that the cache has none and gives some back to the card.
       const next = Tensor.zeros(device, 'float32', [size + 64 * i])
       next.fill(i)
-      next.view(0, [size]).copyFrom(sum)
+      next.view(0, [size]).copyFrom(sum.view(0, [size]))
       for (let k = 0; k < 20; k++) next.view(k, [1]).fill(i)
       sum.dispose()
       sum = next

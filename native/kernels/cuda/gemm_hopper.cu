@@ -126,6 +126,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   __shared__ uint64_t filled[kGroups][kMostStages];
   __shared__ uint64_t emptied[kGroups][kMostStages];
   __shared__ uint64_t held;
+  __shared__ uint64_t turn[kGroups];
   const int slices = static_cast<int>(ceil_div(g.k, kSlice));
   std::byte* rights = aligned_memory(memory);
   std::byte* lefts = rights + slices * T::kRightBytes;  // the first group's stages, then the second one's
@@ -133,6 +134,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     make_barrier(&held, 1);
     for (int owner = 0; owner < kGroups; ++owner) {
+      make_barrier(&turn[owner], kGroupWarps);
       for (int stage = 0; stage < stages; ++stage) {
         make_barrier(&filled[owner][stage], 1);
         make_barrier(&emptied[owner][stage], kGroupWarps);
@@ -178,12 +180,17 @@ __global__ void __launch_bounds__(kThreads, 1)
   const std::byte* own = lefts + group * stages * T::kLeftBytes;
   int stage = 0;
   uint32_t parity = 0;
+  // The groups multiply in turns: one writes its tile meanwhile. The first one begins; it has as many tiles as the
+  // other one, or one more.
+  uint32_t turn_parity = group == 0 ? 1 : 0;
   wait_barrier(&held, 0);
   for (int64_t row = begin + group * T::kGroupRows; row < g.m; row += step) {
     typename T::Sums sums;
     Strip<1> none[T::kBlocks];
     start_tile<Out, kResidual>(g, wide, row, column, sums);
     hold(sums);
+    wait_barrier(&turn[group], turn_parity);
+    turn_parity ^= 1;
     int before = -1;  // the stage whose products may still be on their way
     for (int slice = 0; slice < slices; ++slice) {
       wait_barrier(&filled[group][stage], parity);
@@ -197,6 +204,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         parity ^= 1;
       }
     }
+    if (is_first_lane()) arrive(&turn[1 - group]);
     wait_products<0>();
     hold(sums);
     if (is_first_lane()) arrive(&emptied[group][before]);
