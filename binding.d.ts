@@ -97,8 +97,6 @@ export interface StreamInfo {
   cachedBytes: number
   peakBytes: number
   allocations: number
-  /** CUDA graphs so far: many small launches that were handed to the card in one call. */
-  graphs: number
 }
 
 /** Whether cards can be used. */
@@ -124,7 +122,7 @@ export interface Binding {
   /** `variant` '' = $SEQRISK_VARIANT or the best; `memoryLimit` 0 = none; `guard` checks for writes outside buffers. */
   stream_open(threads: number, variant: string, memoryLimit: number, guard: boolean): StreamHandle
   /** `bfloat16`: operands of matrix products are rounded, tensors may be stored so; `memoryLimit` 0 = none. */
-  cuda_open(index: number, bfloat16: boolean, memoryLimit: number, guard: boolean, graphs: boolean): StreamHandle
+  cuda_open(index: number, bfloat16: boolean, memoryLimit: number, guard: boolean): StreamHandle
   cuda_status(): CudaStatus
   /** Fault injection: a kernel fails on the card, and this process cannot use it any more. */
   cuda_lose(index: number): void

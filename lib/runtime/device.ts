@@ -34,8 +34,6 @@ export interface DeviceOptions {
   readonly precision?: Precision
   /** Bytes that the stream's memory may take. Default: what this machine or container has; of a card, what is free. */
   readonly memoryLimit?: number
-  /** CUDA: hand many small launches to the card together. Default true; false for measurements. */
-  readonly graphs?: boolean
   /** Poison fresh memory with NaN and look for writes outside buffers. Slow; for tests. */
   readonly guard?: boolean
 }
@@ -86,7 +84,6 @@ export class Device {
       'variant',
       'index',
       'precision',
-      'graphs',
       'memoryLimit',
       'guard',
     ] as const
@@ -99,7 +96,6 @@ export class Device {
       variant = '',
       index = 0,
       precision = 'float32',
-      graphs = true,
       memoryLimit,
       guard = false,
     } = options
@@ -111,7 +107,7 @@ export class Device {
     const isEnough = work >= LEAST_WORK_OF_A_CARD || tableValues >= LEAST_TABLE_OF_A_CARD
     const takesCard = kind === 'cuda' || (kind === 'auto' && isEnough && cudaStatus().devices.length > 0)
     this.handle = takesCard
-      ? binding.cuda_open(index, precision === 'bfloat16', memoryLimit ?? 0, guard, graphs)
+      ? binding.cuda_open(index, precision === 'bfloat16', memoryLimit ?? 0, guard)
       : binding.stream_open(threads, variant, memoryLimit ?? memoryOfMachine(), guard)
     const info = this.info()
     this.kind = info.device

@@ -32,7 +32,6 @@ struct CudaOptions {
   Precision precision = Precision::float32;  // of the operands of matrix products
   size_t memory_limit = SIZE_MAX;            // bytes
   bool guard = false;
-  bool graphs = true;  // many small launches are handed over together
 };
 
 // Throws Error with code NO_CUDA, saying what is missing, or OUT_OF_MEMORY.

@@ -92,7 +92,6 @@ CudaStream::CudaStream(const CudaOptions& options)
       guard_(options.guard),
       memory_(*this),
       allocator_(memory_, options.memory_limit),
-      graphs_(options.graphs),
       task_card_(*this) {
   use_device();
   try {
@@ -122,10 +121,7 @@ void CudaStream::open(const CudaOptions& options) {
   // Before the worker starts: it and the owner's cancel both reach for the pool.
   pool_ = std::make_unique<ThreadPool>(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   expect_cuda(cudaMallocHost(reinterpret_cast<void**>(&pinned_), kPinnedBytes), "pinned memory");
-  recorder_ = std::make_unique<GraphRecorder>(launch_.stream);
-  launch_.hand_over = [](void* stream) { static_cast<CudaStream*>(stream)->hand_over(); };
-  launch_.context = this;
-  uploads_ = std::make_unique<UploadRing>(launch_.stream, [this] { hand_over(); });
+  uploads_ = std::make_unique<UploadRing>(launch_.stream);
   landing_ = std::make_unique<Landing>(index_, launch_);
 }
 
@@ -153,11 +149,7 @@ void CudaStream::Memory::free(std::byte* data, size_t) {
   if (stream_.closed()) {
     cudaFree(data);
   } else {
-    stream_.enqueue({[this, data] {
-                       stream_.hand_over();
-                       cudaFree(data);
-                     },
-                     nullptr, true});
+    stream_.enqueue({[data] { cudaFree(data); }, nullptr, true});
   }
 }
 
@@ -194,7 +186,6 @@ void CudaStream::check(cudaError_t status, const char* what) {
 void CudaStream::submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) {
   const auto* begin = static_cast<const std::byte*>(arguments);
   enqueue({[this, kernel, copy = std::vector<std::byte>(begin, begin + bytes), keep = std::move(keep)] {
-             record();
              run_kernel(kernel, copy.data());
            },
            nullptr});
@@ -250,41 +241,15 @@ void CudaStream::after_launch() {
   limit_lead();
 }
 
-// The next command launches: it may be kept for later.
-void CudaStream::record() {
-  if (!graphs_ || recorder_->recording() || backlog() < kGraphCommands) return;
-  check(recorder_->begin(), "a recording");
-  recorded_ = 0;
-}
-
-void CudaStream::hand_over() {
-  if (!recorder_ || !recorder_->recording()) return;
-  check(recorder_->hand_over(), "recorded work");
-  if (unmarked_ >= kLeadCommands) mark();
-}
-
 void CudaStream::limit_lead() {
-  ++unmarked_;
-  if (!recorder_->recording()) {
-    if (unmarked_ >= kLeadCommands) mark();
-    return;
-  }
-  recorder_->note(launch_.kernel);
-  if (++recorded_ >= kGraphCommands) hand_over();
-}
-
-void CudaStream::mark() {
-  unmarked_ = 0;
-  const cudaEvent_t mark = lead_[next_mark_];
-  next_mark_ = (next_mark_ + 1) % kLeadMarks;
+  if (++launched_ % kLeadCommands != 0) return;
+  const cudaEvent_t mark = lead_[launched_ / kLeadCommands % kLeadMarks];
   check(cudaEventSynchronize(mark), "the work so far");
   check(cudaEventRecord(mark, launch_.stream), "an event");
 }
 
 void CudaStream::upload(std::byte* device, const void* host, size_t bytes) {
   enqueue({[this, device, staged = staging().copy(host, bytes)]() mutable {
-             record();
-             if (recorder_->recording()) recorder_->note(uploads_.get());
              check(uploads_->upload(device, staged.data(), staged.size()), "an upload");
              staging().give_back(std::move(staged));
            },
@@ -292,17 +257,12 @@ void CudaStream::upload(std::byte* device, const void* host, size_t bytes) {
 }
 
 void CudaStream::download(void* host, const std::byte* device, size_t bytes, Completion done) {
-  enqueue({[=, this] {
-             hand_over();
-             check(landing_->download(static_cast<std::byte*>(host), device, bytes), "a download");
-           },
+  enqueue({[=, this] { check(landing_->download(static_cast<std::byte*>(host), device, bytes), "a download"); },
            std::move(done)});
 }
 
 void CudaStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
   enqueue({[=, this] {
-             launch_.kernel = "copy";
-             record();
              check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, launch_.stream), "a copy");
              limit_lead();
            },
@@ -311,8 +271,6 @@ void CudaStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
 
 void CudaStream::fill(std::byte* device, uint32_t pattern, size_t words) {
   enqueue({[=, this] {
-             launch_.kernel = "fill";
-             record();
              cuda::fill_words(reinterpret_cast<uint32_t*>(device), pattern, static_cast<int64_t>(words),
                               launch_.stream);
              check(cudaGetLastError(), "a fill");
@@ -327,7 +285,6 @@ void CudaStream::fence(Completion done) {
 
 void CudaStream::run(HostTask task, Completion done) {
   enqueue({[this, task = std::move(task)] {
-             hand_over();
              std::optional<Error> error = run_task(task, {choose_cpu_variant(""), *pool_, &task_card_});
              if (!error_) error_ = std::move(error);
            },
@@ -370,7 +327,6 @@ void CudaStream::rearm() {
 }
 
 void CudaStream::complete(Completion done, uint64_t position) {
-  hand_over();
   const auto landed = [this, done, position, mine = std::move(error_)](std::optional<Error> found) {
     if (cancelled(position)) {
       done(cancelled_error());
@@ -384,11 +340,9 @@ void CudaStream::complete(Completion done, uint64_t position) {
 
 // Also of a stream that was opened in part.
 void CudaStream::stop() {
-  hand_over();
   landing_.reset();
   uploads_.reset();
   if (launch_.stream) cudaStreamSynchronize(launch_.stream);
-  recorder_.reset();
   for (cudaEvent_t& event : lead_) {
     if (event) cudaEventDestroy(event);
   }

@@ -8,7 +8,6 @@
 
 #include "kernels/cuda/launch.h"
 #include "runtime/cuda_device.h"
-#include "runtime/cuda_graphs.h"
 #include "runtime/cuda_staging.h"
 #include "runtime/queued_stream.h"
 #include "runtime/thread_pool.h"
@@ -36,7 +35,6 @@ class CudaStream final : public QueuedStream {
   void run(HostTask task, Completion done) override;
   Fault* fault() override { return nullptr; }  // kernels record in the card's memory
   AllocatorStats memory() const override { return allocator_.stats(); }
-  uint64_t graphs() const override { return recorder_ ? recorder_->handed_over() : 0; }
   void fail_allocation(uint64_t after) override { allocator_.fail_after(after); }
 
  protected:
@@ -46,7 +44,6 @@ class CudaStream final : public QueuedStream {
   void interrupt() override;
   void rearm() override;
   void begin() override;
-  void idle() override { hand_over(); }
   void stop() override;
 
  private:
@@ -83,10 +80,7 @@ class CudaStream final : public QueuedStream {
   void run_kernel(CardKernel kernel, const void* arguments);
   void after_launch();
   void check(cudaError_t status, const char* what);
-  void record();
-  void hand_over();
   void limit_lead();
-  void mark();
 
   const int index_;
   const bool guard_;
@@ -96,20 +90,11 @@ class CudaStream final : public QueuedStream {
   cuda::Launch launch_;
   std::optional<Error> error_;  // the first since the last completion; the worker's own
 
-  // The worker marks where it is every kLeadCommands commands, or with the next graph, and waits for the card at the
-  // mark before last: a cancel is felt soon.
-  static constexpr int kLeadMarks = 2;
-  static constexpr int kLeadCommands = 32;
+  // The worker stays at most kLeadMarks · kLeadCommands commands ahead of the card, so that a cancel is felt soon.
+  static constexpr int kLeadMarks = 4;
+  static constexpr int kLeadCommands = 16;
   std::array<cudaEvent_t, kLeadMarks> lead_{};
-  size_t next_mark_ = 0;
-  int unmarked_ = 0;  // commands since the last mark
-
-  // A graph is begun when as many commands wait as it takes: then launching is what the others wait for. Graphs begin
-  // anew behind each completion, so that those of one training step are like those of the next.
-  static constexpr int kGraphCommands = 32;
-  const bool graphs_;
-  std::unique_ptr<GraphRecorder> recorder_;
-  int recorded_ = 0;  // commands of the graph
+  uint64_t launched_ = 0;
 
   std::unique_ptr<ThreadPool> pool_;  // for work on the host
   TaskCard task_card_;

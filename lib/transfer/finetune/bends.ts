@@ -9,6 +9,8 @@ import { heavyTailed } from '../linear/scaling.js'
 const KNOTS = 33
 /** Deviations between knots at least: what comes back through a piece is steep times what went in, and pieces are to stay tame. */
 const LEAST_GAP = 1e-3
+/** Deviations within which neighbours count as one value: sums of the same terms in another order differ by 1e-7. */
+const TIE = 1e-5
 
 /** Curves of all columns, for `piecewiseLinear`; a column without a bend stays as it is. */
 export interface BendValues {
@@ -34,8 +36,9 @@ export function* bendSteps(vectors: Float32Array, width: number): Steps<BendValu
   let isBent = false
   for (let c = 0; c < width; c++) {
     for (let row = 0; row < rows; row++) values[row] = vectors[row * width + c]
-    const curve = heavyTailed(values)
+    const found = heavyTailed(values)
     yield
+    const curve = found && heavyTailed(joinTies(values, TIE * found.deviation))
     if (!curve) continue
     isBent = true
     const { mean, deviation, scores } = curve
@@ -51,6 +54,18 @@ export function* bendSteps(vectors: Float32Array, width: number): Steps<BendValu
     offset[c] = mean + deviation * scores[0]
   }
   return isBent ? { knots, slopes, offset } : null
+}
+
+/** The values ascending, each as the first of those that follow each other by at most `gap`. */
+function joinTies(values: Float64Array, gap: number): Float64Array {
+  const joined = values.slice().sort()
+  let before = joined[0]
+  for (let i = 1; i < joined.length; i++) {
+    const value = joined[i]
+    if (value - before <= gap) joined[i] = joined[i - 1]
+    before = value
+  }
+  return joined
 }
 
 /** Some of the knots, by number: the first, the last, and between them scores a step apart, none nearer to another than `gap`. */

@@ -39,7 +39,6 @@ void check_guard(const std::byte* begin, int64_t bytes, int32_t pattern, Launch&
 
 void* Launch::workspace(size_t bytes) {
   if (bytes > workspace_bytes_) {
-    if (hand_over) hand_over(context);
     // More than asked for, so that growing sizes do not free and allocate each time. Freeing waits for the card.
     free_workspace();
     const size_t roomy = bytes + bytes / 4;

@@ -31,11 +31,6 @@ class Launch {
   FaultRecord* faults = nullptr;
   const char* kernel = "";  // the name of what is launched
 
-  // What was recorded for later goes to the card now, as before memory that it works on is given back. Null: nothing
-  // is.
-  void (*hand_over)(void* context) = nullptr;
-  void* context = nullptr;
-
   // Device memory for this launch alone: what comes later on the stream may have the same. Null when there is none;
   // then the launcher returns at once.
   void* workspace(size_t bytes);

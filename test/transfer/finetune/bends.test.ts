@@ -48,6 +48,17 @@ describe('curves of vectors', () => {
     expect(bend([tame, tame.map(() => 7)]).values).toBeNull()
   })
 
+  it('take values that rounding tells apart for one', () => {
+    // As sums of the same few terms in another order: ties, and ties with noise.
+    const ties = counts.map(value => Math.log1p(value) ** 3)
+    const noisy = ties.map(value => value * (1 + 1e-7 * random.normal()))
+    const [exact, apart] = [bend([ties]), bend([noisy])]
+    const { deviation } = moments(ties)
+    // A curve is at most 1000 times as steep as the column (LEAST_GAP), and noise is some 1e-7 of a value of 10 deviations.
+    expectClose(apart.bent[0], exact.bent[0], { absolute: 2e-3 * deviation, relative: 0 }, 'bent')
+    expectClose(apart.values!.knots, exact.values!.knots, { absolute: 1e-5 * deviation, relative: 0 }, 'knots')
+  })
+
   it('are for heavy tails alone: the probe’s normal scores, in the mean and deviation of the column', async () => {
     const { vectors, bent } = bend([tame, wild, counts])
     expectSameBits(Float32Array.from(bent[0]), Float32Array.from(tame))
