@@ -244,7 +244,10 @@ void launch_form(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
 
 void gemm_bfloat16(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
   if (g.m == 0 || g.n == 0) return;
-  if (launch.capability == kHopper) return gemm_hopper(form, g, launch);
+  // What reads and writes sums in float32 waits for memory, and smaller tiles wait less: 0.27 ms of 256 000 x 256 x 256
+  // and not 0.34. The bits are the same.
+  const bool waits = g.residual && g.out_stored == Storage::float32 && g.k <= 256;
+  if (launch.capability == kHopper && !waits) return gemm_hopper(form, g, launch);
   if (form == GemmForm::columns_by_columns) {
     const int64_t tiles = ceil_div(g.m, kTile) * ceil_div(g.n, kTile);
     return launch_kernel<float, GemmForm::columns_by_columns, false>(g, tiles, launch);
