@@ -121,7 +121,7 @@ template <class T, class Out, bool kResidual, bool kRightAdjacent>
 __global__ void __launch_bounds__(kThreads, 1)
     held_kernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right, Bfloat16Gemm g,
                 bool wide, int stages) {
-#if SEQRISK_HOPPER
+  if constexpr (!kHasHopper) return;
   extern __shared__ std::byte memory[];
   __shared__ uint64_t filled[kGroups][kMostStages];
   __shared__ uint64_t emptied[kGroups][kMostStages];
@@ -210,14 +210,13 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (is_first_lane()) arrive(&emptied[group][before]);
     finish_tile<Out>(g, wide, row, column, sums, 0);
   }
-#endif
 }
 
 template <class T, class Out, bool kResidual, bool kLeftAdjacent, bool kRightAdjacent>
 __global__ void __launch_bounds__(kThreads, 1)
     streamed_kernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right, Bfloat16Gemm g,
                     bool wide) {
-#if SEQRISK_HOPPER
+  if constexpr (!kHasHopper) return;
   constexpr uint32_t kOnes = 0x3f803f80;  // two
   extern __shared__ std::byte memory[];
   __shared__ uint64_t filled[kStages];
@@ -303,7 +302,6 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
     }
   }
-#endif
 }
 
 using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,

@@ -16,6 +16,9 @@ namespace cuda {
 #define SEQRISK_HOPPER 0
 #endif
 
+// Kernels return where it is false.
+constexpr bool kHasHopper = SEQRISK_HOPPER == 1;
+
 // A tile in shared memory: lines of 64 elements of bfloat16, which are next to each other in memory, one line every 128
 // bytes. Pieces of 16 bytes change places inside eight lines, so that none of them waits for another one's bank.
 constexpr int kLineElements = 64;
