@@ -10,9 +10,9 @@ namespace {
 Napi::Value philox_blocks_into(const Napi::CallbackInfo& info) {
   const CallArgs args(info, "[philox_blocks] expected ");
   const uint64_t seed = args.seed(0);
-  const auto stream = static_cast<uint32_t>(args.integer(1, "stream", 0, 0xffffffff));
+  const auto stream = static_cast<uint32_t>(args.integer(1, "philox_stream", 0, 0xffffffff));
   const auto first = static_cast<uint64_t>(args.integer(2, "first", 0, int64_t{1} << 52));
-  const HostNumbers out = host_numbers(args.value(3), args.where());
+  const HostNumbers out = host_numbers(args.value(3), args.where() + "out to be ");
   if (out.type != napi_uint32_array) throw Error::type(args.where() + "out to be a Uint32Array but received another");
   if (out.length % 4 != 0) args.refuse("out of four words for each block", args.value(3));
   philox_blocks(seed, stream, first, out.length / 4, static_cast<uint32_t*>(const_cast<void*>(out.data)));

@@ -122,6 +122,7 @@ export class Zoo {
     if (type === 'string') return this.pick(['', 'scalar'])
     if (type === 'DType') return this.pick(['float32', 'int32'])
     if (type.includes('number[]')) return [this.#random.integer(0, 9), this.#random.integer(1, 9)]
+    if (type === 'Uint32Array') return new Uint32Array(4 * this.#random.integer(0, 3))
     if (type.includes('Int32Array')) return Int32Array.of(0, 2, 2, 5)
     return type.startsWith('new') ? SeqriskError : this.wrong()
   }
