@@ -165,15 +165,17 @@ async function listBody(group: Part[], rows: number, width: number, pace: Pace):
   const run = Buffer.concat([varint(rows * width * 2), Buffer.of(1)])
   const definition = Buffer.concat([Buffer.alloc(4), run])
   definition.writeUInt32LE(run.length)
-  const values = Buffer.alloc(4 * rows * width)
-  let at = 0
+  const head = Buffer.concat([repetition, definition])
+  // Neither cleared nor copied: either would touch megabytes of fresh pages in one go.
+  const body = Buffer.allocUnsafe(head.length + 4 * rows * width)
+  let at = head.copy(body)
   for (const { block, begin, end } of group) {
     for (let i = begin; i < end; i++) {
-      for (let column = 0; column < width; column++) at = values.writeFloatLE(block.cell(i, column), at)
+      for (let column = 0; column < width; column++) at = body.writeFloatLE(block.cell(i, column), at)
       if (pace.isDue) await pace.rest()
     }
   }
-  return Buffer.concat([repetition, definition, values])
+  return body
 }
 
 function pageHeader(plainBytes: number, bytes: number, values: number): Buffer {
