@@ -36,9 +36,8 @@ export function* bendSteps(vectors: Float32Array, width: number): Steps<BendValu
   let isBent = false
   for (let c = 0; c < width; c++) {
     for (let row = 0; row < rows; row++) values[row] = vectors[row * width + c]
-    const found = heavyTailed(values)
+    const curve = heavyTailed(values, TIE)
     yield
-    const curve = found && heavyTailed(joinTies(values, TIE * found.deviation))
     if (!curve) continue
     isBent = true
     const { mean, deviation, scores } = curve
@@ -54,18 +53,6 @@ export function* bendSteps(vectors: Float32Array, width: number): Steps<BendValu
     offset[c] = mean + deviation * scores[0]
   }
   return isBent ? { knots, slopes, offset } : null
-}
-
-/** The values ascending, each as the first of those that follow each other by at most `gap`. */
-function joinTies(values: Float64Array, gap: number): Float64Array {
-  const joined = values.slice().sort()
-  let before = joined[0]
-  for (let i = 1; i < joined.length; i++) {
-    const value = joined[i]
-    if (value - before <= gap) joined[i] = joined[i - 1]
-    before = value
-  }
-  return joined
 }
 
 /** Some of the knots, by number: the first, the last, and between them scores a step apart, none nearer to another than `gap`. */

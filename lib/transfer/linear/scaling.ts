@@ -168,8 +168,14 @@ function normalScores(sorted: Float64Array): { readonly knots: number[]; readonl
   return { knots, scores }
 }
 
-/** What `auto` bends a column by, at every distinct value, and its mean and deviation; null where its tails are light. */
-export function heavyTailed(values: Float64Array): {
+/**
+ * What `auto` bends a column by, at every distinct value, and its mean and deviation; null where its tails are light.
+ * @param tie  deviations within which neighbours count as one value
+ */
+export function heavyTailed(
+  values: Float64Array,
+  tie: number,
+): {
   readonly knots: readonly number[]
   readonly scores: readonly number[]
   readonly mean: number
@@ -178,8 +184,16 @@ export function heavyTailed(values: Float64Array): {
   if (values.length === 0) return null
   const { mean, inverseSd } = moments(values, value => value)
   if (!(inverseSd > 0) || !isHeavy(values, { mean, inverseSd })) return null
-  const curve = normalScores(sampleOf(values).sort())
-  return curve.knots.length > 1 ? { ...curve, mean, deviation: 1 / inverseSd } : null
+  const deviation = 1 / inverseSd
+  const curve = normalScores(joinTies(sampleOf(values).sort(), tie * deviation))
+  return curve.knots.length > 1 ? { ...curve, mean, deviation } : null
+}
+
+/** Each of the ascending values as the first of those that follow each other by at most `gap`. */
+function joinTies(sorted: Float64Array, gap: number): Float64Array {
+  const joined = sorted.slice()
+  for (let i = 1; i < sorted.length; i++) if (sorted[i] - sorted[i - 1] <= gap) joined[i] = joined[i - 1]
+  return joined
 }
 
 function bender(column: Column): (value: number) => number {
