@@ -22,12 +22,12 @@ export class KeptParts<T> {
    * @param path         null: nothing is kept
    * @param fingerprint  stands for all that decides the results
    * @param isResumed    whether to begin with what is there
-   * @throws {SeqriskError} code `CHECKPOINT_MISMATCH` for parts of another run
+   * @throws {SeqriskError} code `CHECKPOINT_MISMATCH` for parts of another run, `CHECKPOINT_INVALID` for a file that
+   * cannot be read
    */
   static async open<T>(path: string | null, fingerprint: string, isResumed: boolean): Promise<KeptParts<T>> {
-    const text = path !== null && isResumed ? await readFile(path, 'utf8').catch(() => null) : null
-    if (text === null) return new KeptParts<T>(path, { fingerprint, parts: [] })
-    const stored = JSON.parse(text) as Stored<T>
+    const stored = path !== null && isResumed ? await readStored<T>(path) : null
+    if (stored === null) return new KeptParts<T>(path, { fingerprint, parts: [] })
     if (stored.fingerprint === fingerprint) return new KeptParts(path, stored)
     const advice = 'resume with the options and events of the first run, or start in another folder'
     throw new SeqriskError(
@@ -48,4 +48,20 @@ export class KeptParts<T> {
   async remove(): Promise<void> {
     if (this.#path !== null) await rm(this.#path, { force: true })
   }
+}
+
+/** Null where there is no such file. */
+async function readStored<T>(path: string): Promise<Stored<T> | null> {
+  const advice = 'remove it to begin anew'
+  const invalid = (received: string, cause?: unknown) =>
+    new SeqriskError('CHECKPOINT_INVALID', sentence('finetune', `a whole ${path}`, received, advice), { cause })
+  let stored: Stored<T>
+  try {
+    stored = JSON.parse(await readFile(path, 'utf8')) as Stored<T>
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw invalid((cause as Error).message, cause)
+  }
+  if (!Array.isArray(stored?.parts)) throw invalid('no parts')
+  return stored
 }

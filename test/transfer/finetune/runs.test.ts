@@ -256,6 +256,12 @@ describe('fine-tuning from a source', () => {
     expect(resumed.folds.map(one => one.score)).toEqual([0.125, ...whole.folds.slice(1).map(one => one.score)])
     const other = finetuneFolds(encoded, labels.order, fold, { ...options, epochs: 3, resume: true })
     await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+    for (const damaged of ['{"fingerprint":', 'null', '{"fingerprint":"f"}']) {
+      await writeFile(path, damaged)
+      const again = finetuneFolds(encoded, labels.order, fold, { ...options, resume: true })
+      await expect(again).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+      expect(await readFile(path, 'utf8')).toBe(damaged)
+    }
   })
 })
 
