@@ -15,46 +15,39 @@ using Strip = float[kBlocks][4];
 // Two neighbours as they are in memory, those of which are asked for, and zeros. Predicates and no branches: registers
 // that products are summed in may come from one place alone. float32 is two numbers, bfloat16 two halves of one
 // register or, one by one, of two.
-__device__ inline void load_pair(const float* from, bool both, bool left_alone, bool right_alone, float& left,
+#define SEQRISK_LOAD_PAIR(pair, one, second)                                   \
+  asm volatile(                                                                \
+      "{\n"                                                                    \
+      ".reg .pred both, left, right;\n"                                        \
+      "setp.ne.b32 both, %3, 0;\n"                                             \
+      "setp.ne.b32 left, %4, 0;\n"                                             \
+      "setp.ne.b32 right, %5, 0;\n"                                            \
+      "mov.b32 %0, 0;\n"                                                       \
+      "mov.b32 %1, 0;\n"                                                       \
+      "@both ld.global." pair                                                  \
+      ", [%2];\n"                                                              \
+      "@left ld.global." one                                                   \
+      " %0, [%2];\n"                                                           \
+      "@right ld.global." one " %1, [%2 + " second                             \
+      "];\n"                                                                   \
+      "}"                                                                      \
+      : "=&r"(first_bits), "=&r"(second_bits)                                  \
+      : "l"(from), "r"(int{both}), "r"(int{left_alone}), "r"(int{right_alone}) \
+      : "memory")
+template <class T>
+__device__ inline void load_pair(const T* from, bool both, bool left_alone, bool right_alone, float& left,
                                  float& right) {
-  asm volatile(
-      "{\n"
-      ".reg .pred both, left, right;\n"
-      "setp.ne.b32 both, %3, 0;\n"
-      "setp.ne.b32 left, %4, 0;\n"
-      "setp.ne.b32 right, %5, 0;\n"
-      "mov.f32 %0, 0f00000000;\n"
-      "mov.f32 %1, 0f00000000;\n"
-      "@both ld.global.v2.f32 {%0, %1}, [%2];\n"
-      "@left ld.global.f32 %0, [%2];\n"
-      "@right ld.global.f32 %1, [%2 + 4];\n"
-      "}"
-      : "=&f"(left), "=&f"(right)
-      : "l"(from), "r"(static_cast<int>(both)), "r"(static_cast<int>(left_alone)), "r"(static_cast<int>(right_alone))
-      : "memory");
+  uint32_t first_bits;
+  uint32_t second_bits;
+  if constexpr (sizeof(T) == sizeof(Bfloat16)) {
+    SEQRISK_LOAD_PAIR("b32 %0", "u16", "2");
+  } else {
+    SEQRISK_LOAD_PAIR("v2.b32 {%0, %1}", "b32", "4");
+  }
+  left = __uint_as_float(first_bits);
+  right = __uint_as_float(second_bits);
 }
-__device__ inline void load_pair(const Bfloat16* from, bool both, bool left_alone, bool right_alone, float& left,
-                                 float& right) {
-  uint32_t low;
-  uint32_t high;
-  asm volatile(
-      "{\n"
-      ".reg .pred both, left, right;\n"
-      "setp.ne.b32 both, %3, 0;\n"
-      "setp.ne.b32 left, %4, 0;\n"
-      "setp.ne.b32 right, %5, 0;\n"
-      "mov.b32 %0, 0;\n"
-      "mov.b32 %1, 0;\n"
-      "@both ld.global.b32 %0, [%2];\n"
-      "@left ld.global.u16 %0, [%2];\n"
-      "@right ld.global.u16 %1, [%2 + 2];\n"
-      "}"
-      : "=&r"(low), "=&r"(high)
-      : "l"(from), "r"(static_cast<int>(both)), "r"(static_cast<int>(left_alone)), "r"(static_cast<int>(right_alone))
-      : "memory");
-  left = __uint_as_float(low);
-  right = __uint_as_float(high);
-}
+#undef SEQRISK_LOAD_PAIR
 
 // Sums start at the bias, and at the residual: all of it is on its way at once, in registers that are free until then.
 // `wide`: rows of out and residual are read and written in pairs, and written in pieces of 16 bytes where they are
@@ -152,24 +145,6 @@ __device__ inline void finish_strip(const Bfloat16Gemm& g, bool wide, int64_t fi
     each_pair([&](float left, float right, int64_t row, int64_t column) {
       store<2>(out + row * g.out_stride + column, {{left, right}});
     });
-  }
-}
-
-// The residual, into sums that start there: all of it is on its way at once, in registers that are free until products
-// begin.
-template <class Out, int kBlocks>
-__device__ inline void add_residual(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
-                                    Strip<kBlocks>& values) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const auto* residual = static_cast<const Out*>(g.residual);
-  Raw<Out, 2> pairs[2][kBlocks];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int64_t row = first_row + lane / 4 + half * 8;
-    const Out* from = residual + row * g.residual_stride + first_column + lane % 4 * 2;
-#pragma unroll
-    for (int j = 0; j < kBlocks; ++j) {
-    }
   }
 }
 

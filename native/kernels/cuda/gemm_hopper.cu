@@ -160,17 +160,14 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
     }
     std::byte* own = lefts + owner * stages * T::kLeftBytes;
-    int stage = 0;
-    uint32_t parity = 1;  // the first round waits for nobody
+    RingPosition at{stages, 0, 1};  // the first round waits for nobody
     for (int64_t row = begin + owner * T::kGroupRows; row < g.m; row += step) {
       for (int slice = 0; slice < slices; ++slice) {
-        wait_barrier(&emptied[owner][stage], parity);
-        arrive_with_bytes(&filled[owner][stage], T::kLeftBytes);
-        fetch_slice<true, T::kGroupRows>(own + stage * T::kLeftBytes, left, row, slice * kSlice, &filled[owner][stage]);
-        if (++stage == stages) {
-          stage = 0;
-          parity ^= 1;
-        }
+        uint64_t* barrier = &filled[owner][at.place];
+        wait_barrier(&emptied[owner][at.place], at.parity);
+        arrive_with_bytes(barrier, T::kLeftBytes);
+        fetch_slice<true, T::kGroupRows>(own + at.place * T::kLeftBytes, left, row, slice * kSlice, barrier);
+        at.advance();
       }
     }
     return;
@@ -178,8 +175,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   take_registers<kMultiplyRegisters>();
   const std::byte* own = lefts + group * stages * T::kLeftBytes;
-  int stage = 0;
-  uint32_t parity = 0;
+  RingPosition at{stages};
   // The groups multiply in turns: one writes its tile meanwhile. The first one begins; it has as many tiles as the
   // other one, or one more.
   uint32_t turn_parity = group == 0 ? 1 : 0;
@@ -193,16 +189,13 @@ __global__ void __launch_bounds__(kThreads, 1)
     turn_parity ^= 1;
     int before = -1;  // the stage whose products may still be on their way
     for (int slice = 0; slice < slices; ++slice) {
-      wait_barrier(&filled[group][stage], parity);
-      multiply_slice<true, kRightAdjacent>(own + stage * T::kLeftBytes, rights + slice * T::kRightBytes, sums, nullptr,
-                                           none);
+      wait_barrier(&filled[group][at.place], at.parity);
+      multiply_slice<true, kRightAdjacent>(own + at.place * T::kLeftBytes, rights + slice * T::kRightBytes, sums,
+                                           nullptr, none);
       wait_products<1>();
       if (before >= 0 && is_first_lane()) arrive(&emptied[group][before]);
-      before = stage;
-      if (++stage == stages) {
-        stage = 0;
-        parity ^= 1;
-      }
+      before = at.place;
+      at.advance();
     }
     if (is_first_lane()) arrive(&turn[1 - group]);
     wait_products<0>();
@@ -247,7 +240,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (group < 0) {
     give_registers<kFetchRegisters>();
     if (threadIdx.x != 0) return;
-    RingPosition<kStages> at{0, 1};  // the first round waits for nobody
+    RingPosition at{kStages, 0, 1};  // the first round waits for nobody
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const int64_t row = tile / column_tiles * T::kRows;
       const int64_t column = tile % column_tiles * T::kColumns;
@@ -269,7 +262,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 
   take_registers<kMultiplyRegisters>();
-  RingPosition<kStages> at;
+  RingPosition at{kStages};
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int64_t row = tile / column_tiles * T::kRows + group * T::kGroupRows;
     const int64_t column = tile % column_tiles * T::kColumns;

@@ -71,13 +71,13 @@ __device__ inline void wait_barrier(uint64_t* barrier, uint32_t parity) {
 }
 
 // Of a ring of places in shared memory: which comes next, and the parity of its phase.
-template <int kPlaces>
 struct RingPosition {
+  int places;
   int place = 0;
   uint32_t parity = 0;
 
   __device__ void advance() {
-    if (++place < kPlaces) return;
+    if (++place < places) return;
     place = 0;
     parity ^= 1;
   }
