@@ -53,19 +53,21 @@ __device__ inline void arrive_with_bytes(uint64_t* barrier, int bytes) {
                : "memory");
 #endif
 }
-// Until the phase of that parity has ended.
+// Until the phase of that parity has ended. The warp sleeps meanwhile, at most so long at a time: one that asks again
+// and again takes turns from warps that work.
 __device__ inline void wait_barrier(uint64_t* barrier, uint32_t parity) {
 #if SEQRISK_HOPPER
+  constexpr uint32_t kMostNanoseconds = 1000000;
   asm volatile(
       "{\n"
       ".reg .pred ended;\n"
       "again:\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1, %2;\n"
       "@ended bra done;\n"
       "bra again;\n"
       "done:\n"
       "}" ::"r"(shared_address(barrier)),
-      "r"(parity)
+      "r"(parity), "r"(kMostNanoseconds)
       : "memory");
 #endif
 }
