@@ -49,12 +49,11 @@ __device__ inline void load_pair(const T* from, bool both, bool left_alone, bool
 }
 #undef SEQRISK_LOAD_PAIR
 
-// Sums start at the bias, and at the residual: all of it is on its way at once, in registers that are free until then.
-// `wide`: rows of out and residual are read and written in pairs, and written in pieces of 16 bytes where they are
-// bfloat16.
-template <class Out, bool kResidual, int kBlocks>
-__device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
-                                   Strip<kBlocks>& values) {
+// The residual, for sums to start at: all of it is on its way at once, in registers that are free until then. `wide`:
+// rows of out and residual are read and written in pairs, and written in pieces of 16 bytes where they are bfloat16.
+template <class Out, int kBlocks>
+__device__ inline void load_residual(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
+                                     Strip<kBlocks>& values) {
   constexpr bool kRounded = sizeof(Out) == sizeof(Bfloat16);
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t own = first_column + lane % 4 * 2;
@@ -64,18 +63,13 @@ __device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t fir
     const Out* from = static_cast<const Out*>(g.residual) + row * g.residual_stride + own;
 #pragma unroll
     for (int j = 0; j < kBlocks; ++j) {
-      if constexpr (!kResidual) {
-        values[j][2 * half] = 0.0f;
-        values[j][2 * half + 1] = 0.0f;
-        continue;
-      }
       const int64_t column = own + j * 8;
       const bool inside = row < g.m && column < g.n;
       load_pair(from + j * 8, inside && wide, inside && !wide, inside && !wide && column + 1 < g.n, values[j][2 * half],
                 values[j][2 * half + 1]);
     }
   }
-  if constexpr (kResidual && kRounded) {
+  if constexpr (kRounded) {
 #pragma unroll
     for (int j = 0; j < kBlocks; ++j) {
       for (int half = 0; half < 2; ++half) {
@@ -83,6 +77,22 @@ __device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t fir
         values[j][2 * half] = __uint_as_float(bits << 16);
         values[j][2 * half + 1] = __uint_as_float(bits & 0xffff0000u);
       }
+    }
+  }
+}
+
+// Sums start at the residual, or at 0, and at the bias.
+template <class Out, bool kResidual, int kBlocks>
+__device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
+                                   Strip<kBlocks>& values) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int64_t own = first_column + lane % 4 * 2;
+  if constexpr (kResidual) {
+    load_residual<Out>(g, wide, first_row, first_column, values);
+  } else {
+#pragma unroll
+    for (int j = 0; j < kBlocks; ++j) {
+      for (float& value : values[j]) value = 0.0f;
     }
   }
 #pragma unroll

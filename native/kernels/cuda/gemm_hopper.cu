@@ -100,12 +100,29 @@ __device__ inline bool is_first_lane() {
   return threadIdx.x % kWarp == 0;
 }
 
+// What sums of a tile's columns start at: 0 + bias, of which a bias of −0 is 0, and 0 where there are none. `threads`
+// threads bring them.
+template <int kColumns>
+__device__ inline void bring_biases(float (&biases)[kColumns], const Bfloat16Gemm& g, int64_t column, int thread,
+                                    int threads) {
+  for (int i = thread; i < kColumns; i += threads) {
+    biases[i] = g.bias && column + i < g.n ? 0.0f + g.bias[column + i] : 0.0f;
+  }
+}
+
 template <class Out, bool kResidual, int kBlocks, int kColumnBlocks>
-__device__ inline void start_tile(const Bfloat16Gemm& g, bool wide, int64_t row, int64_t column,
+__device__ inline void start_tile(const Bfloat16Gemm& g, bool wide, int64_t row, int64_t column, const float* biases,
                                   Strip<kColumnBlocks> (&sums)[kBlocks]) {
   const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * 16;
 #pragma unroll
-  for (int i = 0; i < kBlocks; ++i) start_strip<Out, kResidual>(g, wide, own + i * kBlockRows, column, sums[i]);
+  for (int i = 0; i < kBlocks; ++i) {
+    if constexpr (kResidual) load_residual<Out>(g, wide, own + i * kBlockRows, column, sums[i]);
+#pragma unroll
+    for (int j = 0; j < kColumnBlocks; ++j) {
+      const Floats<2> bias = load<2>(biases + j * 8 + threadIdx.x % 4 * 2);
+      for (int e = 0; e < 4; ++e) sums[i][j][e] = kResidual ? sums[i][j][e] + bias.at[e % 2] : bias.at[e % 2];
+    }
+  }
 }
 
 // A group's tile of sums, to memory.
@@ -127,6 +144,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   __shared__ uint64_t emptied[kGroups][kMostStages];
   __shared__ uint64_t held;
   __shared__ uint64_t turn[kGroups];
+  __shared__ __align__(8) float biases[T::kColumns];
   const int slices = static_cast<int>(ceil_div(g.k, kSlice));
   std::byte* rights = aligned_memory(memory);
   std::byte* lefts = rights + slices * T::kRightBytes;  // the first group's stages, then the second one's
@@ -142,12 +160,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     publish_barriers();
   }
-  __syncthreads();
-
   const int64_t column_tiles = ceil_div(g.n, T::kColumns);  // neighbours share rows of the left operand in the cache
   const int64_t column = blockIdx.x % column_tiles * T::kColumns;
   const int64_t begin = blockIdx.x / column_tiles * T::kRows;
   const int64_t step = gridDim.x / column_tiles * T::kRows;
+  bring_biases(biases, g, column, static_cast<int>(threadIdx.x), kThreads);
+  __syncthreads();
 
   if (group < 0) {
     give_registers<kFetchRegisters>();
@@ -183,7 +201,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int64_t row = begin + group * T::kGroupRows; row < g.m; row += step) {
     typename T::Sums sums;
     Strip<1> none[T::kBlocks];
-    start_tile<Out, kResidual>(g, wide, row, column, sums);
+    start_tile<Out, kResidual>(g, wide, row, column, biases, sums);
     hold(sums);
     wait_barrier(&turn[group], turn_parity);
     turn_parity ^= 1;
@@ -214,6 +232,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   extern __shared__ std::byte memory[];
   __shared__ uint64_t filled[kStages];
   __shared__ uint64_t emptied[kStages];
+  __shared__ __align__(8) float biases[T::kColumns];
   std::byte* stages = aligned_memory(memory);
   std::byte* ones = stages + kStages * T::kStageBytes;
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads - 1;  // −1 fetches
@@ -228,9 +247,11 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (threadIdx.x < kSwizzleBytes / sizeof(uint32_t)) reinterpret_cast<uint32_t*>(ones)[threadIdx.x] = kOnes;
     publish_barriers();  // to the tensor cores as well
   }
+  const int64_t column_tiles = ceil_div(g.n, T::kColumns);   // next to each other: they share rows of the left operand
+  int64_t biased = blockIdx.x % column_tiles * T::kColumns;  // the column whose biases are there
+  bring_biases(biases, g, biased, static_cast<int>(threadIdx.x), kThreads);
   __syncthreads();
 
-  const int64_t column_tiles = ceil_div(g.n, T::kColumns);  // next to each other: they share rows of the left operand
   const int64_t tiles = ceil_div(g.m, T::kRows) * column_tiles;
   const int64_t part = blockIdx.y;
   const int64_t first_k = part * g.chunk_k;
@@ -266,10 +287,17 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int64_t row = tile / column_tiles * T::kRows + group * T::kGroupRows;
     const int64_t column = tile % column_tiles * T::kColumns;
+    if (g.bias && column != biased) {
+      constexpr int kMultipliers = kGroups * kGroupThreads;
+      meet<1, kMultipliers>();  // nobody needs those that are there
+      bring_biases(biases, g, column, static_cast<int>(threadIdx.x) - kGroupThreads, kMultipliers);
+      meet<1, kMultipliers>();  // all of them have come
+      biased = column;
+    }
     const bool sums_rows = !kLeftAdjacent && g.row_sums && column == 0;
     typename T::Sums sums;
     Strip<1> row_sums[T::kBlocks] = {};
-    start_tile<Out, kResidual>(g, wide, row, column, sums);
+    start_tile<Out, kResidual>(g, wide, row, column, biases, sums);
     hold(sums);
     int before = -1;  // the stage whose products may still be on their way
     for (int slice = 0; slice < slices; ++slice) {
@@ -342,7 +370,7 @@ template <class T, class Out, bool kResidual, bool kLeftAdjacent, bool kRightAdj
 void launch_streamed(const Bfloat16Gemm& g, int64_t blocks, Launch& launch) {
   Maps maps;
   if (!map_operands<T, kLeftAdjacent, kRightAdjacent>(g, maps, launch)) return;
-  const size_t bytes = kSwizzleBytes + kStages * T::kStageBytes + kSwizzleBytes;
+  const size_t bytes = kSwizzleBytes + kStages * T::kStageBytes + (kLeftAdjacent ? 0 : kSwizzleBytes);
   const auto kernel = streamed_kernel<T, Out, kResidual, kLeftAdjacent, kRightAdjacent>;
   allow_shared(kernel, bytes);
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(g.chunks));
@@ -361,7 +389,7 @@ void launch_rows(const Bfloat16Gemm& g, Launch& launch) {
   }
   Maps maps;
   if (!map_operands<T, true, kRightAdjacent>(g, maps, launch)) return;
-  constexpr size_t kOwn = 1024;  // for barriers
+  constexpr size_t kOwn = 2048;  // for barriers and biases
   const size_t left = launch.shared_limit - kOwn - kSwizzleBytes - held;
   const size_t fitting = left / (kGroups * T::kLeftBytes);
   const int stages = static_cast<int>(fitting < kMostStages ? fitting : kMostStages);

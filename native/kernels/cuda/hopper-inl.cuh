@@ -96,6 +96,14 @@ __device__ inline void fetch_box(void* shared, const CUtensorMap& map, int inner
 #endif
 }
 
+// Some warps of a block meet. They have a number of their own: 0 is __syncthreads().
+template <int kNumber, int kThreads>
+__device__ inline void meet() {
+#if SEQRISK_HOPPER
+  asm volatile("bar.sync %0, %1;" ::"n"(kNumber), "n"(kThreads) : "memory");
+#endif
+}
+
 // How a product reads an operand: from the address on, in lines. Where k runs along the lines, eight of them are 1024
 // bytes. Where rows do, 64 rows have a line for each k, and `next_rows` bytes lie between them and the next 64.
 __device__ inline uint64_t describe_operand(const void* shared, int next_rows) {
