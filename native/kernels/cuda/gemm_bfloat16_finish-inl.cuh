@@ -106,6 +106,14 @@ __device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t fir
   }
 }
 
+template <int kBlocks>
+__device__ inline void clamp_strip(Strip<kBlocks>& values) {
+#pragma unroll
+  for (int j = 0; j < kBlocks; ++j) {
+    for (float& value : values[j]) value = value < 0.0f ? 0.0f : value;  // NaN stays
+  }
+}
+
 template <class Out, int kBlocks>
 __device__ inline void finish_strip(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
                                     Strip<kBlocks>& values, int64_t part) {
@@ -124,12 +132,7 @@ __device__ inline void finish_strip(const Bfloat16Gemm& g, bool wide, int64_t fi
       }
     }
   };
-  if (g.relu) {
-#pragma unroll
-    for (int j = 0; j < kBlocks; ++j) {
-      for (float& value : values[j]) value = value < 0.0f ? 0.0f : value;  // NaN stays
-    }
-  }
+  if (g.relu) clamp_strip(values);
   if (!wide) {
     each_pair([&](float left, float right, int64_t row, int64_t column) {
       Out* to = out + row * g.out_stride + column;

@@ -5,6 +5,9 @@
 // A right operand that fits stays in shared memory as a whole (a layer's weight: blocks go down the rows with it), and
 // the two groups go from tile to tile without waiting for each other: one multiplies while the other one writes. Else
 // slices of both operands come together.
+//
+// Results in bfloat16 leave by the copy engine as well. A scheduler has one warp of each group, so all that a warp does
+// between products takes its full latency: it rounds, writes boxes of its own to shared memory, and goes on.
 #include "kernels/cuda/gemm_hopper.h"
 
 #include <type_traits>
@@ -26,9 +29,17 @@ constexpr int kSlice = kLineElements;  // of k at a time
 constexpr int kStep = 16;              // of k in one product
 constexpr int kBlockRows = 64;         // of one product
 constexpr int kBlockBytes = kBlockRows * kLineBytes;
-constexpr int kStages = 4;                 // slices on their way, where both operands come
-constexpr int kMostStages = 8;             // where the right one stays
+constexpr int kStages = 4;       // slices on their way, where both operands come
+constexpr int kLeastStages = 3;  // where the right one stays: fewer would let products wait
+constexpr int kMostStages = 8;
 constexpr size_t kMostHeldBytes = 131072;  // of a right operand that stays
+constexpr int kBoxRows = 16;               // of a result that leaves, one line each
+constexpr int kBoxBytes = kBoxRows * kLineBytes;
+constexpr int kBoxes = 2;  // of a warp: it fills one while the other one leaves
+
+// Of all the warps that multiply.
+template <class Out>
+constexpr int kBoxesBytes = sizeof(Out) == sizeof(Bfloat16) ? kGroups * kGroupWarps * kBoxes * kBoxBytes : 0;
 
 // What a group works on: kBlocks times 64 rows of out, and kColumns columns.
 template <int kOfBlocks, int kOfColumns>
@@ -113,7 +124,7 @@ __device__ inline void bring_biases(float (&biases)[kColumns], const Bfloat16Gem
 template <class Out, bool kResidual, int kBlocks, int kColumnBlocks>
 __device__ inline void start_tile(const Bfloat16Gemm& g, bool wide, int64_t row, int64_t column, const float* biases,
                                   Strip<kColumnBlocks> (&sums)[kBlocks]) {
-  const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * 16;
+  const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * kBoxRows;
 #pragma unroll
   for (int i = 0; i < kBlocks; ++i) {
     if constexpr (kResidual) load_residual<Out>(g, wide, own + i * kBlockRows, column, sums[i]);
@@ -125,19 +136,75 @@ __device__ inline void start_tile(const Bfloat16Gemm& g, bool wide, int64_t row,
   }
 }
 
+// A warp's rows of a tile, rounded, by the copy engine. `boxes` are the warp's own.
+template <int kBlocks, int kColumnBlocks>
+__device__ inline void send_tile(const CUtensorMap& out, std::byte* boxes, int64_t row, int64_t column,
+                                 const Strip<kColumnBlocks> (&sums)[kBlocks]) {
+  constexpr int kPieces = kLineElements / 16;  // of a box: 16 columns each
+  constexpr int kAcross = kColumnBlocks / (2 * kPieces);
+  static_assert(kBlocks * kAcross % kBoxes == 0, "each tile begins with the first box");
+  // Lanes name lines of four matrices: eight columns of the upper eight lines and of the lower ones, and the next
+  // eight. Their piece of 16 bytes changes its place as the tensor map says.
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const uint32_t place = shared_address(boxes) + lane % kBoxRows * kLineBytes + (lane / 16 ^ lane % 8) * 16;
+#pragma unroll
+  for (int i = 0; i < kBlocks; ++i) {
+#pragma unroll
+    for (int across = 0; across < kAcross; ++across) {
+      const int box = (i * kAcross + across) % kBoxes;
+      uint32_t words[kPieces][4];  // before the wait: what was in the box leaves meanwhile
+#pragma unroll
+      for (int p = 0; p < kPieces; ++p) {
+        const int j = (across * kPieces + p) * 2;
+        as_left(words[p], sums[i][j], sums[i][j + 1]);
+      }
+      if (is_first_lane()) wait_boxes_read<kBoxes - 1>();
+      __syncwarp();
+#pragma unroll
+      for (int p = 0; p < kPieces; ++p) store_matrices((place ^ p * 32) + box * kBoxBytes, words[p]);
+      publish_box();
+      __syncwarp();
+      if (is_first_lane()) {
+        send_box(boxes + box * kBoxBytes, out, static_cast<int>(column) + across * kLineElements,
+                 static_cast<int>(row) + i * kBlockRows);
+      }
+    }
+  }
+}
+
 // A group's tile of sums, to memory.
 template <class Out, int kBlocks, int kColumnBlocks>
-__device__ inline void finish_tile(const Bfloat16Gemm& g, bool wide, int64_t row, int64_t column,
-                                   Strip<kColumnBlocks> (&sums)[kBlocks], int64_t part) {
-  const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * 16;
+__device__ inline void finish_tile(const Bfloat16Gemm& g, bool wide, const CUtensorMap& out, std::byte* boxes,
+                                   int64_t row, int64_t column, Strip<kColumnBlocks> (&sums)[kBlocks], int64_t part) {
+  const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * kBoxRows;
+  if constexpr (sizeof(Out) == sizeof(Bfloat16)) {
+    if (wide) {
+      if (g.relu) {
+#pragma unroll
+        for (int i = 0; i < kBlocks; ++i) clamp_strip(sums[i]);
+      }
+      return send_tile(out, boxes, own, column, sums);
+    }
+    wide = false;  // known to the compiler
+  }
 #pragma unroll
   for (int i = 0; i < kBlocks; ++i) finish_strip<Out>(g, wide, own + i * kBlockRows, column, sums[i], part);
 }
 
+// Of the warp, among those of all the warps that multiply.
+__device__ inline std::byte* own_boxes(std::byte* boxes) {
+  return boxes + (threadIdx.x / kWarp - kGroupWarps) * kBoxes * kBoxBytes;
+}
+
+struct Maps {
+  CUtensorMap left;
+  CUtensorMap right;
+  CUtensorMap out;  // where it is bfloat16 and wide
+};
+
 template <class T, class Out, bool kResidual, bool kRightAdjacent>
 __global__ void __launch_bounds__(kThreads, 1)
-    held_kernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right, Bfloat16Gemm g,
-                bool wide, int stages) {
+    held_kernel(const __grid_constant__ Maps maps, Bfloat16Gemm g, bool wide, int stages) {
   if constexpr (!kHasHopper) return;
   extern __shared__ std::byte memory[];
   __shared__ uint64_t filled[kGroups][kMostStages];
@@ -174,7 +241,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (owner == 0) {
       arrive_with_bytes(&held, slices * T::kRightBytes);
       for (int slice = 0; slice < slices; ++slice) {
-        fetch_slice<kRightAdjacent, T::kColumns>(rights + slice * T::kRightBytes, right, column, slice * kSlice, &held);
+        fetch_slice<kRightAdjacent, T::kColumns>(rights + slice * T::kRightBytes, maps.right, column, slice * kSlice,
+                                                 &held);
       }
     }
     std::byte* own = lefts + owner * stages * T::kLeftBytes;
@@ -184,7 +252,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         uint64_t* barrier = &filled[owner][at.place];
         wait_barrier(&emptied[owner][at.place], at.parity);
         arrive_with_bytes(barrier, T::kLeftBytes);
-        fetch_slice<true, T::kGroupRows>(own + at.place * T::kLeftBytes, left, row, slice * kSlice, barrier);
+        fetch_slice<true, T::kGroupRows>(own + at.place * T::kLeftBytes, maps.left, row, slice * kSlice, barrier);
         at.advance();
       }
     }
@@ -193,6 +261,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   take_registers<kMultiplyRegisters>();
   const std::byte* own = lefts + group * stages * T::kLeftBytes;
+  std::byte* boxes = own_boxes(lefts + kGroups * stages * T::kLeftBytes);
   RingPosition at{stages};
   // The groups multiply in turns: one writes its tile meanwhile. The first one begins; it has as many tiles as the
   // other one, or one more.
@@ -219,14 +288,14 @@ __global__ void __launch_bounds__(kThreads, 1)
     wait_products<0>();
     hold(sums);
     if (is_first_lane()) arrive(&emptied[group][before]);
-    finish_tile<Out>(g, wide, row, column, sums, 0);
+    finish_tile<Out>(g, wide, maps.out, boxes, row, column, sums, 0);
   }
+  if (is_first_lane()) wait_boxes_written();
 }
 
 template <class T, class Out, bool kResidual, bool kLeftAdjacent, bool kRightAdjacent>
 __global__ void __launch_bounds__(kThreads, 1)
-    streamed_kernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right, Bfloat16Gemm g,
-                    bool wide) {
+    streamed_kernel(const __grid_constant__ Maps maps, Bfloat16Gemm g, bool wide) {
   if constexpr (!kHasHopper) return;
   constexpr uint32_t kOnes = 0x3f803f80;  // two
   extern __shared__ std::byte memory[];
@@ -234,7 +303,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   __shared__ uint64_t emptied[kStages];
   __shared__ __align__(8) float biases[T::kColumns];
   std::byte* stages = aligned_memory(memory);
-  std::byte* ones = stages + kStages * T::kStageBytes;
+  std::byte* ones = stages + kStages * T::kStageBytes;  // where the left operand is not adjacent; else boxes
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads - 1;  // −1 fetches
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < kStages; ++stage) {
@@ -272,10 +341,10 @@ __global__ void __launch_bounds__(kThreads, 1)
         wait_barrier(&emptied[at.place], at.parity);
         arrive_with_bytes(barrier, T::kStageBytes);
         for (int owner = 0; owner < kGroups; ++owner) {
-          fetch_slice<kLeftAdjacent, T::kGroupRows>(to + owner * T::kLeftBytes, left, row + owner * T::kGroupRows, k,
-                                                    barrier);
+          fetch_slice<kLeftAdjacent, T::kGroupRows>(to + owner * T::kLeftBytes, maps.left, row + owner * T::kGroupRows,
+                                                    k, barrier);
         }
-        fetch_slice<kRightAdjacent, T::kColumns>(to + kGroups * T::kLeftBytes, right, column, k, barrier);
+        fetch_slice<kRightAdjacent, T::kColumns>(to + kGroups * T::kLeftBytes, maps.right, column, k, barrier);
         at.advance();
       }
     }
@@ -283,6 +352,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 
   take_registers<kMultiplyRegisters>();
+  std::byte* boxes = own_boxes(stages + kStages * T::kStageBytes);
   RingPosition at{kStages};
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int64_t row = tile / column_tiles * T::kRows + group * T::kGroupRows;
@@ -313,7 +383,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     wait_products<0>();
     hold(sums);
     if (before >= 0 && is_first_lane()) arrive(&emptied[before]);
-    finish_tile<Out>(g, wide, row, column, sums, part);
+    finish_tile<Out>(g, wide, maps.out, boxes, row, column, sums, part);
     if (!sums_rows || threadIdx.x % 4 != 0) continue;
     const int64_t own = row + threadIdx.x / kWarp % kGroupWarps * 16 + threadIdx.x % kWarp / 4;
     for (int i = 0; i < T::kBlocks; ++i) {
@@ -323,6 +393,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
     }
   }
+  if (is_first_lane()) wait_boxes_written();
 }
 
 using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
@@ -338,43 +409,45 @@ EncodeTiled find_encode_tiled() {
   return found == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeTiled>(function) : nullptr;
 }
 
-// A map of `rows` rows of k elements, or of k rows of `rows` elements, from which boxes of 64 elements of `box_rows`
-// rows come.
-bool map_operand(CUtensorMap* map, const Bfloat16Rows& operand, bool adjacent, int64_t rows, int64_t k, int box_rows) {
+// A map of `rows` rows of `width` elements, of which boxes of 64 elements of `box_rows` rows come and go.
+bool map_rows(CUtensorMap* map, const void* values, int64_t stride, int64_t rows, int64_t width, int box_rows) {
   static const EncodeTiled encode = find_encode_tiled();
   if (!encode) return false;
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(adjacent ? k : rows),
-                              static_cast<cuuint64_t>(adjacent ? rows : k)};
-  const cuuint64_t strides[] = {static_cast<cuuint64_t>(operand.stride) * sizeof(Bfloat16)};
-  const cuuint32_t box[] = {kLineElements, static_cast<cuuint32_t>(adjacent ? box_rows : kSlice)};
+  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(width), static_cast<cuuint64_t>(rows)};
+  const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride) * sizeof(Bfloat16)};
+  const cuuint32_t box[] = {kLineElements, static_cast<cuuint32_t>(box_rows)};
   const cuuint32_t steps[] = {1, 1};
-  return encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<Bfloat16*>(operand.values), sizes, strides, box,
-                steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+  return encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(values), sizes, strides, box, steps,
+                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
+// Of `rows` rows of k elements, or of k rows of `rows` elements.
+bool map_operand(CUtensorMap* map, const Bfloat16Rows& operand, bool adjacent, int64_t rows, int64_t k, int box_rows) {
+  return adjacent ? map_rows(map, operand.values, operand.stride, rows, k, box_rows)
+                  : map_rows(map, operand.values, operand.stride, k, rows, kSlice);
+}
 
-struct Maps {
-  CUtensorMap left;
-  CUtensorMap right;
-};
-
-template <class T, bool kLeftAdjacent, bool kRightAdjacent>
-bool map_operands(const Bfloat16Gemm& g, Maps& maps, Launch& launch) {
+template <class T, class Out, bool kLeftAdjacent, bool kRightAdjacent>
+bool make_maps(const Bfloat16Gemm& g, bool wide, Maps& maps, Launch& launch) {
+  const bool sends = sizeof(Out) == sizeof(Bfloat16) && wide;
   const bool mapped = map_operand(&maps.left, g.a, kLeftAdjacent, g.m, g.k, T::kGroupRows) &&
-                      map_operand(&maps.right, g.b, kRightAdjacent, g.n, g.k, T::kColumns);
+                      map_operand(&maps.right, g.b, kRightAdjacent, g.n, g.k, T::kColumns) &&
+                      (!sends || map_rows(&maps.out, g.out, g.out_stride, g.m, g.n, kBoxRows));
   if (!mapped) launch.refuse("operands that the card's copy engine takes");
   return mapped;
 }
 
 template <class T, class Out, bool kResidual, bool kLeftAdjacent, bool kRightAdjacent>
 void launch_streamed(const Bfloat16Gemm& g, int64_t blocks, Launch& launch) {
-  Maps maps;
-  if (!map_operands<T, kLeftAdjacent, kRightAdjacent>(g, maps, launch)) return;
-  const size_t bytes = kSwizzleBytes + kStages * T::kStageBytes + (kLeftAdjacent ? 0 : kSwizzleBytes);
+  static_assert(kLeftAdjacent || kBoxesBytes<Out> == 0, "boxes and ones have one place");
+  Maps maps{};
+  const bool wide = has_wide_result(g);
+  if (!make_maps<T, Out, kLeftAdjacent, kRightAdjacent>(g, wide, maps, launch)) return;
+  const size_t bytes = kSwizzleBytes + kStages * T::kStageBytes + (kLeftAdjacent ? kBoxesBytes<Out> : kSwizzleBytes);
   const auto kernel = streamed_kernel<T, Out, kResidual, kLeftAdjacent, kRightAdjacent>;
   allow_shared(kernel, bytes);
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(g.chunks));
-  kernel<<<grid, kThreads, bytes, launch.stream>>>(maps.left, maps.right, g, has_wide_result(g));
+  kernel<<<grid, kThreads, bytes, launch.stream>>>(maps, g, wide);
 }
 
 // Rows on the left: blocks go from tile to tile.
@@ -383,22 +456,23 @@ void launch_rows(const Bfloat16Gemm& g, Launch& launch) {
   const int64_t column_tiles = ceil_div(g.n, T::kColumns);
   const int64_t tiles = ceil_div(g.m, T::kRows) * column_tiles;
   const int64_t most = launch.multiprocessors;
+  constexpr size_t kOwn = 2048;  // for barriers and biases
+  constexpr size_t kBeside = kOwn + kSwizzleBytes + kBoxesBytes<Out>;
+  constexpr size_t kStage = kGroups * T::kLeftBytes;
   const size_t held = static_cast<size_t>(ceil_div(g.k, kSlice)) * T::kRightBytes;
-  if (held > kMostHeldBytes || column_tiles > most) {
+  const size_t free = launch.shared_limit > kBeside + held ? launch.shared_limit - kBeside - held : 0;
+  if (held > kMostHeldBytes || free < kLeastStages * kStage || column_tiles > most) {
     return launch_streamed<T, Out, kResidual, true, kRightAdjacent>(g, most < tiles ? most : tiles, launch);
   }
-  Maps maps;
-  if (!map_operands<T, true, kRightAdjacent>(g, maps, launch)) return;
-  constexpr size_t kOwn = 2048;  // for barriers and biases
-  const size_t left = launch.shared_limit - kOwn - kSwizzleBytes - held;
-  const size_t fitting = left / (kGroups * T::kLeftBytes);
-  const int stages = static_cast<int>(fitting < kMostStages ? fitting : kMostStages);
-  const size_t bytes = kSwizzleBytes + held + static_cast<size_t>(stages) * kGroups * T::kLeftBytes;
+  Maps maps{};
+  const bool wide = has_wide_result(g);
+  if (!make_maps<T, Out, true, kRightAdjacent>(g, wide, maps, launch)) return;
+  const int stages = static_cast<int>(free / kStage < kMostStages ? free / kStage : kMostStages);
+  const size_t bytes = kSwizzleBytes + held + static_cast<size_t>(stages) * kStage + kBoxesBytes<Out>;
   const int64_t full = most / column_tiles * column_tiles;
   const auto kernel = held_kernel<T, Out, kResidual, kRightAdjacent>;
   allow_shared(kernel, bytes);
-  kernel<<<static_cast<unsigned>(full < tiles ? full : tiles), kThreads, bytes, launch.stream>>>(
-      maps.left, maps.right, g, has_wide_result(g), stages);
+  kernel<<<static_cast<unsigned>(full < tiles ? full : tiles), kThreads, bytes, launch.stream>>>(maps, g, wide, stages);
 }
 
 // Calls f with a value that is known when it is compiled: f(std::true_type()).

@@ -1,6 +1,6 @@
-// Hopper's own instructions (compute capability 9.0): the copy engine that brings tiles to shared memory (TMA),
-// barriers in shared memory that count its bytes, and products that a group of four warps issues out of shared memory
-// (wgmma). Empty on other cards.
+// Hopper's own instructions (compute capability 9.0): the copy engine that brings tiles to shared memory and takes them
+// away (TMA), barriers in shared memory that count its bytes, and products that a group of four warps issues out of
+// shared memory (wgmma). Empty on other cards.
 #pragma once
 
 #include <cuda.h>
@@ -93,6 +93,45 @@ __device__ inline void fetch_box(void* shared, const CUtensorMap& map, int inner
           shared_address(shared)),
       "l"(&map), "r"(shared_address(barrier)), "r"(inner), "r"(outer)
       : "memory");
+#endif
+}
+
+// The other way round. Threads write a box to shared memory, publish what they wrote, and meet; then one of them sends
+// the box to (inner, outer) of the tensor map, but for what lies outside of the matrix.
+__device__ inline void publish_box() {
+#if SEQRISK_HOPPER
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+__device__ inline void send_box(const void* shared, const CUtensorMap& map, int inner, int outer) {
+#if SEQRISK_HOPPER
+  asm volatile(
+      "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];\n"
+      "cp.async.bulk.commit_group;" ::"l"(&map),
+      "r"(shared_address(shared)), "r"(inner), "r"(outer)
+      : "memory");
+#endif
+}
+// Until at most kLeft of the boxes that this thread sent are still read.
+template <int kLeft>
+__device__ inline void wait_boxes_read() {
+#if SEQRISK_HOPPER
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kLeft) : "memory");
+#endif
+}
+// Until all of them are in memory.
+__device__ inline void wait_boxes_written() {
+#if SEQRISK_HOPPER
+  asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+#endif
+}
+
+// Four 8 × 8 matrices of bfloat16, each lane giving the address of one row: the other way round than ldmatrix.
+__device__ inline void store_matrices(uint32_t address, const uint32_t (&words)[4]) {
+#if SEQRISK_HOPPER
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(words[0]),
+               "r"(words[1]), "r"(words[2]), "r"(words[3])
+               : "memory");
 #endif
 }
 
