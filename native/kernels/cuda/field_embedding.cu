@@ -1,7 +1,7 @@
-// field_embedding on CUDA. Forward: a thread sums the rows of an event in its columns, some fields a launch. Backward:
-// gradients of small tables are summed in shared memory over fixed stretches of events, and then over stretches in
-// order; for large tables of categories events are sorted, see sorted_sums.h; those of words and of many bins are added
-// up as integers, see exact_sums-inl.cuh, all in one pass over dout.
+// field_embedding on CUDA. Forward: a thread sums the rows of some events in its columns, some fields a launch.
+// Backward: gradients of small tables are summed in shared memory over fixed stretches of events, and then over
+// stretches in order; for large tables of categories events are sorted, see sorted_sums.h; those of words and of many
+// bins are added up as integers, see exact_sums-inl.cuh, all in one pass over dout.
 #include "ops/field_embedding.h"
 
 #include "kernels/cuda/columns-inl.cuh"
@@ -38,70 +38,118 @@ __global__ void sum_bins_below_kernel(EmbeddingField field, float* below) {
   }
 }
 
+// A thread works on some events at once: what is read for them is on its way together.
+constexpr int kEventsAtOnce = 4;
+constexpr int kForwardThreads = 256;
+
 template <int V>
-__device__ void add_row(Floats<V>& sum, const float* row, float weight) {
-  const Floats<V> value = load<V>(row);
-  for (int v = 0; v < V; ++v) sum.at[v] = fmaf(weight, value.at[v], sum.at[v]);
+__device__ void add_row(Floats<V>& sum, const Floats<V>& row, float weight) {
+  for (int v = 0; v < V; ++v) sum.at[v] = fmaf(weight, row.at[v], sum.at[v]);
 }
 
 template <int V>
-__device__ void add_terms(Floats<V>& sum, const EmbeddingField& field, int64_t event, int64_t column) {
+__device__ void add_terms(Floats<V> (&sums)[kEventsAtOnce], const EmbeddingField& field,
+                          const int64_t (&events)[kEventsAtOnce], int64_t column) {
+  const float* table = field.table + column;
+  Floats<V> rows[kEventsAtOnce];
   switch (field.kind) {
-    case FieldKind::categorical:
-      add_row<V>(sum, field.table + row_of(field.codes[event], field.ids) * field.dim + column, 1.0f);
+    case FieldKind::categorical: {
+      int32_t codes[kEventsAtOnce];
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) codes[j] = field.codes[events[j]];
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) rows[j] = load<V>(table + row_of(codes[j], field.ids) * field.dim);
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) add_row(sums[j], rows[j], 1.0f);
       break;
+    }
     case FieldKind::numeric: {
-      const int64_t row = row_of(field.codes[event], field.ids - 1);
-      if (row < 2) {
-        add_row<V>(sum, field.table + row * field.dim + column, 1.0f);
-      } else {
-        add_row<V>(sum, field.scratch + (row - 2) * field.dim + column, 1.0f);
-        add_row<V>(sum, field.table + row * field.dim + column, field.fraction[event]);
+      const float* below = field.scratch + column;
+      int64_t row[kEventsAtOnce];
+      float fractions[kEventsAtOnce];
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) {
+        row[j] = row_of(field.codes[events[j]], field.ids - 1);
+        fractions[j] = field.fraction[events[j]];
+      }
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) {
+        rows[j] = load<V>(row[j] < 2 ? table + row[j] * field.dim : below + (row[j] - 2) * field.dim);
+      }
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) add_row(sums[j], rows[j], 1.0f);
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) rows[j] = load<V>(table + row[j] * field.dim);
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) {
+        if (row[j] >= 2) add_row(sums[j], rows[j], fractions[j]);
       }
       break;
     }
-    case FieldKind::text: {
-      const int64_t end = field.word_offsets[event + 1];
-      const float share = 1.0f / static_cast<float>(end - field.word_offsets[event]);
-      for (int64_t word = field.word_offsets[event]; word < end; ++word) {
-        add_row<V>(sum, field.table + row_of(field.codes[word], field.ids) * field.dim + column, share);
+    case FieldKind::text:
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) {
+        const int64_t begin = field.word_offsets[events[j]];
+        const int64_t end = field.word_offsets[events[j] + 1];
+        const float share = 1.0f / static_cast<float>(end - begin);
+        for (int64_t word = begin; word < end; ++word) {
+          add_row(sums[j], load<V>(table + row_of(field.codes[word], field.ids) * field.dim), share);
+        }
       }
       break;
-    }
     case FieldKind::dense:
-      add_row<V>(sum, field.table + event * field.dim + column, 1.0f);
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) rows[j] = load<V>(table + events[j] * field.dim);
+#pragma unroll
+      for (int j = 0; j < kEventsAtOnce; ++j) add_row(sums[j], rows[j], 1.0f);
       break;
   }
 }
 
-// Adds the fields of this launch to what the launches before left, side by side or on top of each other.
-struct Forward {
-  Fields fields;
-  float* out;
-  int64_t width;
-  bool concat;
-  bool first;
-
-  template <int V>
-  __device__ void run(int64_t event, int64_t column) const {
-    const int64_t i = event * width + column;
-    Floats<V> sum{};
-    if (concat) {
-      // The field that holds the column, if it is of this launch.
-      for (int f = 0; f < fields.count; ++f) {
-        const EmbeddingField& field = fields.at[f];
-        if (column < field.column || column >= field.column + field.dim) continue;
-        add_terms<V>(sum, field, event, column - field.column);
-        store<V>(out + i, sum);
-        return;
-      }
-      return;
-    }
-    if (!first) sum = load<V>(out + i);
-    for (int f = 0; f < fields.count; ++f) add_terms<V>(sum, fields.at[f], event, column);
-    store<V>(out + i, sum);
+// Adds the fields of this launch to what the launches before left, side by side or on top of each other. A row of
+// threads takes kEventsAtOnce events, blockDim.y apart.
+template <int V>
+__global__ void __launch_bounds__(kForwardThreads, 4)
+    forward_kernel(Fields fields, float* out, int64_t all, int64_t width, bool concat, bool first) {
+  const int64_t event = static_cast<int64_t>(blockIdx.x) * blockDim.y * kEventsAtOnce + threadIdx.y;
+  const int64_t column = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
+  if (event >= all || column >= width) return;
+  // Behind the end the last one, again.
+  int64_t events[kEventsAtOnce];
+#pragma unroll
+  for (int j = 0; j < kEventsAtOnce; ++j) {
+    events[j] = event + j * static_cast<int64_t>(blockDim.y);
+    if (events[j] >= all) events[j] = all - 1;
   }
-};
+  Floats<V> sums[kEventsAtOnce] = {};
+  if (!concat && !first) {
+#pragma unroll
+    for (int j = 0; j < kEventsAtOnce; ++j) sums[j] = load<V>(out + events[j] * width + column);
+  }
+  bool any = !concat;
+  for (int f = 0; f < fields.count; ++f) {
+    const EmbeddingField& field = fields.at[f];
+    // Side by side, one field holds the column, maybe of another launch.
+    if (concat && (column < field.column || column >= field.column + field.dim)) continue;
+    any = true;
+    add_terms<V>(sums, field, events, concat ? column - field.column : column);
+  }
+  if (!any) return;
+#pragma unroll
+  for (int j = 0; j < kEventsAtOnce; ++j) {
+    if (event + j * static_cast<int64_t>(blockDim.y) < all) store<V>(out + events[j] * width + column, sums[j]);
+  }
+}
+
+template <int V>
+void launch_forward(const Fields& fields, const FieldEmbeddingForward& a, bool first, cudaStream_t stream) {
+  const int64_t pieces = a.width / V;
+  int across = 8;
+  while (across < kForwardThreads && across < pieces) across *= 2;
+  const dim3 threads(across, kForwardThreads / across);
+  const dim3 blocks(blocks_of(a.events, threads.y * kEventsAtOnce), blocks_of(pieces, across));
+  forward_kernel<V><<<blocks, threads, 0, stream>>>(fields, a.out, a.events, a.width, a.concat, first);
+}
 
 // Small tables: each of a block's warps has 32 columns of a table for its own stretch of events, which it takes one
 // after the other. Stretches are the first axis of the grid, groups of columns the second.
@@ -333,18 +381,23 @@ void field_embedding_forward(const FieldEmbeddingForward& a, Launch& launch) {
   for (int64_t f = 0; f < a.num_fields; ++f)
     needed += static_cast<int64_t>(field_embedding_scratch(a.fields[f], false));
   float* below = launch.workspace_of<float>(needed);
-  if (!below) return;
+  if (!below || a.events == 0 || a.width == 0) return;
   for (int64_t next = 0; next < a.num_fields;) {
-    Forward op{{}, a.out, a.width, a.concat, next == 0};
-    next = take_fields(a.fields, next, a.num_fields, op.fields);
-    for (int f = 0; f < op.fields.count; ++f) {
-      EmbeddingField& field = op.fields.at[f];
+    const bool first = next == 0;
+    Fields fields{};
+    next = take_fields(a.fields, next, a.num_fields, fields);
+    for (int f = 0; f < fields.count; ++f) {
+      EmbeddingField& field = fields.at[f];
       field.scratch = below;  // a multiple of four floats from the start where dim is one
       if (field.kind != FieldKind::numeric || field.dim == 0) continue;
       sum_bins_below_kernel<<<blocks_of(field.dim, 64), 64, 0, launch.stream>>>(field, below);
       below += field_embedding_scratch(field, false);
     }
-    over_rows(a.events, a.width, is_wide(a.width, a.out) && are_wide(op.fields), op, launch.stream);
+    if (is_wide(a.width, a.out) && are_wide(fields)) {
+      launch_forward<4>(fields, a, first, launch.stream);
+    } else {
+      launch_forward<1>(fields, a, first, launch.stream);
+    }
   }
 }
 
