@@ -1,93 +1,124 @@
-// gated_dwconv on CUDA. Forward of narrow filters: a thread takes up to four channels of kRun events in a row, so that
-// a row of x comes from memory once. For their backward see gated_dwconv_near.cu, for others gated_dwconv_wide.cu.
+// gated_dwconv on CUDA. Forward of narrow filters: a thread takes up to four channels of a run of events, so that a row
+// of x comes from memory once. For their backward see gated_dwconv_near.cu, for others gated_dwconv_wide.cu.
 #include "ops/gated_dwconv.h"
 
+#include "kernels/cuda/gated_dwconv-inl.cuh"
 #include "kernels/cuda/gated_dwconv_ways.h"
-#include "kernels/cuda/spans-inl.cuh"
 
 namespace seqrisk {
 namespace cuda {
 namespace {
 
-constexpr int kRun = 8;  // events of a thread
-constexpr int kThreads = 256;
+// Neighbours in a row: a filter of K taps at a dilation of 1. A thread walks along a run of events with a few channels,
+// while the rows that the next ones add are on their way: memory is read once.
+constexpr int kNearThreads = 128;
+constexpr int kNearBytes = 8;  // of a row, that a thread reads
 
-// Neighbours in a row: a filter of K taps at a dilation of 1. Every row of x is read once for all of the run's events,
-// and is on its way while the sequences are looked up. A block takes kTiles tiles of runs one after the other.
-constexpr int kTiles = 4;
+// Blocks on a multiprocessor: as many as registers allow without spilling.
+template <class T, int K>
+constexpr int kNearBlocks = sizeof(T) == sizeof(float) ? 5
+                            : K < 7                    ? 4
+                                                       : 3;
 
-template <class T, int V, int K>
-__global__ void __launch_bounds__(kThreads) forward_near_kernel(GatedDwconvForward a, int lanes) {
+template <class T, int K>
+__global__ void __launch_bounds__(kNearThreads, kNearBlocks<T, K>)
+    forward_near_kernel(GatedDwconvForward a, int lanes, int run) {
   if constexpr (!has_code<T>()) return;
-  extern __shared__ int2 spans[];
-  __shared__ int64_t ends[2];
-  const int runs = kThreads / lanes;
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * kTiles * runs * kRun;
+  constexpr int V = kNearBytes / sizeof(T);
+  __shared__ Raw<T, V> rows[kRing][kGroup][kNearThreads];
   const int64_t channel = (static_cast<int64_t>(blockIdx.y) * lanes + threadIdx.x % lanes) * V;
-  const int run = static_cast<int>(threadIdx.x) / lanes;
   const bool inside = channel < a.channels;
-  const int64_t origin = a.causal ? K - 1 : K / 2;
-  const bool gated = a.gate_weight != nullptr;
-  Raw<T, V> window[kRun + K - 1];
-  const auto fetch = [&](int64_t first) {
+  const int64_t column = inside ? channel : 0;
+  const int64_t runs = kNearThreads / lanes;
+  const int64_t start = (blockIdx.x * runs + threadIdx.x / lanes) * run;
+  const int64_t left = a.packing.events - start;
+  const int count = static_cast<int>(left < run ? left : run);
+  const int origin = a.causal ? K - 1 : K / 2;
+  const int back = K - 1 - origin;
+
+  // Events count from `start`. Some event of the batch stands for one outside of it, which nobody counts: a read that
+  // may be left out would wait.
+  const int row_bytes = static_cast<int>(a.channels * sizeof(T));
+  const Columns<const T> xs{stored_as<T>(a.x) + start * a.channels + column, row_bytes};
+  const Columns<T> outs{stored_as<T>(a.out) + start * a.channels + column, row_bytes};
+  const int first = start < origin ? -static_cast<int>(start) : -origin;
+  const int last = static_cast<int>(left < run + back ? left : run + back) - 1;
+  const auto fetch = [&](int group, int event) {
 #pragma unroll
-    for (int i = 0; i < kRun + K - 1; ++i) {
-      // Some event of the batch in place of one outside, which no tap counts: a read that may be left out would wait.
-      int64_t event = first - origin + i;
-      event = event < 0 ? 0 : event >= a.packing.events ? a.packing.events - 1 : event;
-      window[i] = load_raw<T, V>(stored_as<T>(a.x) + event * a.channels + (inside ? channel : 0));
+    for (int j = 0; j < kGroup; ++j) {
+      copy_own<T, V>(&rows[group][j][threadIdx.x], xs.at(event + j < last ? event + j : last));
     }
+    close_async_group();
   };
-  fetch(begin + run * kRun);
-  Floats<V> weight[K];
-  Floats<V> gate_weight[K];
-  Floats<V> bias{};
-  Floats<V> gate_bias{};
 #pragma unroll
-  for (int k = 0; k < K; ++k) {
-    weight[k] = inside ? load<V>(a.weight + k * a.channels + channel) : Floats<V>{};
-    gate_weight[k] = inside && gated ? load<V>(a.gate_weight + k * a.channels + channel) : Floats<V>{};
+  for (int group = 0; group < kRing - 1; ++group) fetch(group, back + group * kGroup);
+  Floats<V> x[K - 1 + kGroup];  // from the group's first event's first tap on
+#pragma unroll
+  for (int k = 0; k < K - 1; ++k) {
+    const int event = k - origin > first ? k - origin : first;
+    x[k] = load<V>(xs.at(event < last ? event : last));
   }
-  if (inside) {
-    bias = load<V>(a.bias + channel);
-    if (gated) gate_bias = load<V>(a.gate_bias + channel);
+  const Filters<V, K> filters(a, column);
+  // All lanes of a warp look for the runs of each.
+  int64_t sequence = 0;
+  for (int lane = 0; lane < kWarp; lane += lanes) {
+    const int64_t event = __shfl_sync(kAllLanes, start, lane);
+    const int64_t found = warp_sequence_of(a.packing, event < a.packing.events ? event : a.packing.events - 1);
+    if (event == start) sequence = found;
   }
-  find_spans(a.packing, begin, kTiles * runs * kRun, spans, ends);
-  if (!inside) return;
-  for (int tile = 0; tile < kTiles; ++tile) {
-    const int in_block = (tile * runs + run) * kRun;
-    const int64_t first = begin + in_block;
-    if (first >= a.packing.events) return;
-    Floats<V> results[kRun];
+  MovingSpan span;
+  span.take(a.packing, start, sequence);
+
+  Ring ring;
+  const auto work = [&](int event, auto checked) {
+    constexpr bool kChecks = decltype(checked)::value;
 #pragma unroll
-    for (int e = 0; e < kRun; ++e) {
-      const int2 span = spans[in_block + e];
-      // Taps that lie in the event's sequence.
-      const int from = span.x - static_cast<int>(first + e - origin);
-      const int to = span.y - static_cast<int>(first + e - origin);
-      Floats<V> value = bias;
-      Floats<V> gate = gate_bias;
+    for (int turn = 0; turn < kTurns; ++turn, event += kGroup) {
+      wait_async_groups<kRing - 2>();
 #pragma unroll
-      for (int k = 0; k < K; ++k) {
-        const bool counts = k >= from && k < to;
-        const Floats<V> neighbour = widen(window[e + k]);
+      for (int j = 0; j < kGroup; ++j) x[K - 1 + j] = widen(rows[ring.filled(turn)][j][threadIdx.x]);
+      fetch(ring.emptied(turn), event + back + (kRing - 1) * kGroup);
 #pragma unroll
-        for (int v = 0; v < V; ++v) {
-          const float x = counts ? neighbour.at[v] : 0.0f;
-          value.at[v] = fmaf(weight[k].at[v], x, value.at[v]);
-          gate.at[v] = fmaf(gate_weight[k].at[v], x, gate.at[v]);
+      for (int j = 0; j < kGroup; ++j) {
+        if (kChecks && event + j >= count) break;
+        if (kChecks) span.move_to(a.packing, start, event + j);
+        Floats<V> value = filters.bias;
+        Floats<V> gate = filters.gate_bias;
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+          const bool counts = !kChecks || span.holds(event + j + k - origin);
+#pragma unroll
+          for (int v = 0; v < V; ++v) {
+            const float neighbour = counts ? x[j + k].at[v] : 0.0f;
+            value.at[v] = fmaf(filters.weight[k].at[v], neighbour, value.at[v]);
+            gate.at[v] = fmaf(filters.gate_weight[k].at[v], neighbour, gate.at[v]);
+          }
         }
+#pragma unroll
+        for (int v = 0; v < V; ++v) value.at[v] *= open_gate<T>(gate.at[v]);
+        store<V>(outs.at(event + j), value);
       }
 #pragma unroll
-      for (int v = 0; v < V; ++v) results[e].at[v] = gated ? value.at[v] * sigmoid(gate.at[v]) : value.at[v];
+      for (int k = 0; k < K - 1; ++k) x[k] = x[kGroup + k];
     }
-    if (tile + 1 < kTiles) fetch(first + runs * kRun);  // before the results are written, which reads would wait for
-#pragma unroll
-    for (int e = 0; e < kRun; ++e) {
-      if (first + e < a.packing.events) store<V>(stored_as<T>(a.out) + (first + e) * a.channels + channel, results[e]);
+    ring.advance();
+  };
+  for (int event = 0; inside && event < count;) {
+    span.move_to(a.packing, start, event);
+    // Where the last step may start that reads one sequence only.
+    const int until = (span.end - back < count ? span.end - back : count) - kStep;
+    if (event - origin >= span.begin && event <= until) {
+      for (; event <= until; event += kStep) work(event, Checked<false>());
+    } else {
+      work(event, Checked<true>());
+      event += kStep;
     }
   }
+  wait_async_groups<0>();  // soon the shared memory is another block's
 }
+
+constexpr int kRun = 8;  // events of a thread
+constexpr int kThreads = 256;
 
 // Neighbours that are apart, or read one by one: what they share comes from the caches.
 template <int V>
@@ -139,36 +170,38 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(GatedDwconvForward a,
   }
 }
 
-// How the threads of a forward block lie: `lanes` next to each other along the channels, each V of them.
+// How the threads of such a block lie: `lanes` next to each other along the channels, each V of them.
 struct Layout {
   int lanes = 8;
   dim3 blocks;
   size_t shared;
 
-  Layout(const GatedDwconvForward& a, int V, int64_t events_per_run) {
+  Layout(const GatedDwconvForward& a, int V) {
     const int64_t groups = ceil_div(a.channels, V);
     while (lanes < 128 && lanes < groups) lanes *= 2;
-    const int64_t events = kThreads / lanes * events_per_run;
+    const int64_t events = kThreads / lanes * kRun;
     blocks = dim3(blocks_of(a.packing.events, events), blocks_of(groups, lanes));
     shared = static_cast<size_t>(events) * sizeof(int2);
   }
 };
 
-template <class T>
+template <class T, int K>
 void launch_near(const GatedDwconvForward& a, Launch& launch) {
-  constexpr int V = 2;
-  const Layout layout(a, V, kTiles * kRun);
-  const auto run = [&](auto kernel) {
-    kernel<<<layout.blocks, kThreads, layout.shared, launch.stream>>>(a, layout.lanes);
-  };
-  if (a.width == 3) return run(forward_near_kernel<T, V, 3>);
-  if (a.width == 5) return run(forward_near_kernel<T, V, 5>);
-  run(forward_near_kernel<T, V, 7>);
+  constexpr int64_t kWanted = 132 * kNearBlocks<T, K> * kNearThreads;  // threads: what a large card holds
+  constexpr int64_t kMostSteps = 64;
+  const int64_t pieces = ceil_div(a.channels, kNearBytes / sizeof(T));
+  int lanes = 8;
+  while (lanes < kNearThreads && lanes < pieces) lanes *= 2;
+  const int64_t across = ceil_div(pieces, lanes);
+  const int64_t steps = ceil_div(a.packing.events * across * lanes, kWanted * kStep);
+  const int64_t run = (steps < kMostSteps ? steps : kMostSteps) * kStep;
+  const dim3 blocks(blocks_of(a.packing.events, run * (kNearThreads / lanes)), static_cast<unsigned>(across));
+  forward_near_kernel<T, K><<<blocks, kNearThreads, 0, launch.stream>>>(a, lanes, static_cast<int>(run));
 }
 
 template <int V>
 void launch_far(const GatedDwconvForward& a, Launch& launch) {
-  const Layout layout(a, V, kRun);
+  const Layout layout(a, V);
   forward_kernel<V><<<layout.blocks, kThreads, layout.shared, launch.stream>>>(a, layout.lanes);
 }
 
@@ -179,9 +212,15 @@ void gated_dwconv_forward(const GatedDwconvForward& a, Launch& launch) {
   if (a.packing.events == 0 || a.channels == 0) return;
   if (a.width > kMostNarrow) return gated_dwconv_forward_wide(a, launch);
   const bool wide = is_wide(a.channels, a.x, a.weight, a.bias, a.gate_weight, a.gate_bias, a.out);
-  const bool is_near = wide && a.dilation == 1 && (a.width == 3 || a.width == 5 || a.width == 7);
+  const bool is_near =
+      wide && a.dilation == 1 && (a.width == 3 || a.width == 5 || a.width == 7) && a.channels <= kMostColumns;
   if (!is_near) return wide ? launch_far<4>(a, launch) : launch_far<1>(a, launch);
-  with_storage(a.stored, [&](auto element) { launch_near<Element<decltype(element)>>(a, launch); });
+  with_storage(a.stored, [&](auto element) {
+    using T = Element<decltype(element)>;
+    if (a.width == 3) return launch_near<T, 3>(a, launch);
+    if (a.width == 5) return launch_near<T, 5>(a, launch);
+    launch_near<T, 7>(a, launch);
+  });
 }
 
 void gated_dwconv_backward(const GatedDwconvBackward& a, Launch& launch) {
