@@ -35,7 +35,8 @@ SoftmaxCrossEntropyForward softmax_of(Side& side, int64_t rows, int64_t classes,
 
 void softmax_cross_entropy(CaseTable& table) {
   constexpr int64_t kShapes[][2] = {{0, 5},    {1, 1},    {7, 3},    {100, 10}, {33, 1000},
-                                    {5, 5000}, {3, 2047}, {3, 2048}, {2000, 2}, {40, 65}};
+                                    {5, 5000}, {3, 2047}, {3, 2048}, {2000, 2}, {40, 65},
+                                    {9, 36},   {9, 132},  {9, 260},  {9, 515},  {5, 2000}};
   for (const auto& [rows, classes] : kShapes) {
     for (const Rows kind : {Rows::all, Rows::some, Rows::none, Rows::at_fault}) {
       if (kind == Rows::at_fault && rows == 0) continue;
