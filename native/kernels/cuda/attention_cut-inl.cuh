@@ -58,17 +58,20 @@ struct AttentionCut {
     }
   }
 
-  // The last sequence whose numbers start at `number` or before; those of s start at offsets[s] / size + gap·s.
+  // The last sequence whose numbers start at `number` or before; those of s start at offsets[s] / size + gap·s. All
+  // lanes of the warp are here, and each looks at one of 32 places: every look waits for memory.
   __device__ int64_t sequence_at(int64_t number, int64_t size, int64_t gap) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
     int64_t low = 0;
-    int64_t high = packing.sequences;
-    while (high - low > 1) {
-      const int64_t middle = low + (high - low) / 2;
-      if (packing.offsets[middle] / size + gap * middle <= number) {
-        low = middle;
-      } else {
-        high = middle;
-      }
+    int64_t left = packing.sequences;
+    while (left > 1) {
+      const int64_t step = ceil_div(left, kWarp);
+      const int64_t at = low + lane * step;
+      // ⌊offset / size⌋ ≤ n if and only if offset < (n + 1)·size: no division.
+      const bool starts = lane == 0 || (lane * step < left && packing.offsets[at] < (number - gap * at + 1) * size);
+      const int64_t skipped = (__popc(__ballot_sync(kAllLanes, starts)) - 1) * step;
+      low += skipped;
+      left = left - skipped < step ? left - skipped : step;
     }
     return low;
   }
@@ -88,7 +91,9 @@ struct AttentionCut {
     }
     int64_t begin, end, first;
     if (meeting == Meeting::blocks) {
-      const int64_t index = number / tiles_per_block;
+      // Most blocks are one tile: no division then.
+      const bool one = tiles_per_block == 1;
+      const int64_t index = one ? number : number / tiles_per_block;
       found.sequence = sequence_at(index, block, 2);
       begin = packing.offsets[found.sequence];
       end = packing.offsets[found.sequence + 1];
@@ -96,7 +101,7 @@ struct AttentionCut {
       const int64_t own_end = begin + cut + block;
       begin = cut > 0 ? begin + cut : begin;
       end = own_end < end ? own_end : end;
-      first = begin + number % tiles_per_block * tile;
+      first = begin + (one ? 0 : (number - index * tiles_per_block) * tile);
     } else {
       found.sequence = sequence_at(number, tile, 1);
       begin = packing.offsets[found.sequence];
