@@ -25,39 +25,80 @@ struct TileSource {
 };
 
 // Whether rows are read and written in pieces of eight elements.
-__device__ inline bool has_pieces(const Bfloat16* rows, int64_t stride, int dim) {
+__host__ __device__ inline bool has_pieces(const Bfloat16* rows, int64_t stride, int dim) {
   return dim % 8 == 0 && stride % 8 == 0 && reinterpret_cast<uintptr_t>(rows) % 16 == 0;
 }
 
-// Brings N tiles. They are there behind the block's next barrier.
-template <int D, int N>
-__device__ void load_tiles(const TileSource (&tiles)[N], int dim) {
+// Asks for a tile, by asynchronous copies where rows have pieces. It is there when these are, behind a barrier.
+template <int D>
+__device__ void load_tile(const TileSource& tile, int dim, bool pieces) {
   constexpr int kAcross = D / 8;
+  constexpr int kStep = kThreads / kAcross;  // rows that the block asks for at once
+  const int row = static_cast<int>(threadIdx.x) / kAcross;
+  const int column = static_cast<int>(threadIdx.x) % kAcross * 8;
+  const bool inside = column < dim;
+  Bfloat16* to = tile.shared + row * kStride<D> + column;
+  const Bfloat16* from = tile.from + (inside ? row * tile.stride + column : 0);
+  if (pieces && tile.rows == kTile) {
 #pragma unroll
-  for (int n = 0; n < N; ++n) {
-    const TileSource& tile = tiles[n];
-    const bool pieces = has_pieces(tile.from, tile.stride, dim);
+    for (int i = 0; i < kTile; i += kStep) copy_async(to + i * kStride<D>, from + i * tile.stride, inside);
+  } else if (pieces) {
 #pragma unroll
-    for (int i = static_cast<int>(threadIdx.x); i < kTile * kAcross; i += kThreads) {
-      const int row = i / kAcross;
-      const int column = i % kAcross * 8;
-      Bfloat16* to = tile.shared + row * kStride<D> + column;
-      const bool inside = row < tile.rows && column < dim;
-      const Bfloat16* from = tile.from + (inside ? row * tile.stride + column : 0);
-      if (pieces) {
-        copy_async(to, from, inside);
-      } else {
-        for (int v = 0; v < 8; ++v) to[v] = inside && column + v < dim ? from[v] : Bfloat16(0.0f);
+    for (int i = 0; i < kTile; i += kStep) {
+      const bool there = inside && row + i < tile.rows;
+      copy_async(to + i * kStride<D>, there ? from + i * tile.stride : tile.from, there);
+    }
+  } else {
+#pragma unroll 1
+    for (int i = 0; i < kTile; i += kStep) {
+      for (int v = 0; v < 8; ++v) {
+        const bool there = column + v < dim && row + i < tile.rows;
+        to[i * kStride<D> + v] = there ? from[i * tile.stride + v] : Bfloat16(0.0f);
       }
     }
   }
-  close_async_group();
-  wait_async_groups<0>();
 }
 
-// products = left rows [row, row + 16) · right rows [0, 64)
+// What the thread asked for is there. Others' copies are, and everyone is done with what stood before, behind a
+// barrier.
+__device__ inline void wait_for_tiles() {
+  close_async_group();
+  wait_async_groups<0>();
+  __syncthreads();
+}
+
+// A warp's 16 rows as left operands of products along the head's columns.
 template <int D>
-__device__ void row_products(const Bfloat16* left, const Bfloat16* right, int row, float (&products)[kBlocks][4]) {
+struct LeftRows {
+  uint32_t at[D / 16][4];
+
+  __device__ void load(const Bfloat16* rows, int first) {
+#pragma unroll
+    for (int k = 0; k < D / 16; ++k) load_left<true>(at[k], rows, kStride<D>, first, k * 16);
+  }
+};
+
+// products = left rows · right rows [0, 64)
+template <int D>
+__device__ void row_products(const LeftRows<D>& left, const Bfloat16* right, float (&products)[kBlocks][4]) {
+#pragma unroll
+  for (int j = 0; j < kBlocks; ++j) {
+    for (int e = 0; e < 4; ++e) products[j][e] = 0.0f;
+  }
+#pragma unroll
+  for (int k = 0; k < D / 16; ++k) {
+#pragma unroll
+    for (int j = 0; j < kBlocks / 2; ++j) {
+      uint32_t b[4];
+      load_right<true>(b, right, kStride<D>, j * 16, k * 16);
+      multiply_add(products[2 * j], left.at[k], b[0], b[1]);
+      multiply_add(products[2 * j + 1], left.at[k], b[2], b[3]);
+    }
+  }
+}
+// The same with left rows [first, first + 16) read as they are needed: registers are few where two products are held.
+template <int D>
+__device__ void row_products(const Bfloat16* left, int first, const Bfloat16* right, float (&products)[kBlocks][4]) {
 #pragma unroll
   for (int j = 0; j < kBlocks; ++j) {
     for (int e = 0; e < 4; ++e) products[j][e] = 0.0f;
@@ -65,7 +106,7 @@ __device__ void row_products(const Bfloat16* left, const Bfloat16* right, int ro
 #pragma unroll
   for (int k = 0; k < D; k += 16) {
     uint32_t a[4];
-    load_left<true>(a, left, kStride<D>, row, k);
+    load_left<true>(a, left, kStride<D>, first, k);
 #pragma unroll
     for (int j = 0; j < kBlocks / 2; ++j) {
       uint32_t b[4];
@@ -73,6 +114,37 @@ __device__ void row_products(const Bfloat16* left, const Bfloat16* right, int ro
       multiply_add(products[2 * j], a, b[0], b[1]);
       multiply_add(products[2 * j + 1], a, b[2], b[3]);
     }
+  }
+}
+
+// sums += columns [first, first + 16) of weights, transposed, · rows. Both have `count` rows and, up to a multiple of
+// 16, such as add nothing; what is behind need not be there.
+template <int D>
+__device__ void add_weighted_transposed(const Bfloat16* weights, int first, const Bfloat16* rows, int count,
+                                        float (&sums)[D / 8][4]) {
+#pragma unroll
+  for (int k = 0; k < kTile; k += 16) {
+    if (k >= count) break;
+    uint32_t a[4];
+    load_left<false>(a, weights, kStride<kTile>, first, k);
+#pragma unroll
+    for (int c = 0; c < D / 16; ++c) {
+      uint32_t b[4];
+      load_right<false>(b, rows, kStride<D>, c * 16, k);
+      multiply_add(sums[2 * c], a, b[0], b[1]);
+      multiply_add(sums[2 * c + 1], a, b[2], b[3]);
+    }
+  }
+}
+
+// A warp's 16 × 64 weights, rounded, as rows [first, first + 16) in shared memory.
+__device__ inline void put_weights(Bfloat16* to, int first, const float (&weights)[kBlocks][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  Bfloat16* at = to + (first + lane / 4) * kStride<kTile> + lane % 4 * 2;
+#pragma unroll
+  for (int j = 0; j < kBlocks; ++j) {
+    *reinterpret_cast<uint32_t*>(at + j * 8) = pack_bfloat16(weights[j][0], weights[j][1]);
+    *reinterpret_cast<uint32_t*>(at + j * 8 + 8 * kStride<kTile>) = pack_bfloat16(weights[j][2], weights[j][3]);
   }
 }
 
@@ -93,14 +165,15 @@ __device__ void add_weighted(const float (&weights)[kBlocks][4], const Bfloat16*
   }
 }
 
-// Calls f(element, row in the warp's 16, column) for the lane's elements of a 16 × 8·N result.
+// Calls f(element, half, column) for the lane's elements of a 16 × 8·N result: they are in row lane / 4 and, the second
+// half, eight rows below. A row's number would do, but as an index into two registers it must be known to the compiler.
 template <int N, class F>
 __device__ void each_element(float (&values)[N][4], F f) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
   for (int j = 0; j < N; ++j) {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) f(values[j][e], lane / 4 + e / 2 * 8, j * 8 + lane % 4 * 2 + e % 2);
+    for (int e = 0; e < 4; ++e) f(values[j][e], e / 2, j * 8 + lane % 4 * 2 + e % 2);
   }
 }
 
@@ -109,13 +182,14 @@ __device__ void each_element(float (&values)[N][4], F f) {
 template <int D>
 __device__ void put_rows(float* to, int64_t stride, int first, int rows, int dim, bool accumulate,
                          float (&sums)[D / 8][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const auto inside = [&](int row, int column) { return first + row < rows && column < dim; };
   if (accumulate) {
-    each_element(sums, [&](float& value, int row, int column) {
+    each_element(sums, [&](float& value, int half, int column) {
+      const int row = lane / 4 + half * 8;
       if (inside(row, column)) value += to[(first + row) * stride + column];
     });
   }
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const bool pairs = dim % 2 == 0 && stride % 2 == 0 && reinterpret_cast<uintptr_t>(to) % 8 == 0;
 #pragma unroll
   for (int j = 0; j < D / 8; ++j) {
@@ -139,11 +213,12 @@ __device__ void put_rows(float* to, int64_t stride, int first, int rows, int dim
 template <int D>
 __device__ void put_rows(Bfloat16* to, int64_t stride, int first, int rows, int dim, bool accumulate,
                          float (&sums)[D / 8][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const auto inside = [&](int row, int column) { return first + row < rows && column < dim; };
   const bool pieces = has_pieces(to, stride, dim);
   if (accumulate && pieces) {
-    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
-    const int row = static_cast<int>(threadIdx.x) % kWarp / 4;
+    const int column = lane % 4 * 2;
+    const int row = lane / 4;
 #pragma unroll
     for (int j = 0; j < D / 8; ++j) {
 #pragma unroll
@@ -154,17 +229,18 @@ __device__ void put_rows(Bfloat16* to, int64_t stride, int first, int rows, int 
       }
     }
   } else if (accumulate) {
-    each_element(sums, [&](float& value, int row, int column) {
+    each_element(sums, [&](float& value, int half, int column) {
+      const int row = lane / 4 + half * 8;
       if (inside(row, column)) value += load<1>(to + (first + row) * stride + column).at[0];
     });
   }
   if (!pieces) {
-    each_element(sums, [&](float value, int row, int column) {
+    each_element(sums, [&](float value, int half, int column) {
+      const int row = lane / 4 + half * 8;
       if (inside(row, column)) store<1>(to + (first + row) * stride + column, {{value}});
     });
     return;
   }
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
 #pragma unroll
@@ -179,6 +255,13 @@ __device__ void put_rows(Bfloat16* to, int64_t stride, int first, int rows, int 
           make_uint4(words[0], words[1], words[2], words[3]);
     }
   }
+}
+
+// 2^x for weights: what is below float32's normal numbers is 0, and no weight of 8 bits misses it.
+__device__ inline float power_of_two(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
 }
 
 // Over the four lanes that share rows.
