@@ -139,6 +139,13 @@ const problems: [string, Problem][] = [
   ],
 ]
 
+/** Where each sequence starts, and the end. */
+function startsOf(lengths: readonly number[]): Int32Array {
+  const starts = new Int32Array(lengths.length + 1)
+  for (const [i, length] of lengths.entries()) starts[i + 1] = starts[i] + length
+  return starts
+}
+
 /** Out and the gradient of every input. */
 async function results(device: Device, { lengths, inputs, run }: Problem): Promise<Float32Array[]> {
   const random = new TestRandom(11)
@@ -146,13 +153,12 @@ async function results(device: Device, { lengths, inputs, run }: Problem): Promi
     const size = shape.reduce((product, n) => product * n, 1)
     return Tensor.from(device, Float32Array.from(random.normals(size)), shape)
   }
-  const starts = [0]
-  for (const length of lengths) starts.push(starts[starts.length - 1] + length)
+  const starts = startsOf(lengths)
   const held = inputs.map(({ width, rows = starts[lengths.length] }, i) => {
     return new Parameter(`input${i}`, tensor(width === 0 ? [rows] : [rows, width]))
   })
   const tape = new Tape()
-  const offsets = new Offsets(device, Int32Array.from(starts))
+  const offsets = new Offsets(device, starts)
   const out = tape.record(() =>
     run(
       held.map(({ value }) => value),
@@ -197,6 +203,48 @@ describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
     for (const row of [0, 1, 70, events - 1]) {
       const one = linear(Tensor.from(device, x.slice(row * 128, (row + 1) * 128), [1, 128]), weight)
       expectSameBits(await one.read(), all.subarray(row * 384, (row + 1) * 384), `row ${row}`)
+    }
+  })
+
+  const selves: [string, number, (x: Inner, offsets: Offsets) => Inner][] = [
+    ['block_attention', 3, (x, offsets) => blockAttention(x, offsets, { heads: 2, block: 64 })],
+    ['block_attention, long blocks', 3, (x, offsets) => blockAttention(x, offsets, { heads: 2, block: 150 })],
+    ['full_attention', 3, (x, offsets) => fullAttention(x, offsets, { heads: 2 })],
+    [
+      'gated_dwconv',
+      1,
+      (x, offsets) => {
+        const filled = (value: number, shape: number[]) => Tensor.empty(x.device, 'float32', shape).fill(value)
+        const [weight, bias] = [filled(0.3, [5, 64]), filled(0.1, [64])]
+        return gatedDwconv(x, weight, bias, weight, bias, offsets)
+      },
+    ],
+  ]
+  it.each(selves)('%s: a sequence has the same bits alone and among others', async (_, inputs, op) => {
+    const device = openDevice({ kind: 'cuda', precision: 'bfloat16' })
+    const width = 64 * inputs
+    const random = new TestRandom(17)
+    const x = Float32Array.from(random.normals(events * width))
+    const dout = Float32Array.from(random.normals(events * 64))
+    const run = async (own: readonly number[], begin: number, end: number) => {
+      const input = new Parameter('x', Tensor.from(device, x.slice(begin * width, end * width), [end - begin, width]))
+      const tape = new Tape()
+      const offsets = new Offsets(device, startsOf(own))
+      const out = tape.record(() => op(inner(input.value), offsets))
+      const seed = Tensor.from(device, dout.slice(begin * 64, end * 64), [end - begin, 64])
+      tape.backward([{ loss: out, dout: seed }])
+      return Promise.all([out.read(), input.gradient.read()])
+    }
+    const [out, dx] = await run(lengths, 0, events)
+    let begin = 0
+    for (const [i, length] of lengths.entries()) {
+      const end = begin + length
+      if (length > 0) {
+        const alone = await run([length], begin, end)
+        expectSameBits(alone[0], out.subarray(begin * 64, end * 64), `out of ${i}`)
+        expectSameBits(alone[1], dx.subarray(begin * width, end * width), `dx of ${i}`)
+      }
+      begin = end
     }
   })
 
