@@ -3,7 +3,7 @@
 
 #include "kernels/cuda/attention_bfloat16.h"
 #include "kernels/cuda/attention_passes-inl.cuh"
-#include "kernels/cuda/columns-inl.cuh"
+#include "kernels/cuda/partial_sums.h"
 
 namespace seqrisk {
 namespace cuda {

@@ -4,9 +4,9 @@
 // bins are added up as integers, see exact_sums-inl.cuh, all in one pass over dout.
 #include "ops/field_embedding.h"
 
-#include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/device-inl.cuh"
 #include "kernels/cuda/exact_sums-inl.cuh"
+#include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/sorted_sums.h"
 
 namespace seqrisk {

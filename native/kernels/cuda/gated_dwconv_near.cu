@@ -1,9 +1,9 @@
 // The backward of gated_dwconv on CUDA for narrow filters. A warp walks along a run of events with two channels a lane:
 // neighbours' inputs, and what dx has so far of its sums, move through its registers. Events of a run are a dilation
 // apart, so that every filter is one without. Memory is read and written once.
-#include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/gated_dwconv-inl.cuh"
 #include "kernels/cuda/gated_dwconv_ways.h"
+#include "kernels/cuda/partial_sums.h"
 
 namespace seqrisk {
 namespace cuda {

@@ -8,8 +8,8 @@
 //
 // Events of a run are a dilation apart, so that every filter is one without. They are worked on a sequence at a time:
 // rows outside of it read as 0, and whose sums are of another sequence is left out.
-#include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/gated_dwconv_ways.h"
+#include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/spans-inl.cuh"
 
 namespace seqrisk {

@@ -2,8 +2,8 @@
 // and bias are summed per warp over a fixed stretch of rows, then over stretches in order.
 #include "ops/layer_norm.h"
 
-#include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/device-inl.cuh"
+#include "kernels/cuda/partial_sums.h"
 
 namespace seqrisk {
 namespace cuda {

@@ -2,9 +2,9 @@
 // stretches of rows, then over stretches in order.
 #include "ops/linear.h"
 
-#include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/gemm_epilogue-inl.cuh"
 #include "kernels/cuda/linear_bfloat16.h"
+#include "kernels/cuda/partial_sums.h"
 
 namespace seqrisk {
 namespace cuda {

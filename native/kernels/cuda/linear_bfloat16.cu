@@ -4,8 +4,8 @@
 #include "kernels/cuda/linear_bfloat16.h"
 
 #include "kernels/cuda/activation-inl.cuh"
-#include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/gemm_bfloat16.h"
+#include "kernels/cuda/partial_sums.h"
 
 namespace seqrisk {
 namespace cuda {

@@ -1,8 +1,8 @@
 // logistic on CUDA: a matrix product for the scores, their residuals, and a product for the gradient.
 #include "ops/logistic.h"
 
-#include "kernels/cuda/columns-inl.cuh"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/totals-inl.cuh"
 
 namespace seqrisk {

@@ -201,9 +201,7 @@ template <int V>
 void launch_held(const SoftmaxCrossEntropyForward& a, const RowTotals<3>& totals, const FaultSite& fault,
                  cudaStream_t stream) {
   const int64_t held = ceil_div(a.classes, kWarp);
-  if (held <= 4) return launch_warps<V, 4>(a, totals, fault, stream);
   if (held <= 8) return launch_warps<V, 8>(a, totals, fault, stream);
-  if (held <= 16) return launch_warps<V, 16>(a, totals, fault, stream);
   if (held <= 32) return launch_warps<V, 32>(a, totals, fault, stream);
   launch_warps<V, kMostHeld>(a, totals, fault, stream);
 }

@@ -1,16 +1,16 @@
-// Sums of partial sums, in their order: what makes gradients of parameters the same in every run.
-#pragma once
+// Sums of partial sums on CUDA.
+#include "kernels/cuda/partial_sums.h"
 
 #include "kernels/cuda/device-inl.cuh"
 
 namespace seqrisk {
 namespace cuda {
+namespace {
 
-// first[i] += Σ_p partials[p·stride + i] for i < split, and second[i − split] for the other columns. A block takes
-// kColumns columns, V of them a thread; kShares threads share a column: each adds up every kShares-th partial, with
-// kAtOnce of them on their way, and their sums are added in order.
+// A block takes kColumns columns, V of them a thread; kShares threads share a column: each adds up every kShares-th
+// partial, with kAtOnce of them on their way, and their sums are added in order.
 template <int V, int kColumns, int kShares, int kAtOnce>
-static __global__ void __launch_bounds__(kColumns / V * kShares)
+__global__ void __launch_bounds__(kColumns / V * kShares)
     add_partials_kernel(const float* partials, int64_t count, int64_t stride, int64_t columns, int64_t split,
                         float* first, float* second) {
   __shared__ Floats<V> sums[kShares][kColumns / V];
@@ -47,10 +47,12 @@ static __global__ void __launch_bounds__(kColumns / V * kShares)
   *to = before + all;
 }
 
-// The order is one of sizes alone. Few columns of many partial sums occupy a card only as many small blocks, whose
-// threads read 32 bytes of a partial sum together.
-inline void add_partials(const float* partials, int64_t count, int64_t stride, int64_t columns, int64_t split,
-                         float* first, float* second, cudaStream_t stream) {
+}  // namespace
+
+// Few columns of many partial sums occupy a card only as many small blocks, whose threads read 32 bytes of a partial
+// sum together.
+void add_partials(const float* partials, int64_t count, int64_t stride, int64_t columns, int64_t split, float* first,
+                  float* second, cudaStream_t stream) {
   if (columns == 0) return;
   constexpr int kFewColumns = 8;
   constexpr int kManyColumns = 64;
