@@ -26,12 +26,6 @@ struct MovingSpan {
   __device__ bool holds(int event) const { return event >= begin && event < end; }
 };
 
-// Whether a step looks at bounds.
-template <bool kIs>
-struct Checked {
-  static constexpr bool value = kIs;
-};
-
 // Some channels of all events, counted from one of them; a row's bytes fit in an int. The product is hidden from the
 // compiler, which else keeps a pointer for every row of a loop and runs out of registers.
 constexpr int64_t kMostColumns = 1 << 28;

@@ -70,6 +70,7 @@ __global__ void __launch_bounds__(kNearThreads, kNearBlocks<T, K>)
   span.take(a.packing, start, sequence);
 
   Ring ring;
+  // `checked`: whether the step looks at bounds.
   const auto work = [&](int event, auto checked) {
     constexpr bool kChecks = decltype(checked)::value;
 #pragma unroll
@@ -108,9 +109,9 @@ __global__ void __launch_bounds__(kNearThreads, kNearBlocks<T, K>)
     // Where the last step may start that reads one sequence only.
     const int until = (span.end - back < count ? span.end - back : count) - kStep;
     if (event - origin >= span.begin && event <= until) {
-      for (; event <= until; event += kStep) work(event, Checked<false>());
+      for (; event <= until; event += kStep) work(event, std::false_type());
     } else {
-      work(event, Checked<true>());
+      work(event, std::true_type());
       event += kStep;
     }
   }

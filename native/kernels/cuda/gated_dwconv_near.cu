@@ -93,6 +93,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce<K>)
     span.take(a.packing, start, warp_sequence_of(a.packing, start < back ? 0 : start - back));
 
     Ring ring;
+    // `checked`: whether the step looks at bounds; `added`: whether dx is added to.
     const auto work = [&](int event, auto checked, auto added) {
       constexpr bool kChecks = decltype(checked)::value;
 #pragma unroll
@@ -162,12 +163,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce<K>)
       const int until = (span.end - back + dilation - 1 < reach ? span.end - back + dilation - 1 : reach) - step;
       if (event >= origin && event - origin >= span.begin && event <= until) {
         if (adds) {
-          for (; event <= until; event += step) work(event, Checked<false>(), std::true_type());
+          for (; event <= until; event += step) work(event, std::false_type(), std::true_type());
         } else {
-          for (; event <= until; event += step) work(event, Checked<false>(), std::false_type());
+          for (; event <= until; event += step) work(event, std::false_type(), std::false_type());
         }
       } else {
-        work(event, Checked<true>(), adds);
+        work(event, std::true_type(), adds);
         event += step;
       }
     }
