@@ -1,5 +1,6 @@
 #include "runtime/thread_pool.h"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +16,8 @@ namespace {
 // Helpers look this often for the next job before they sleep: the kernels of one step follow each other within
 // microseconds, and waking a thread costs tens of them.
 constexpr int kSpinsBeforeSleep = 4000;
+// More would cost time in every job; threads beyond it share shares with their neighbours, which often share a cache.
+constexpr int kMostShares = 16;
 
 }  // namespace
 
@@ -35,7 +38,7 @@ std::thread start_thread(std::function<void()> body) {
   }
 }
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(std::clamp(threads, 1, kMostShares))) {
   helpers_.reserve(threads > 1 ? threads - 1 : 0);
   try {
     for (int worker = 1; worker < threads; ++worker) {
@@ -59,16 +62,22 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::claim_tasks(uint32_t job, int worker) {
-  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  const size_t own = static_cast<size_t>(worker) * shares_.size() / static_cast<size_t>(count());
+  for (size_t i = 0; i < shares_.size(); ++i) claim_from((own + i) % shares_.size(), job, worker);
+}
+
+void ThreadPool::claim_from(size_t share, uint32_t job, int worker) {
+  std::atomic<uint64_t>& next = shares_[share].ticket;
+  uint64_t ticket = next.load(std::memory_order_acquire);
   for (;;) {
     if (static_cast<uint32_t>(ticket >> 32) != job) return;
     const int64_t task = static_cast<int64_t>(ticket & 0xffffffffu);
     // A claim that succeeds proves that the job is still the current one, so tasks_, call_ and body_ are its own.
-    if (task >= tasks_.load(std::memory_order_acquire)) return;
-    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+    if (task >= share_begin(static_cast<int64_t>(share) + 1, tasks_.load(std::memory_order_acquire))) return;
+    if (!next.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
     if (!cancelled()) call_(body_, task, worker);
     finished_.fetch_add(1, std::memory_order_acq_rel);
-    ticket = ticket_.load(std::memory_order_acquire);
+    ticket = next.load(std::memory_order_acquire);
   }
 }
 
@@ -80,14 +89,17 @@ void ThreadPool::run_tasks(int64_t tasks, Call call, void* body) {
   constexpr int64_t kMaxTasks = 0x7fffffff;  // the low half of a ticket; no kernel comes near
   if (tasks > kMaxTasks) std::terminate();
   const uint32_t job = announced_.load(std::memory_order_relaxed) + 1;
+  const auto ticket = [&](int64_t task) { return static_cast<uint64_t>(job) << 32 | static_cast<uint64_t>(task); };
   // Closes the old job before its description changes under a late helper.
-  ticket_.store(static_cast<uint64_t>(job) << 32 | 0xffffffffu, std::memory_order_release);
-  // Who sees the new count also sees the closed ticket, so a claim with the old ticket fails.
+  for (Share& share : shares_) share.ticket.store(ticket(0xffffffff), std::memory_order_release);
+  // Who sees the new count also sees the closed tickets, so a claim with an old one fails.
   tasks_.store(tasks, std::memory_order_release);
   call_ = call;
   body_ = body;
   finished_.store(0, std::memory_order_relaxed);
-  ticket_.store(static_cast<uint64_t>(job) << 32, std::memory_order_release);
+  for (size_t i = 0; i < shares_.size(); ++i) {
+    shares_[i].ticket.store(ticket(share_begin(static_cast<int64_t>(i), tasks)), std::memory_order_release);
+  }
   announced_.store(job, std::memory_order_release);
   announced_.notify_all();
   claim_tasks(job, 0);

@@ -1,4 +1,6 @@
-// The threads of one CPU stream. One caller at a time; tasks are claimed one by one from a shared counter.
+// The threads of one CPU stream. One caller at a time. A job's tasks are cut into shares, and a thread begins with the
+// same share in every job, then takes from the others': kernels cut their work by rows, so that what a thread reads is
+// mostly what it wrote a kernel ago, and lies in its own cache.
 #pragma once
 
 #include <atomic>
@@ -34,7 +36,16 @@ class ThreadPool final : public Workers {
 
   // Job number in the high half, next task in the low half: a helper that comes late cannot claim from a later job
   // with an earlier job's function.
-  std::atomic<uint64_t> ticket_{0};
+  struct alignas(64) Share {
+    std::atomic<uint64_t> ticket{0};
+  };
+  // The first task of a share; of the one behind the last: all tasks.
+  int64_t share_begin(int64_t share, int64_t tasks) const {
+    return tasks * share / static_cast<int64_t>(shares_.size());
+  }
+  void claim_from(size_t share, uint32_t job, int worker);
+
+  std::vector<Share> shares_;
   std::atomic<int64_t> finished_{0};
   std::atomic<uint32_t> announced_{0};  // the current job's number; helpers wait on it
   std::atomic<bool> cancelled_{false};

@@ -145,7 +145,7 @@ void forward_tasks(const LinearForward& a, Workers& workers, Done done) {
                            .c_stride = a.out_stride,
                            .bias = a.bias,
                            .accumulate = false};
-  const bool is_few = a.rows <= kFewRows;
+  const bool is_few = !a.packed && a.rows <= kFewRows;
   const int64_t row_tasks = is_few ? 1 : ceil_div(a.rows, kRowsPerTask);
   const int64_t step = panels_per_task(a.rows, row_tasks, a.in_features, a.out_features);
   const int64_t groups = ceil_div(panels, step);
@@ -155,9 +155,9 @@ void forward_tasks(const LinearForward& a, Workers& workers, Done done) {
   workers.run(row_tasks * groups, [&](int64_t task, int) {
     const int64_t panel0 = task % groups * step;
     const int64_t panel1 = at_most(panel0 + step, panels);
-    if (!a.packed && is_few) pack_weight(pack, panel0, panel1);
-    const int64_t row0 = task / groups * kRowsPerTask;
-    multiply(product, row0, is_few ? a.rows : at_most(row0 + kRowsPerTask, a.rows), panel0, panel1, done);
+    if (is_few) pack_weight(pack, panel0, panel1);
+    const int64_t row_task = task / groups;
+    multiply(product, a.rows * row_task / row_tasks, a.rows * (row_task + 1) / row_tasks, panel0, panel1, done);
   });
 }
 
