@@ -10,7 +10,7 @@ import type { VectorTable } from '../events/table.js'
 import { fieldEmbedding } from '../ops/field_embedding.js'
 import { pool } from '../ops/pool.js'
 import { Device } from '../runtime/device.js'
-import type { Parameter } from '../runtime/tape.js'
+import { currentTape, type Parameter } from '../runtime/tape.js'
 import { scope, type Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { atOnce, inTurns, Pace, type Steps } from '../util/pace.js'
@@ -133,7 +133,17 @@ export class Encoder<F extends Fields = Fields> {
 
   #contextualize(embedded: Float, batch: DeviceBatch, pass: Pass): Float {
     let x = embedded
-    for (const layer of this.#layers) x = layer.apply(x, batch.offsets, pass)
+    for (const layer of this.#layers) {
+      const before = x
+      const apply = () => layer.apply(before, batch.offsets, pass)
+      if (currentTape()) {
+        x = apply()
+        continue
+      }
+      // No backward will ask for it: the next layer gets the memory of this one, which the caches still hold.
+      x = scope(apply)
+      if (before !== embedded) before.dispose()
+    }
     return this.#norm.apply(x)
   }
 

@@ -9,7 +9,7 @@ import { dwconv, gatedDwconv } from '../ops/gated_dwconv.js'
 import { glu } from '../ops/glu.js'
 import { gru } from '../ops/gru.js'
 import { LAYER_NORM_EPS, layerNorm } from '../ops/layer_norm.js'
-import { linear } from '../ops/linear.js'
+import { linear, packLinear } from '../ops/linear.js'
 import { unfold } from '../ops/unfold.js'
 import { currentTape, type Parameter } from '../runtime/tape.js'
 import type { FloatType, Offsets, Tensor } from '../runtime/tensor.js'
@@ -53,15 +53,21 @@ export class Linear {
   }
 
   apply<T extends FloatType>(x: Tensor<T>, options: { activation?: 'relu' | 'gelu' } = {}): Tensor<T> {
-    return linear(x, this.weight.value, this.bias.value, options)
+    return linear(x, this.weight.value, this.bias.value, { ...options, packed: this.#packed() })
   }
 
   /** residual + dropout(x·Wᵀ + b), in one kernel when nothing is dropped. */
   applyResidual(x: Inner, residual: Float, pass: Pass): Float {
     if (!pass.dropout || pass.dropout.rate === 0) {
-      return onStream(linear(x, this.weight.value, this.bias.value, { residual }))
+      return onStream(linear(x, this.weight.value, this.bias.value, { residual, packed: this.#packed() }))
     }
     return addResidual(this.apply(x), residual, pass)
+  }
+
+  /** For inference on the CPU: a short sequence takes less time than the packing of all weights. */
+  #packed(): Float | null {
+    const weight = this.weight.value
+    return currentTape() || weight.device.kind !== 'cpu' ? null : weight.derived(() => packLinear(weight))
   }
 }
 

@@ -51,4 +51,5 @@ export function adamwUpdate(entries: readonly AdamwEntry[], norm: Float, setting
     settings.step,
     settings.zeroGradients,
   )
+  for (const { value } of entries) value.changed()
 }

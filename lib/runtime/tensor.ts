@@ -73,6 +73,7 @@ export class Tensor<T extends DType = DType> {
   readonly handle: TensorHandle
   readonly dtype: T
   readonly shape: readonly number[]
+  #derived: Tensor | null = null
 
   private constructor(device: Device, handle: TensorHandle, dtype: T, shape: readonly number[]) {
     this.device = device
@@ -111,18 +112,34 @@ export class Tensor<T extends DType = DType> {
   /** Overwrites all values, in order with the work around it. */
   write(values: Float32Array | Int32Array): this {
     binding.tensor_write(this.handle, values)
-    return this
+    return this.changed()
   }
 
   /** Sets every element. */
   fill(value: number): this {
     binding.tensor_fill(this.handle, value)
-    return this
+    return this.changed()
   }
 
   /** The values of `source`, rounded where it is float32 and this is bfloat16. */
   copyFrom(source: Tensor<T extends FloatType ? FloatType : T>): this {
     binding.tensor_copy(this.handle, source.handle)
+    return this.changed()
+  }
+
+  /**
+   * A tensor that `make` computes from these values, kept until they change or this is disposed: weights that stand
+   * still are prepared once. One at a time; changes through a view are not seen.
+   */
+  derived<D extends Tensor>(make: () => D): D {
+    this.#derived ??= unscoped(make)
+    return this.#derived as D
+  }
+
+  /** Called by what changes the values otherwise than through this class: ops that work in place. */
+  changed(): this {
+    this.#derived?.dispose()
+    this.#derived = null
     return this
   }
 
@@ -139,6 +156,7 @@ export class Tensor<T extends DType = DType> {
   /** Frees the memory, at once for new tensors; work that was submitted before still sees it. */
   dispose(): void {
     openScope?.delete(this)
+    this.changed()
     binding.tensor_dispose(this.handle)
   }
 }

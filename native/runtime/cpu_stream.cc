@@ -59,10 +59,12 @@ void CpuStream::complete(Completion done, uint64_t position) {
 
 void CpuStream::submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) {
   const auto* begin = static_cast<const std::byte*>(arguments);
+  // A packed weight is kept for later calls, like what was uploaded, so it is made whatever happened before.
+  const bool always = kernel == Kernel::linear_pack;
   enqueue({[this, kernel, copy = std::vector<std::byte>(begin, begin + bytes), keep = std::move(keep)] {
              run_kernel(kernel, copy.data());
            },
-           nullptr});
+           nullptr, always});
 }
 
 void CpuStream::run_kernel(Kernel kernel, const void* arguments) {

@@ -9,6 +9,7 @@ import { sliceBatch } from '../../lib/events/batch.js'
 import { encodeSource } from '../../lib/events/encode_source.js'
 import { fitEncoding } from '../../lib/events/encoding.js'
 import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.js'
+import { AdamW } from '../../lib/runtime/optimizer.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { smallSource } from '../support/small_source.js'
@@ -47,6 +48,22 @@ describe('Encoder', () => {
     expectSameBits((await threads.encode(source)).vectors, all.vectors)
     encoder.dispose()
     threads.dispose()
+  })
+
+  it('encodes with the weights of now, whatever it prepared before', async () => {
+    const encoder = new Encoder(encoding, small({}), { device: openDevice(), seed: 3 })
+    const before = await encoder.encode(source)
+    for (const { gradient } of encoder.parameters) gradient.fill(1)
+    new AdamW(encoder.parameters).step(0.01)
+    const after = await encoder.encode(source)
+    expect(after.vectors).not.toEqual(before.vectors)
+    const weights = new Map<string, { shape: readonly number[]; values: Float32Array }>()
+    for (const { name, value } of encoder.parameters)
+      weights.set(name, { shape: value.shape, values: await value.read() })
+    for (const [name, table] of await encoder.readSketch()) weights.set(name, table)
+    const fresh = new Encoder(encoding, small({}), { device: openDevice(), weights })
+    const keep = (vectors: Float32Array) => vectors.filter((_, i) => i % encoder.width < 2 * encoder.config.width)
+    expectSameBits(keep(after.vectors), keep((await fresh.encode(source)).vectors))
   })
 
   it.each(['mean', 'max', 'last'] as const)(

@@ -2,7 +2,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { binding } from '../../lib/native.js'
-import { linear } from '../../lib/ops/linear.js'
+import { linear, packLinear } from '../../lib/ops/linear.js'
 import { pool } from '../../lib/ops/pool.js'
 import { softmaxCrossEntropy } from '../../lib/ops/softmax_cross_entropy.js'
 import { Device, variants } from '../../lib/runtime/device.js'
@@ -73,6 +73,17 @@ describe('errors on a stream', () => {
     if (what === 'a cancel') device.cancel()
     await device.sync().catch(() => {})
     expect([...(await pool(x, offsets).read())]).toEqual([1, 3])
+  })
+
+  it.each(stops)('packs a weight that is kept for later behind %s', async (what, stop) => {
+    const device = openDevice({ guard: false })
+    const weight = Tensor.from(device, Float32Array.of(1, 2, 3, 4), [2, 2])
+    stop(device)
+    const packed = packLinear(weight)
+    if (what === 'a cancel') device.cancel()
+    await device.sync().catch(() => {})
+    const x = Tensor.from(device, Float32Array.of(10, 1), [1, 2])
+    expect([...(await linear(x, weight, null, { packed }).read())]).toEqual([12, 34])
   })
 
   it.each(stops)('is not taken for an overrun by the guard of memory that was made behind %s', async (what, stop) => {
