@@ -1,32 +1,23 @@
-import { workOf } from '../../encoder/config.js'
-import { ENCODE_BATCH_EVENTS } from '../../encoder/encoder.js'
 import { readEvents } from '../../events/reader.js'
 import { writeTable } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
-import { Device } from '../../runtime/device.js'
 import { loadFinetuned } from '../../transfer/finetune/finetuned.js'
-import { AS_OF, asOf } from '../as_of.js'
+import { asOf } from '../as_of.js'
 import { defineCommand } from '../command.js'
-import { PRECISION, precisionOf } from '../precision.js'
+import { INFERENCE, inferenceDevice } from '../inference.js'
 
 export const scoreCommand = defineCommand({
   name: 'score',
   about: 'scores of entities by a fine-tuned model',
   options: {
     model: { kind: 'text', value: 'DIR', required: true, about: 'folder that finetune wrote' },
-    events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
+    ...INFERENCE,
     out: { kind: 'text', value: 'FILE', required: true, about: 'scores, .csv or .parquet' },
-    'as-of': AS_OF,
-    precision: PRECISION,
   },
-  async run(values, { signal, threads, device: kind, json }) {
+  async run(values, context) {
+    const { signal, json } = context
     const present = asOf(values['as-of'])
-    const device = new Device({
-      kind,
-      threads,
-      precision: precisionOf(values.precision),
-      work: workOf(ENCODE_BATCH_EVENTS.cuda),
-    })
+    const device = inferenceDevice(values.precision, context)
     const line = progressLine({ quiet: json })
     const begun = performance.now()
     try {
