@@ -36,9 +36,7 @@ struct Columns {
 
   __device__ T* at(int event) const {
     using Byte = std::conditional_t<std::is_const_v<T>, const char, char>;
-    int64_t bytes;
-    asm("mul.wide.s32 %0, %1, %2;" : "=l"(bytes) : "r"(event), "r"(row_bytes));
-    return reinterpret_cast<T*>(reinterpret_cast<Byte*>(first) + bytes);
+    return reinterpret_cast<T*>(reinterpret_cast<Byte*>(first) + opaque_product(event, row_bytes));
   }
 };
 
@@ -46,12 +44,7 @@ struct Columns {
 // the compiler asks late, and waits for all that is on its way together.
 template <class T, int V>
 __device__ inline void copy_own(Raw<T, V>* shared, const T* from) {
-#if __CUDA_ARCH__ >= 800
-  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(address), "l"(from), "n"(sizeof(*shared)) : "memory");
-#else
-  *shared = load_raw<T, V>(from);
-#endif
+  copy_piece_async(shared, from);
 }
 
 // Events are worked on in groups, and those in twos, a step, after which all values are back in their registers. A ring
@@ -100,11 +93,7 @@ template <class T>
 __device__ inline float open_gate(float z) {
   if constexpr (sizeof(T) == sizeof(float)) return sigmoid(z);
   constexpr float kLog2E = 1.44269504f;
-  float power;
-  float open;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-kLog2E * z));
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(open) : "f"(1.0f + power));
-  return open;
+  return fast_reciprocal(1.0f + fast_exp2(-kLog2E * z));
 }
 
 }  // namespace cuda

@@ -9,6 +9,7 @@
 // Events of a run are a dilation apart, so that every filter is one without. They are worked on a sequence at a time:
 // rows outside of it read as 0, and whose sums are of another sequence is left out.
 #include "kernels/cuda/gated_dwconv_ways.h"
+#include "kernels/cuda/instructions-inl.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/spans-inl.cuh"
 
@@ -161,7 +162,7 @@ __device__ void finish(const Op& op, const float (&sums)[Op::kSums][kRun], int64
   const int64_t some_place = (run + from * s.dilation) * s.channels + channel;
   int64_t i = run * s.channels + channel;
   // Else the places of all 32 events are found before the taps, and wait in memory.
-  asm volatile("" : "+l"(i));
+  make_opaque(i);
 #pragma unroll
   for (int some = 0; some < kRun; some += kAtOnce) {
     const bool any = some + kAtOnce > from && some < until;

@@ -22,7 +22,8 @@ template <class RowAt, class GoesLeft>
 __device__ unsigned part_tile(GbrtRange range, uint32_t first, uint32_t* to, GbrtTally* tally, const RowAt& row_at,
                               const GoesLeft& goes_left, uint32_t (&rows)[kRowsEach]) {
   __shared__ uint32_t lefts[kWarp];  // of a warp's k-th rows; then of all before them
-  __shared__ uint32_t begin_left, begin_right;
+  __shared__ uint32_t begin_left;
+  __shared__ uint32_t begin_right;
   const int lane = threadIdx.x % kWarp;
   const int warp = threadIdx.x / kWarp;
   const uint32_t count = range.count - first < kTile ? range.count - first : static_cast<uint32_t>(kTile);

@@ -12,43 +12,6 @@ namespace cuda {
 template <int kBlocks>
 using Strip = float[kBlocks][4];
 
-// Two neighbours as they are in memory, those of which are asked for, and zeros. Predicates and no branches: registers
-// that products are summed in may come from one place alone. float32 is two numbers, bfloat16 two halves of one
-// register or, one by one, of two.
-#define SEQRISK_LOAD_PAIR(pair, one, second)                                   \
-  asm volatile(                                                                \
-      "{\n"                                                                    \
-      ".reg .pred both, left, right;\n"                                        \
-      "setp.ne.b32 both, %3, 0;\n"                                             \
-      "setp.ne.b32 left, %4, 0;\n"                                             \
-      "setp.ne.b32 right, %5, 0;\n"                                            \
-      "mov.b32 %0, 0;\n"                                                       \
-      "mov.b32 %1, 0;\n"                                                       \
-      "@both ld.global." pair                                                  \
-      ", [%2];\n"                                                              \
-      "@left ld.global." one                                                   \
-      " %0, [%2];\n"                                                           \
-      "@right ld.global." one " %1, [%2 + " second                             \
-      "];\n"                                                                   \
-      "}"                                                                      \
-      : "=&r"(first_bits), "=&r"(second_bits)                                  \
-      : "l"(from), "r"(int{both}), "r"(int{left_alone}), "r"(int{right_alone}) \
-      : "memory")
-template <class T>
-__device__ inline void load_pair(const T* from, bool both, bool left_alone, bool right_alone, float& left,
-                                 float& right) {
-  uint32_t first_bits;
-  uint32_t second_bits;
-  if constexpr (sizeof(T) == sizeof(Bfloat16)) {
-    SEQRISK_LOAD_PAIR("b32 %0", "u16", "2");
-  } else {
-    SEQRISK_LOAD_PAIR("v2.b32 {%0, %1}", "b32", "4");
-  }
-  left = __uint_as_float(first_bits);
-  right = __uint_as_float(second_bits);
-}
-#undef SEQRISK_LOAD_PAIR
-
 // The residual, for sums to start at: all of it is on its way at once, in registers that are free until then. `wide`:
 // rows of out and residual are read and written in pairs, and written in pieces of 16 bytes where they are bfloat16.
 template <class Out, int kBlocks>

@@ -4,53 +4,13 @@
 #pragma once
 
 #include "kernels/cuda/device-inl.cuh"
+#include "kernels/cuda/instructions-inl.cuh"
 
 namespace seqrisk {
 namespace cuda {
 
 // Of a row in shared memory: keeps the eight rows that are read at once in different banks.
 constexpr int kMatrixPad = 8;
-
-// Copies 16 bytes from memory to shared memory, or zeros, while the thread goes on. Copies are counted in groups.
-__device__ inline void copy_async(void* shared, const void* from, bool is_there) {
-#if __CUDA_ARCH__ >= 800
-  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
-               "r"(is_there ? 16 : 0)
-               : "memory");
-#endif
-}
-__device__ inline void close_async_group() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-// Until at most kLeft of the thread's own groups are on their way.
-template <int kLeft>
-__device__ inline void wait_async_groups() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
-#endif
-}
-
-// Four 8 × 8 matrices, each lane giving the address of one row; transposed where k runs down the rows.
-template <bool kTransposed>
-__device__ inline void load_matrices(uint32_t (&to)[4], const Bfloat16* from) {
-#if __CUDA_ARCH__ >= 800
-  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(from));
-  if constexpr (kTransposed) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address)
-                 : "memory");
-  } else {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address)
-                 : "memory");
-  }
-#endif
-}
 
 // The left operand of 16 rows and 16 k: stored as [row][k], or as [k][row].
 template <bool kStoredByRow>
@@ -73,16 +33,6 @@ __device__ inline void load_right(uint32_t (&to)[4], const Bfloat16* shared, int
   } else {
     load_matrices<true>(to, shared + (k + lane % 16) * stride + column + lane / 16 * 8);
   }
-}
-
-__device__ inline void multiply_add(float (&sums)[4], const uint32_t (&left)[4], uint32_t right0, uint32_t right1) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
-#endif
 }
 
 // Four lanes next to each other have four words each: lane l gets word l of each, in the lanes' order.
