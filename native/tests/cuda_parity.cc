@@ -4,8 +4,10 @@
 //
 // Random problems run on the CPU and on the first card, there twice for aligned memory and twice for memory 4 bytes
 // behind a boundary. Results have to be near the CPU's (see Judge), the same bits in both runs, and inputs untouched.
-// --quick takes some small problems alone, as tools that watch every memory access want it. --capability takes the
-// kernels that an older card would get. Ends with 1 on a failure; without a card everything is skipped.
+// --only takes a kernel's name, or an op's: pool is pool_forward and pool_backward. --quick takes some small problems
+// alone, as tools that watch every memory access want it. --capability takes the kernels that an older card would get.
+// Ends with 1 on a failure; without a card everything is skipped. cuda_emulated is the same program on a card that the
+// processor plays (emulator/emulator.h).
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -29,6 +31,7 @@ constexpr int kUsage = 2;
 constexpr size_t kQuickBytes = 256 << 10;
 constexpr size_t kQuickCases = 12;
 constexpr size_t kStaleBytes = 32 << 20;  // more than most workspaces
+constexpr size_t kQuickStaleBytes = 2 << 20;
 
 struct Options {
   std::string only;
@@ -44,10 +47,10 @@ struct Totals {
 };
 
 // Memory that a launcher gets next holds this: what it reads before it writes differs from run to run.
-void leave_in_free_memory(int byte) {
+void leave_in_free_memory(int byte, size_t bytes) {
   void* data = nullptr;
-  expect_cuda(cudaMalloc(&data, kStaleBytes), "memory");
-  expect_cuda(cudaMemset(data, byte, kStaleBytes), "a fill");
+  expect_cuda(cudaMalloc(&data, bytes), "memory");
+  expect_cuda(cudaMemset(data, byte, bytes), "a fill");
   expect_cuda(cudaDeviceSynchronize(), "the work so far");
   expect_cuda(cudaFree(data), "memory");
 }
@@ -138,7 +141,7 @@ class Check {
     std::vector<std::vector<std::byte>> first;
     for (const int stale : {0xff, 0}) {
       launch.free_workspace();
-      leave_in_free_memory(stale);
+      leave_in_free_memory(stale, quick_ ? kQuickStaleBytes : kStaleBytes);
       card.restore();
       expect_cuda(cudaDeviceSynchronize(), "the work so far");
       launcher(arguments, launch);
@@ -184,6 +187,11 @@ struct Entry {
   std::function<bool(Machine&)> run;
 };
 
+// Whether that is the kernel's name, or its op's: pool for pool_forward and pool_backward.
+bool is_chosen(const std::string& name, const std::string& only) {
+  return only.empty() || name == only || name.starts_with(only + "_");
+}
+
 // Kernels with a launcher.
 std::vector<Entry> entries(const CaseTable& table, const Options& options) {
   std::vector<Entry> all;
@@ -196,7 +204,7 @@ std::vector<Entry> entries(const CaseTable& table, const Options& options) {
   }
 #include "ops/kernels.def"
 #undef SEQRISK_KERNEL
-  if (!options.only.empty()) std::erase_if(all, [&](const Entry& entry) { return entry.name != options.only; });
+  std::erase_if(all, [&](const Entry& entry) { return !is_chosen(entry.name, options.only); });
   return all;
 }
 
