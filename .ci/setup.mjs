@@ -1,7 +1,7 @@
 // Sets up a checkout: system packages, npm packages, the native build. Says what it installs, does nothing that is
 // done already, and names the exact command where it lacks the rights. Uses Node's own modules alone.
 //
-//   node .ci/setup.mjs [--for test|demo|bench|evaluate|check]
+//   node .ci/setup.mjs [--for test|demo|bench|evaluate|check|emulated]
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -18,6 +18,7 @@ checkNode()
 systemPackages()
 npmPackages()
 nativeBuild()
+if (purpose === 'emulated' || inCi) emulatedBuild()
 
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)
@@ -83,9 +84,8 @@ function staleInstall() {
 }
 
 function nativeBuild() {
-  const sources = ['CMakeLists.txt', ...filesUnder('native')].map(name => join(root, name))
   const options = inCi ? ['--CDSEQRISK_WERROR=ON'] : []
-  const wanted = digest(sources) + options.join()
+  const wanted = digest(nativeSources()) + options.join()
   const stamp = join(root, 'build', '.seqrisk-setup')
   const binary = join(root, 'build', 'Release', 'seqrisk.node')
   const loads = works(process.execPath, '-e', `require(${JSON.stringify(binary)})`)
@@ -108,6 +108,25 @@ function nativeBuild() {
   )
   writeStamp(stamp, wanted)
   say(`built in ${Math.round((Date.now() - begun) / 1000)} s`)
+}
+
+/** The CUDA kernels on an emulated card: what a machine without one can check of them. */
+function emulatedBuild() {
+  if (process.platform !== 'linux') return
+  const wanted = digest(nativeSources())
+  const stamp = join(root, 'build', '.seqrisk-emulated')
+  if (readStamp(stamp) === wanted && existsSync(join(root, 'build', 'cuda_emulated'))) return
+  const begun = Date.now()
+  say('building the kernels of cards for the processor (one to three minutes the first time)')
+  run(['cmake', '-S', '.', '-B', 'build', '-DSEQRISK_NATIVE_TESTS=ON'], { quiet: true })
+  const parallel = String(availableParallelism())
+  run(['cmake', '--build', 'build', '--target', 'cuda_emulated', '--parallel', parallel], { quiet: true })
+  writeStamp(stamp, wanted)
+  say(`built in ${Math.round((Date.now() - begun) / 1000)} s`)
+}
+
+function nativeSources() {
+  return ['CMakeLists.txt', ...filesUnder('native')].map(name => join(root, name))
 }
 
 function filesUnder(folder) {

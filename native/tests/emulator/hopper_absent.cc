@@ -1,5 +1,5 @@
-// In the place of gemm_hopper.cu, which is not emulated: its copy engine and wgmma are no instructions of single threads
-// or warps. A card of compute capability 8.0 is never sent here.
+// In the place of gemm_hopper.cu, which is not emulated: its copy engine and wgmma are no instructions of single
+// threads or warps. A card of compute capability 8.0 is never sent here.
 #include "kernels/cuda/gemm_hopper.h"
 
 namespace seqrisk {
