@@ -111,6 +111,7 @@ class Check {
     std::vector<size_t> sizes;
     for (size_t i = 0; quick_ && i < cases.size(); ++i) {
       Side side(machine_, false, seed(i));
+      side.measure();
       cases[i].build(side);
       sizes.push_back(side.bytes());
     }

@@ -114,6 +114,7 @@ std::vector<std::byte> Side::read(const Buffer& buffer) const {
 std::vector<float> Side::random(int64_t count, double scale) {
   std::normal_distribution<double> normal(0, scale);
   std::vector<float> values(static_cast<size_t>(count));
+  if (measures_) return values;
   for (float& value : values) value = static_cast<float>(normal(random_));
   return values;
 }

@@ -140,6 +140,8 @@ class Side {
   // values are other ones than this side's.
   Side before() const { return Side(machine_, false, ~seed_); }
   void align() { apart_ = 0; }  // for kernels that ask for a boundary
+  // Of a problem whose size alone is asked for, random numbers are 0: most of the time would go into them.
+  void measure() { measures_ = true; }
 
   template <class Arguments>
   void run(void (*const KernelTable::*cpu)(const Arguments&, Workers&),
@@ -213,6 +215,7 @@ class Side {
   uint64_t seed_;
   size_t apart_;
   std::mt19937_64 random_;
+  bool measures_ = false;
   std::vector<Buffer> buffers_;
   std::vector<std::unique_ptr<std::byte, Release>> scratch_;
   std::vector<std::shared_ptr<void>> kept_;
