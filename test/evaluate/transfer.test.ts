@@ -1,15 +1,21 @@
 import { mkdtemp, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { StageCache } from '../../bench/evaluate/transfer/cache.js'
 import type { LabelResult, TaskResult } from '../../bench/evaluate/transfer/collect.js'
+import { finetuneRows, keptFinetunes } from '../../bench/evaluate/transfer/finetunes.js'
 import { reportPage } from '../../bench/evaluate/transfer/page.js'
 import { partsOf } from '../../bench/evaluate/transfer/parts.js'
 import { budgetSizes, MAIN_ROWS } from '../../bench/evaluate/transfer/plan.js'
 import { runParts } from '../../bench/evaluate/transfer/processes.js'
 import { budgetTable, mainTable } from '../../bench/evaluate/transfer/tables.js'
+import type { TaskRun } from '../../bench/evaluate/transfer/task_run.js'
 import { ablations, compareRows, verdicts } from '../../bench/evaluate/transfer/verdicts.js'
+import { Encoder } from '../../lib/encoder/encoder.js'
+import { encodeSource, fitEncoding } from '../../lib/events/index.js'
+import { openDevice } from '../support/devices.js'
+import { smallSource } from '../support/small_source.js'
 
 /** A label whose every row has the score that is said, and less with few labels. */
 function label(name: string, scores: Readonly<Record<string, number>>): LabelResult {
@@ -57,6 +63,34 @@ test('a stage is computed once; other options are another stage', async () => {
   expect(await readdir(cache.folder)).toHaveLength(2)
   await expect(cache.get('d', {}, () => Promise.reject(new Error('no')))).rejects.toThrow('no')
   expect(cache.peek('d', {})).toBeUndefined()
+})
+
+test('labels of which a fold has too few to learn from leave a row out, and keep that', async () => {
+  const source = smallSource()
+  const encoded = await encodeSource(source, await fitEncoding(source))
+  const cache = new StageCache(await mkdtemp(join(tmpdir(), 'seqrisk-stages-')))
+  const device = openDevice()
+  const rare = { ids: encoded.ids, values: Float64Array.from(encoded.ids, (_, i) => Number(i < 2)) }
+  const fold = Int32Array.from(encoded.ids, (_, i) => i % 2)
+  const run = {
+    cache,
+    device,
+    task: { name: 't' },
+    label: () => ({ ...rare, fold }),
+    encoded: async () => encoded,
+    encoder: async () => new Encoder(await fitEncoding(source), { width: 8, blocks: 1, heads: 1 }, { device }),
+  }
+  const said = vi.spyOn(console, 'error').mockImplementation(() => {})
+  try {
+    for (let i = 0; i < 2; i++) await finetuneRows(run as unknown as TaskRun, 'rare', 'supervised')
+    expect(said.mock.calls).toEqual([
+      [expect.stringMatching(/^t rare, supervised encoder, all labels: left out\. .*two/)],
+    ])
+  } finally {
+    said.mockRestore()
+  }
+  expect(await readdir(cache.folder)).toHaveLength(1)
+  expect(keptFinetunes(cache, 'rare', [])).toEqual({})
 })
 
 test('budgets: a tenth among them, none that is all, none with less than two labels of a class', () => {

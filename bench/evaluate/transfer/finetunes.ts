@@ -5,6 +5,7 @@ import { accuracy, auc, macroAuc, type Spread, spread } from '../../../lib/repor
 import { finetuneEncoded } from '../../../lib/transfer/finetune/finetune.js'
 import type { FinetuneOptions } from '../../../lib/transfer/finetune/options.js'
 import { drawBudget, poseProblem } from '../../../lib/transfer/problem.js'
+import { SeqriskError } from '../../../lib/util/errors.js'
 import type { StageCache } from './cache.js'
 import { OURS } from './encoders.js'
 import { BUDGETS } from './plan.js'
@@ -46,7 +47,10 @@ export async function finetuneRows(run: TaskRun, label: string, part: keyof type
 /** Both rows, as far as they have run, with which of these budgets. */
 export function keptFinetunes(cache: StageCache, label: string, sizes: readonly number[]): Record<string, Figures> {
   const rows = (Object.keys(ROWS) as Row[]).flatMap(row => {
-    const kept = (budget: number | 'all') => cache.peek<Judged[]>(stageOf(row, label), optionsOf(row, budget))
+    const kept = (budget: number | 'all') => {
+      const folds = cache.peek<Judged[]>(stageOf(row, label), optionsOf(row, budget))
+      return folds?.length ? folds : undefined
+    }
     const all = kept('all')
     const macro = all?.flatMap(fold => fold.macroAuc ?? []) ?? []
     const budgets = sizes.flatMap(labels => {
@@ -64,7 +68,7 @@ export function keptFinetunes(cache: StageCache, label: string, sizes: readonly 
   return Object.fromEntries(rows)
 }
 
-/** Fold by fold with so many labels. */
+/** Fold by fold with so many labels; none where a fold's are too few to learn from. */
 async function finetuneFolds(run: TaskRun, label: string, row: Row, size: number | 'all'): Promise<void> {
   await run.cache.get(stageOf(row, label), optionsOf(row, size), async () => {
     const labels = run.label(label)
@@ -92,10 +96,18 @@ async function finetuneFolds(run: TaskRun, label: string, row: Row, size: number
         folds.push(judged)
       }
       return folds
+    } catch (error) {
+      if (!isTooFew(error)) throw error
+      console.error(`${run.task.name} ${label}, ${row}, ${size} labels: left out. ${error.message}`)
+      return []
     } finally {
       init.dispose()
     }
   })
+}
+
+function isTooFew(error: unknown): error is SeqriskError {
+  return error instanceof SeqriskError && (error.code === 'TOO_FEW_LABELS' || error.code === 'ONE_CLASS')
 }
 
 const spreadOf = (folds: readonly Judged[]): Spread => spread(folds.map(fold => fold.score))
