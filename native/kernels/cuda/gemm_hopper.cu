@@ -13,7 +13,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/gemm_bfloat16_finish-inl.cuh"
-#include "kernels/cuda/hopper-inl.cuh"
+#include "kernels/cuda/hopper_tile-inl.cuh"
 
 namespace seqrisk {
 namespace cuda {

@@ -1,6 +1,7 @@
 // Hopper's own instructions (compute capability 9.0): the copy engine that brings tiles to shared memory and takes them
 // away (TMA), barriers in shared memory that count its bytes, and products that a group of four warps issues out of
-// shared memory (wgmma). Empty on other cards.
+// shared memory (wgmma). Empty on other cards. A processor that runs the kernels has a header of the same name instead
+// (tests/emulator).
 #pragma once
 
 #include <cuda.h>
@@ -18,12 +19,6 @@ namespace cuda {
 
 // Kernels return where it is false.
 constexpr bool kHasHopper = SEQRISK_HOPPER == 1;
-
-// A tile in shared memory: lines of 64 elements of bfloat16, which are next to each other in memory, one line every 128
-// bytes. Pieces of 16 bytes change places inside eight lines, so that none of them waits for another one's bank.
-constexpr int kLineElements = 64;
-constexpr int kLineBytes = 128;
-constexpr int kSwizzleBytes = 1024;  // where tiles start
 
 __device__ inline uint32_t shared_address(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
@@ -71,19 +66,6 @@ __device__ inline void wait_barrier(uint64_t* barrier, uint32_t parity) {
       : "memory");
 #endif
 }
-
-// Of a ring of places in shared memory: which comes next, and the parity of its phase.
-struct RingPosition {
-  int places;
-  int place = 0;
-  uint32_t parity = 0;
-
-  __device__ void advance() {
-    if (++place < places) return;
-    place = 0;
-    parity ^= 1;
-  }
-};
 
 // The box of the tensor map at (inner, outer), zeros where it lies outside of the matrix. The barrier counts its bytes.
 __device__ inline void fetch_box(void* shared, const CUtensorMap& map, int inner, int outer, uint64_t* barrier) {
@@ -141,19 +123,6 @@ __device__ inline void meet() {
 #if SEQRISK_HOPPER
   asm volatile("bar.sync %0, %1;" ::"n"(kNumber), "n"(kThreads) : "memory");
 #endif
-}
-
-// How a product reads an operand: from the address on, in lines. Where k runs along the lines, eight of them are 1024
-// bytes. Where rows do, 64 rows have a line for each k, and `next_rows` bytes lie between them and the next 64.
-__device__ inline uint64_t describe_operand(const void* shared, int next_rows) {
-  constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
-  const auto in_pieces = [](uint32_t bytes) { return static_cast<uint64_t>((bytes & 0x3ffff) >> 4); };
-  return in_pieces(shared_address(shared)) | in_pieces(static_cast<uint32_t>(next_rows)) << 16 |
-         in_pieces(kSwizzleBytes) << 32 | kSwizzle128;
-}
-// The same `bytes` further on.
-__device__ inline uint64_t moved(uint64_t operand, int bytes) {
-  return operand + static_cast<uint64_t>(bytes >> 4);
 }
 
 // Before the first product of a group: registers that were written are there.
