@@ -14,6 +14,7 @@ template <class Arguments>
 struct Case {
   std::string label;
   std::function<Arguments(Side&)> build;
+  bool always = false;  // --quick takes it whatever its size
 };
 
 struct CaseTable {

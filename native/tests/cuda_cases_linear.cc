@@ -14,6 +14,10 @@ constexpr Shape kShapes[] = {{0, 5, 3},       {1, 1, 1},       {3, 5, 7},     {1
                              {200, 64, 256},  {129, 257, 130}, {1000, 48, 1}, {77, 1, 33},      {5, 1000, 3},
                              {4096, 16, 16},  {700, 256, 192}, {64, 8, 257},  {1300, 128, 128}, {1500, 256, 768},
                              {9000, 64, 128}, {900, 768, 256}, {50, 64, 8},   {100, 72, 136},   {4000, 320, 1280}};
+// Small ones of several tiles a block, and rings that go round, where a card has four multiprocessors: with a right
+// operand that stays in shared memory, and without.
+constexpr Shape kTiledShapes[] = {
+    {1000, 136, 136}, {1300, 200, 100}, {1100, 520, 100}, {600, 264, 200}, {600, 136, 600}};
 
 std::string label_of(const Shape& s) {
   return label({"rows", "in", "out"}, s.rows, s.in_features, s.out_features);
@@ -120,10 +124,11 @@ LinearBackward backward_of(Side& side, const Shape& s, Activation activation, in
 void add_linear_cases(CaseTable& table) {
   constexpr Activation kActivations[] = {Activation::kNone, Activation::kRelu, Activation::kGelu};
   int turn = 0;
-  for (const Shape& s : kShapes) {
+  const auto add = [&](const Shape& s, bool is_tiled) {
     table.linear_pack.push_back(
         {label_of(s), [=](Side& side) { return pack_of(side, s, side.normals(s.in_features * s.out_features)); }});
     for (const Activation activation : kActivations) {
+      const bool always = is_tiled && activation == Activation::kNone;
       for (int i = 0; i < 3; ++i) {
         ++turn;
         const Parts parts{activation,    turn % 2 == 0,         turn % 3 == 0, turn % 5 < 2,
@@ -133,7 +138,7 @@ void add_linear_cases(CaseTable& table) {
                  label({"activation", "bias", "residual", "saved", "packed", "gap", "x stored", "out stored"},
                        static_cast<int>(activation), parts.bias, parts.residual, parts.saved, parts.packed, parts.gap,
                        parts.x_stored, parts.out_stored),
-             [=](Side& side) { return forward_of(side, s, parts); }});
+             [=](Side& side) { return forward_of(side, s, parts); }, always});
       }
       for (int parts = 0; parts < 5; ++parts) {
         if (parts == 4 && s.in_features != s.out_features) continue;
@@ -144,10 +149,12 @@ void add_linear_cases(CaseTable& table) {
             {label_of(s) + ", " +
                  label({"activation", "variant", "x stored", "out stored"}, static_cast<int>(activation), parts,
                        x_stored, out_stored),
-             [=](Side& side) { return backward_of(side, s, activation, parts, x_stored, out_stored); }});
+             [=](Side& side) { return backward_of(side, s, activation, parts, x_stored, out_stored); }, always});
       }
     }
-  }
+  };
+  for (const Shape& s : kShapes) add(s, false);
+  for (const Shape& s : kTiledShapes) add(s, true);
 }
 
 }  // namespace seqrisk::parity

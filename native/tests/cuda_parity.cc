@@ -126,9 +126,13 @@ class Check {
     for (size_t i = 0; i < cases.size(); ++i) {
       if (!quick_ || sizes[i] <= limit) chosen.push_back(i);
     }
-    if (!quick_ || chosen.size() <= kQuickCases) return chosen;
+    if (!quick_) return chosen;
     std::vector<size_t> some;
-    for (size_t i = 0; i < kQuickCases; ++i) some.push_back(chosen[i * chosen.size() / kQuickCases]);
+    const size_t count = std::min(kQuickCases, chosen.size());
+    for (size_t i = 0; i < count; ++i) some.push_back(chosen[i * chosen.size() / count]);
+    for (size_t i = 0; i < cases.size(); ++i) {
+      if (cases[i].always && std::find(some.begin(), some.end(), i) == some.end()) some.push_back(i);
+    }
     return some;
   }
 
