@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/emulator/hopper.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -31,7 +33,8 @@ namespace {
 constexpr int kPoison = 0xff;            // reads as NaN
 constexpr size_t kDeviceBoundary = 256;  // of cudaMalloc
 constexpr size_t kSharedBoundary = 16;
-constexpr size_t kMostShared = 163 << 10;  // bytes of a block, on cards of compute capability 8.0
+constexpr size_t kMostShared = 227 << 10;  // bytes of a block, on cards of compute capability 9.0
+constexpr uint32_t kSharedAddress = 1024;  // the lowest: a card keeps what is below it for itself
 constexpr unsigned kMostThreads = 1024;
 constexpr unsigned kMostBlocks = 65535;  // of a grid's second and third axis
 #if defined(__SANITIZE_ADDRESS__)
@@ -49,10 +52,6 @@ uint64_t seed_of_environment() {
 }
 const uint64_t seed = seed_of_environment();
 std::minstd_rand random_bits(static_cast<unsigned>(seed));
-size_t below(size_t count) {
-  return random_bits() % count;
-}
-
 // What a stack holds when it is not run. Stacks are switched by setjmp and longjmp: swapcontext would ask the kernel
 // for the mask of signals each time. The compiler's own, as those of the C library look at the frames that they leave.
 struct Context {
@@ -110,7 +109,7 @@ void land(const Copy& copy) {
   }
 }
 
-enum class State { ready, in_block, in_warp, returned };
+enum class State { ready, in_block, in_warp, elsewhere, returned };
 
 struct Thread {
   Context context;
@@ -119,6 +118,8 @@ struct Thread {
   unsigned mask;  // of those that it meets in its warp
   void* post;
   Resolve resolve;
+  const void* awaited;  // elsewhere
+  Tell tell;
   Where where;
   std::vector<Copy> copies;
   std::vector<size_t> groups;  // copies that each has, the last one's not closed
@@ -131,6 +132,9 @@ struct Warp {
 
 struct Shared {
   const void* key;
+  const char* name;
+  size_t bytes;
+  uint32_t address;
   std::unique_ptr<void, void (*)(void*)> data;
   bool is_poison;  // nobody of the block has come here
 };
@@ -144,6 +148,8 @@ struct Block {
   std::vector<Warp> warps;
   std::vector<Shared> shared;
   std::unique_ptr<void, void (*)(void*)> dynamic{nullptr, std::free};
+  size_t dynamic_bytes = 0;
+  uint32_t dynamic_address = 0;
 };
 
 struct Failure {
@@ -187,7 +193,8 @@ std::string who_waits() {
     std::string numbers;
     const auto belongs = [&](unsigned other) {
       const Thread& it = *threads[other];
-      return it.state == threads[t]->state && is_same(it.where, threads[t]->where);
+      return it.state == threads[t]->state && is_same(it.where, threads[t]->where) &&
+             (it.state != State::elsewhere || it.awaited == threads[t]->awaited);
     };
     for (unsigned first = t; first < block.threads; ++first) {
       if (!belongs(first)) continue;
@@ -199,6 +206,7 @@ std::string who_waits() {
       first = last;
     }
     text += (text.empty() ? "" : "; ") + std::string("threads ") + numbers + " at " + words(threads[t]->where);
+    if (threads[t]->state == State::elsewhere) text += " (" + threads[t]->tell(threads[t]->awaited) + ")";
   }
   return text;
 }
@@ -257,6 +265,7 @@ void finish() {
   for (const size_t copies : own.groups) {
     if (copies > 0) fail("copies to be waited for before a thread returns", own.where);
   }
+  if (const char* what = unfinished()) fail(what, own.where);
   own.state = State::returned;
   --block.left;
   Warp& warp = block.warps[current / kLanes];
@@ -300,6 +309,7 @@ std::unique_ptr<Thread> make_thread() {
 }
 
 void start_block() {
+  start_hopper();
   block.left = block.threads;
   block.waiting = 0;
   block.hurries = below(2) == 0;
@@ -321,7 +331,8 @@ void start_block() {
 // Runs the block to its end, or says why that does not come.
 std::string run_block() {
   start_block();
-  while (!block.ready.empty()) {
+  while (!block.ready.empty() || (block.left > 0 && land_box())) {
+    if (block.ready.empty()) continue;
     const size_t last = block.ready.size() - 1;
     std::swap(block.ready[block.hurries ? last : below(last + 1)], block.ready[last]);
     current = block.ready[last];
@@ -330,7 +341,9 @@ std::string run_block() {
     switch_stacks(host, threads[current]->context);
     if (!failed_in_thread.empty()) return std::exchange(failed_in_thread, "");
   }
-  return block.left == 0 ? "" : "expected all threads to meet but " + who_waits() + " wait for others";
+  if (block.left > 0) return "expected all threads to meet but " + who_waits() + " wait for others";
+  const char* wrong = wrong_at_end();
+  return wrong ? wrong : "";
 }
 
 void record(cudaError_t code, std::string text) {
@@ -357,6 +370,9 @@ void run(const char* kernel, const Where& where, const Config& config, const std
   while (threads.size() < block.threads) threads.push_back(make_thread());
   block.shared.clear();
   block.dynamic.reset(config.shared > 0 ? allocate(config.shared, kSharedBoundary) : nullptr);
+  block.dynamic_bytes = config.shared;
+  block.dynamic_address =
+      kSharedAddress + static_cast<uint32_t>(below(kSharedAddress / kSharedBoundary) * kSharedBoundary);
   body = &thread;
   std::vector<uint64_t> order(uint64_t{gridDim.x} * gridDim.y * gridDim.z);
   std::iota(order.begin(), order.end(), uint64_t{0});
@@ -381,15 +397,64 @@ void* dynamic_shared() {
   return block.dynamic.get();
 }
 
-void* static_shared(const void* key, size_t bytes, size_t boundary) {
+void* static_shared(const void* key, const char* name, size_t bytes, size_t boundary) {
+  uint32_t end = block.dynamic_address + static_cast<uint32_t>(block.dynamic_bytes);
   for (Shared& shared : block.shared) {
+    end = shared.address + static_cast<uint32_t>(shared.bytes);
     if (shared.key != key) continue;
     if (!shared.is_poison) std::memset(shared.data.get(), kPoison, bytes);
     shared.is_poison = true;
     return shared.data.get();
   }
-  block.shared.push_back({key, {allocate(bytes, boundary), std::free}, false});
-  return static_shared(key, bytes, boundary);
+  const auto address = static_cast<uint32_t>((end + boundary - 1) / boundary * boundary);
+  if (address + bytes - block.dynamic_address > kMostShared) {
+    fail("expected less shared memory, static and dynamic, for a block", Where::current());
+  }
+  block.shared.push_back({key, name, bytes, address, {allocate(bytes, boundary), std::free}, false});
+  return static_shared(key, name, bytes, boundary);
+}
+
+uint32_t shared_address(const void* shared, const Where& where) {
+  const auto* at = static_cast<const std::byte*>(shared);
+  const auto offset_in = [&](const void* data, size_t bytes) {
+    const auto* begin = static_cast<const std::byte*>(data);
+    return at >= begin && at < begin + bytes ? at - begin : -1;
+  };
+  ptrdiff_t offset = offset_in(block.dynamic.get(), block.dynamic_bytes);
+  if (offset >= 0) return block.dynamic_address + static_cast<uint32_t>(offset);
+  for (const Shared& it : block.shared) {
+    offset = offset_in(it.data.get(), it.bytes);
+    if (offset >= 0) return it.address + static_cast<uint32_t>(offset);
+  }
+  fail("expected an address in shared memory", where);
+}
+
+std::byte* shared_at(uint32_t address, size_t bytes, const Where& where) {
+  const auto within = [&](uint32_t begin, size_t all) {
+    return address >= begin && address - begin <= all && bytes <= all - (address - begin);
+  };
+  if (within(block.dynamic_address, block.dynamic_bytes)) {
+    return static_cast<std::byte*>(block.dynamic.get()) + (address - block.dynamic_address);
+  }
+  for (const Shared& it : block.shared) {
+    if (within(it.address, it.bytes)) return static_cast<std::byte*>(it.data.get()) + (address - it.address);
+  }
+  fail("expected bytes of one variable in shared memory", where);
+}
+
+std::string name_of_shared(const void* shared, size_t element_bytes) {
+  const auto* at = static_cast<const std::byte*>(shared);
+  for (const Shared& it : block.shared) {
+    const auto* begin = static_cast<const std::byte*>(it.data.get());
+    if (at < begin || at >= begin + it.bytes) continue;
+    if (it.bytes == element_bytes) return it.name;
+    return std::string(it.name) + "[" + std::to_string(static_cast<size_t>(at - begin) / element_bytes) + "]";
+  }
+  return "dynamic shared memory";
+}
+
+size_t below(size_t count) {
+  return random_bits() % count;
 }
 
 unsigned threads_of_block() {
@@ -420,6 +485,21 @@ void meet_warp(unsigned mask, void* post, Resolve resolve, const Where& where) {
   block.warps[current / kLanes].waiting |= 1u << current % kLanes;
   release_warp(current / kLanes, mask);
   to_host();
+}
+
+void wait_for(const void* what, Tell tell, const Where& where) {
+  Thread& own = *threads[current];
+  own.state = State::elsewhere;
+  own.awaited = what;
+  own.tell = tell;
+  own.where = where;
+  to_host();
+}
+
+void wake(const void* what) {
+  for (unsigned t = 0; t < block.threads; ++t) {
+    if (threads[t]->state == State::elsewhere && threads[t]->awaited == what) set_free(t);
+  }
 }
 
 void copy_async(void* to, const void* from, size_t bytes, bool is_there) {
@@ -481,14 +561,20 @@ cudaError_t cudaGetLastError() {
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {"", size_t{8} << 30, emulator::kMostShared, 8, 0, emulator::kMultiprocessors};
-  std::snprintf(properties->name, sizeof properties->name,
-                "an emulated card of compute capability 8.0 (gemm_hopper is left out: it needs 9.0; seed %llu)",
+  *properties = {"", size_t{8} << 30, emulator::kMostShared, 9, 0, emulator::kMultiprocessors};
+  std::snprintf(properties->name, sizeof properties->name, "an emulated card of compute capability 9.0 (seed %llu)",
                 static_cast<unsigned long long>(emulator::seed));
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* found) {
+  const bool is_there = std::strcmp(name, "cuTensorMapEncodeTiled") == 0;
+  *function = is_there ? reinterpret_cast<void*>(cuTensorMapEncodeTiled) : nullptr;
+  *found = is_there ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

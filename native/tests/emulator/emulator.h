@@ -5,6 +5,7 @@
 // asynchronous copy lands at once or when it is waited for. Nothing is at its old value by luck: shared memory is
 // poisoned for every block, device memory when it is allocated. So a barrier that is missing gives wrong values, or
 // others in a second run; one that not all threads reach ends the kernel with an error that says who waits where.
+// What goes on beside the threads of a card of compute capability 9.0 is in hopper.h.
 //
 // The headers in include/ stand in for CUDA's own. Launches and shared memory have a syntax that C++ lacks:
 // translate.mjs turns them into calls of what is here.
@@ -13,8 +14,10 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <source_location>
+#include <string>
 
 namespace emulator {
 
@@ -43,12 +46,18 @@ auto launch(const char* kernel, const Config& config, Call call, const Where& wh
 // Of the block: as many bytes as the launch asked for.
 void* dynamic_shared();
 // Of the block: what stands behind `key` in it, which is poison to those who come first.
-void* static_shared(const void* key, size_t bytes, size_t boundary);
+void* static_shared(const void* key, const char* name, size_t bytes, size_t boundary);
 template <class T>
-T& shared() {
+T& shared(const char* name) {
   static const char key = 0;
-  return *static_cast<T*>(static_shared(&key, sizeof(T), alignof(T)));
+  return *static_cast<T*>(static_shared(&key, name, sizeof(T), alignof(T)));
 }
+// Addresses in shared memory are the card's: where it starts differs from kernel to kernel.
+uint32_t shared_address(const void* shared, const Where& where);
+// What stands there: all of the bytes have to belong to one variable.
+std::byte* shared_at(uint32_t address, size_t bytes, const Where& where);
+// "filled[3]"
+std::string name_of_shared(const void* shared, size_t element_bytes);
 
 // Threads meet: each brings something to `posts`, at its place in the block or the warp; those that are not there have
 // null. The last to come calls `resolve`, then all go on. A thread that has returned is not waited for. All must have
@@ -75,6 +84,15 @@ Out in_warp(unsigned mask, const In& in, F, const Where& where) {
   meet_warp(mask, &post, [](void** posts) { F()(reinterpret_cast<Post<In, Out>**>(posts)); }, where);
   return post.out;
 }
+
+// The thread waits until others wake those that wait for `what`. `tell` says what it is, in case
+// nobody does.
+using Tell = std::string (*)(const void* what);
+void wait_for(const void* what, Tell tell, const Where& where);
+void wake(const void* what);
+
+// Drawn from the seed.
+size_t below(size_t count);
 
 unsigned threads_of_block();
 // The thread's place in its block.

@@ -19,7 +19,7 @@ function sharedMemory(text) {
     .replace(
       still,
       (_, type, name, size) =>
-        `struct Shared_${name} { ${type}${name}${size}; }; auto& ${name} = emulator::shared<Shared_${name}>().${name};`,
+        `struct Shared_${name} { ${type}${name}${size}; }; auto& ${name} = emulator::shared<Shared_${name}>("${name}").${name};`,
     )
   if (/__shared__ /.test(withoutComments(translated))) throw new Error(`${from}: __shared__ as nobody wrote it before`)
   return translated

@@ -11,10 +11,11 @@
 
 #include "tests/emulator/emulator.h"
 
-#define __CUDA_ARCH__ 800
+#define __CUDA_ARCH__ 900
 #define __global__
 #define __device__
 #define __host__
+#define __grid_constant__
 #define __launch_bounds__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
