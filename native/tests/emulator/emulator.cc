@@ -128,6 +128,7 @@ struct Thread {
 struct Warp {
   unsigned there;    // lanes that have not returned
   unsigned waiting;  // lanes that wait for others of the warp
+  size_t place;      // in the order of warps
 };
 
 struct Shared {
@@ -139,11 +140,15 @@ struct Shared {
   bool is_poison;  // nobody of the block has come here
 };
 
+// Which thread goes on: any, the one that was set free last, or one of the warp that stands first. Such a warp gets as
+// far ahead of others as barriers let it.
+enum class Order { drawn, last, by_warp };
+
 struct Block {
   unsigned threads = 0;
   unsigned left = 0;     // threads that have not returned
   unsigned waiting = 0;  // for the whole block
-  bool hurries = false;  // whether those that were set free last go on first
+  Order order = Order::drawn;
   std::vector<unsigned> ready;
   std::vector<Warp> warps;
   std::vector<Shared> shared;
@@ -312,8 +317,9 @@ void start_block() {
   start_hopper();
   block.left = block.threads;
   block.waiting = 0;
-  block.hurries = below(2) == 0;
-  block.warps.assign((block.threads + kLanes - 1) / kLanes, {0, 0});
+  block.order = static_cast<Order>(below(3));
+  block.warps.assign((block.threads + kLanes - 1) / kLanes, {0, 0, 0});
+  for (Warp& warp : block.warps) warp.place = below(kMostThreads);
   for (unsigned t = 0; t < block.threads; ++t) block.warps[t / kLanes].there |= 1u << t % kLanes;
   for (Shared& shared : block.shared) shared.is_poison = false;
   block.ready.resize(block.threads);
@@ -328,13 +334,22 @@ void start_block() {
   }
 }
 
+size_t next_ready() {
+  if (block.order == Order::drawn) return below(block.ready.size());
+  if (block.order == Order::last) return block.ready.size() - 1;
+  const auto place = [](unsigned t) { return block.warps[t / kLanes].place; };
+  const auto first = std::min_element(block.ready.begin(), block.ready.end(),
+                                      [&](unsigned a, unsigned b) { return place(a) < place(b); });
+  return static_cast<size_t>(first - block.ready.begin());
+}
+
 // Runs the block to its end, or says why that does not come.
 std::string run_block() {
   start_block();
   while (!block.ready.empty() || (block.left > 0 && land_box())) {
     if (block.ready.empty()) continue;
     const size_t last = block.ready.size() - 1;
-    std::swap(block.ready[block.hurries ? last : below(last + 1)], block.ready[last]);
+    std::swap(block.ready[next_ready()], block.ready[last]);
     current = block.ready[last];
     block.ready.pop_back();
     threadIdx = threads[current]->index;
