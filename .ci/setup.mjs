@@ -18,7 +18,7 @@ checkNode()
 systemPackages()
 npmPackages()
 nativeBuild()
-if (purpose === 'emulated' || inCi) emulatedBuild()
+if (purpose === 'emulated' || (inCi && ['check', 'test'].includes(purpose))) emulatedBuild()
 
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)

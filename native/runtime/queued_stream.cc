@@ -64,7 +64,7 @@ void QueuedStream::work() {
       command = std::move(queue_.front());
       queue_.pop_front();
       skip = position < cancelled_through_;
-      running_ = !skip && !command.always;
+      running_ = !skip && !command.always;  // a cancel must not cut short what later commands rely on
     }
     pending_.fetch_sub(1, std::memory_order_relaxed);
     if (command.work && (command.always || (!skip && !failed()))) command.work();
