@@ -8,10 +8,19 @@ import { Pace } from '../util/pace.js'
 import { type FitControl, innerPartsOf, type Judged, judge, type Problem, type SetLearner } from './learner.js'
 import type { Block } from './linear/scaling.js'
 
-/** On seven labels of three sets of events, half the learning rate with twice the rounds took thrice as long, no better. */
-const shape = { numIterations: 100, learningRate: 0.1, numLeaves: 15, earlyStoppingRound: 10 } as const
-/** Of training parts with a class too rare to choose on. */
-const roundsUnchosen = 30
+/** How they were chosen: docs/probe.md. */
+const shape = {
+  numIterations: 200,
+  learningRate: 0.05,
+  numLeaves: 15,
+  lambdaL2: 5,
+  earlyStoppingRound: 20,
+} as const
+/** Fewer order rows badly, however early the log loss of rare or noisy classes was at its best. */
+const fewestRounds = 50
+/** Share of the columns that a tree sees, and how many at least: columns of events are many, and alike. */
+const sharedColumns = 0.1
+const fewestColumns = 24
 /** Few rows have no use for more, and search costs as much as the bins are many. */
 const maxBin = 63
 
@@ -101,7 +110,8 @@ export class BoostedLearner implements SetLearner {
     const minDataInLeaf = Math.min(20, Math.max(2, Math.floor(train / 25)))
     const goal =
       count === 2 ? ({ objective: 'logistic' } as const) : ({ objective: 'softmax', numClass: count } as const)
-    return new GbrtTrainer(matrix, { ...goal, ...shape, minDataInLeaf, seed })
+    const featureFraction = Math.min(1, Math.max(sharedColumns, fewestColumns / matrix.features))
+    return new GbrtTrainer(matrix, { ...goal, ...shape, minDataInLeaf, featureFraction, seed })
   }
 
   /** As many trees as served the parts of `train` best that were left out in turn. */
@@ -117,7 +127,8 @@ export class BoostedLearner implements SetLearner {
       for (let round = 0; round < sums.length; round++)
         sums[round] += part.length * losses[Math.min(round, losses.length - 1)]
     }
-    const numIterations = parts.length > 0 ? sums.indexOf(Math.min(...sums)) + 1 : roundsUnchosen
+    const best = parts.length > 0 ? sums.indexOf(Math.min(...sums)) + 1 : fewestRounds
+    const numIterations = Math.max(fewestRounds, best)
     return (await trainer.fit({ targets, mask, numIterations, signal })).model
   }
 }
