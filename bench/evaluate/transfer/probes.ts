@@ -34,8 +34,11 @@ export const PROBES: readonly Learner[] = ['linear', 'gbrt']
 const NAMES = { linear: 'linear', gbrt: 'trees' } as const
 const DRAWS = 1
 
+/** To be raised when a learner's own choices change: what was kept before is not theirs. */
+const VERSIONS: Readonly<Record<Learner, number>> = { linear: 1, gbrt: 2 }
+
 const stageOf = (label: string, name: string) => `probe-${label}-${name}`
-const optionsOf = (learner: Learner) => ({ learner, BUDGETS, DRAWS })
+const optionsOf = (learner: Learner) => ({ learner, version: VERSIONS[learner], BUDGETS, DRAWS })
 
 export function keptProbe(cache: StageCache, label: string, learner: Learner): ProbedLabel | undefined {
   return cache.peek(stageOf(label, learner), optionsOf(learner))
