@@ -5,14 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -28,12 +26,16 @@ dim3 blockDim;
 dim3 gridDim;
 
 namespace emulator {
+
+Failure failure;
+const uint64_t seed = [] {
+  const char* text = std::getenv("SEQRISK_EMULATOR_SEED");
+  return text ? std::strtoull(text, nullptr, 10) : 1;
+}();
+
 namespace {
 
-constexpr int kPoison = 0xff;            // reads as NaN
-constexpr size_t kDeviceBoundary = 256;  // of cudaMalloc
 constexpr size_t kSharedBoundary = 16;
-constexpr size_t kMostShared = 227 << 10;  // bytes of a block, on cards of compute capability 9.0
 constexpr uint32_t kSharedAddress = 1024;  // the lowest: a card keeps what is below it for itself
 constexpr unsigned kMostThreads = 1024;
 constexpr unsigned kMostBlocks = 65535;  // of a grid's second and third axis
@@ -43,14 +45,7 @@ constexpr size_t kStackBytes = 512 << 10;
 constexpr size_t kStackBytes = 128 << 10;
 #endif
 constexpr size_t kPageBytes = 4096;
-// Few, so that blocks which go from tile to tile do so in small problems.
-constexpr int kMultiprocessors = 4;
 
-uint64_t seed_of_environment() {
-  const char* text = std::getenv("SEQRISK_EMULATOR_SEED");
-  return text ? std::strtoull(text, nullptr, 10) : 1;
-}
-const uint64_t seed = seed_of_environment();
 std::minstd_rand random_bits(static_cast<unsigned>(seed));
 // What a stack holds when it is not run. Stacks are switched by setjmp and longjmp: swapcontext would ask the kernel
 // for the mask of signals each time. The compiler's own, as those of the C library look at the frames that they leave.
@@ -157,19 +152,11 @@ struct Block {
   uint32_t dynamic_address = 0;
 };
 
-struct Failure {
-  cudaError_t code = cudaSuccess;
-  std::string text;
-};
-
 Context host;
 std::vector<std::unique_ptr<Thread>> threads;
 Block block;
 unsigned current = 0;
 const std::function<void()>* body = nullptr;
-Failure failure;
-std::unordered_map<void*, size_t> sizes;  // of device memory
-int stale = kPoison;
 std::string failed_in_thread;
 
 void* allocate(size_t bytes, size_t boundary) {
@@ -550,74 +537,3 @@ void fail(const char* what, const Where& where) {
 }
 
 }  // namespace emulator
-
-// The runtime.
-
-const char* cudaGetErrorName(cudaError_t error) {
-  switch (error) {
-    case cudaSuccess:
-      return "cudaSuccess";
-    case cudaErrorMemoryAllocation:
-      return "cudaErrorMemoryAllocation";
-    case cudaErrorInvalidConfiguration:
-      return "cudaErrorInvalidConfiguration";
-    case cudaErrorLaunchFailure:
-      return "cudaErrorLaunchFailure";
-    default:
-      return "an error of CUDA";
-  }
-}
-const char* cudaGetErrorString(cudaError_t error) {
-  const bool is_of_launch = error == cudaErrorInvalidConfiguration || error == cudaErrorLaunchFailure;
-  return is_of_launch ? emulator::failure.text.c_str() : "of the runtime";
-}
-cudaError_t cudaGetLastError() {
-  return std::exchange(emulator::failure.code, cudaSuccess);
-}
-
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {"", size_t{8} << 30, emulator::kMostShared, 9, 0, emulator::kMultiprocessors};
-  std::snprintf(properties->name, sizeof properties->name, "an emulated card of compute capability 9.0 (seed %llu)",
-                static_cast<unsigned long long>(emulator::seed));
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long,
-                                             cudaDriverEntryPointQueryResult* found) {
-  const bool is_there = std::strcmp(name, "cuTensorMapEncodeTiled") == 0;
-  *function = is_there ? reinterpret_cast<void*>(cuTensorMapEncodeTiled) : nullptr;
-  *found = is_there ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
-  return cudaSuccess;
-}
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
-  return cudaSuccess;
-}
-
-// New memory holds what was at the end of that freed last, as it may on a card.
-cudaError_t cudaMalloc(void** data, size_t bytes) {
-  *data = emulator::allocate(bytes, emulator::kDeviceBoundary);
-  if (!*data) return cudaErrorMemoryAllocation;
-  std::memset(*data, emulator::stale, bytes);
-  emulator::sizes[*data] = bytes;
-  return cudaSuccess;
-}
-cudaError_t cudaFree(void* data) {
-  const auto found = emulator::sizes.find(data);
-  if (found == emulator::sizes.end()) return cudaSuccess;
-  if (found->second > 0) emulator::stale = static_cast<unsigned char*>(data)[found->second - 1];
-  emulator::sizes.erase(found);
-  std::free(data);
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
-  if (bytes > 0) std::memset(to, byte, bytes);
-  return cudaSuccess;
-}

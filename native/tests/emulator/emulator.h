@@ -25,6 +25,17 @@ using Where = std::source_location;
 
 constexpr int kLanes = 32;
 constexpr unsigned kAllLanes = 0xffffffff;
+constexpr int kPoison = 0xff;              // reads as NaN
+constexpr size_t kMostShared = 227 << 10;  // bytes of a block, on cards of compute capability 9.0
+
+extern const uint64_t seed;
+
+// Of the last launch that failed, until cudaGetLastError takes it.
+struct Failure {
+  cudaError_t code = cudaSuccess;
+  std::string text;
+};
+extern Failure failure;
 
 struct Config {
   dim3 grid;
