@@ -11,6 +11,7 @@
 #include "bindings/host_array.h"
 #include "bindings/trainer_handle.h"
 #include "bindings/wrap.h"
+#include "trees/gbrt_layout.h"
 
 namespace seqrisk {
 namespace {
@@ -30,60 +31,15 @@ int64_t whole(const Napi::Value& value, const char* name) {
   throw Error::range(kWhere + name + " to be an integer from 0 but received " + describe(value));
 }
 
-size_t carve_rows(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, bool on_card, GbrtMemory& memory) {
-  Carver carver(base);
-  carver.take(memory.scores, options.classes * bins.rows);
-  carver.take(memory.packed, bins.rows);
-  carver.take(memory.targets, bins.rows);
-  if (on_card) {
-    carver.take(memory.order, 2 * bins.rows);
-  } else {
-    carver.take(memory.index, gbrt_blocks(bins.rows) * kGbrtBlockRows);
-  }
-  if (options.objective == GbrtObjective::softmax) carver.take(memory.log_sum, bins.rows);
-  return carver.bytes();
-}
-
-size_t carve_nodes(std::byte* base, const GbrtBins& bins, const GbrtOptions& options, const Stream& stream,
-                   GbrtMemory& memory) {
-  Carver carver(base);
-  carver.take(memory.histograms, options.num_leaves * bins.features * 2 * kGbrtCells);
-  if (!stream.has_scratch()) {
-    carver.take(memory.totals, 1);
-    std::byte* growing = nullptr;
-    carver.take(growing,
-                static_cast<int64_t>(kGbrtGrowingBytes) + options.num_leaves * static_cast<int64_t>(sizeof(GbrtGrown)));
-    memory.growing = reinterpret_cast<GbrtGrowing*>(growing);
-    carver.take(memory.splits, 2 * bins.features);
-    carver.take(memory.features, bins.features);
-    carver.take(memory.monotone, bins.features);
-    const bool draws = options.feature_fraction < 1 || options.feature_fraction_by_node < 1;
-    if (draws) carver.take(memory.usable, (2 * options.num_leaves - 1) * bins.features);
-    carver.take(memory.runs, 2 * options.num_leaves);
-    carver.take(memory.follow, options.num_leaves);
-    carver.take(memory.follow_values, options.num_leaves);
-    return carver.bytes();
-  }
-  const int workers = stream.threads();
-  carver.take(memory.cells, GbrtCellMemory::words(bins.features) * workers);
-  carver.take(memory.scratch, 2 * kGbrtBlockRows * workers);
-  carver.take(memory.segments, options.num_leaves * gbrt_blocks(bins.rows));
-  return carver.bytes();
-}
-
-size_t carve_forest(std::byte* base, const Held& held, GbrtMemory& memory) {
-  Carver carver(base);
-  carver.take(memory.own_weights, held.matrix->rows);
-  carver.take(memory.outside_sum, held.options.classes * held.matrix->rows);
-  carver.take(memory.outside_count, held.matrix->rows);
-  return carver.bytes();
+GbrtLayout layout_of(const Held& held) {
+  return GbrtLayout(held.options, held.matrix->rows, held.matrix->features, held.stream());
 }
 
 GbrtMemory memory_of(const Held& held) {
   GbrtMemory memory;
-  const GbrtBins bins = {nullptr, held.matrix->rows, held.matrix->features};
-  carve_rows(held.rows->data(), bins, held.options, !held.stream().has_scratch(), memory);
-  carve_nodes(held.nodes->data(), bins, held.options, held.stream(), memory);
+  const GbrtLayout layout = layout_of(held);
+  layout.carve_rows(held.rows->data(), memory);
+  layout.carve_nodes(held.nodes->data(), memory);
   return memory;
 }
 
@@ -100,11 +56,10 @@ Napi::Value gbrt_trainer_create(const Info& info) {
   if (!is_absent(argument(info, 2))) held->options.monotone = gbrt_monotone_of(argument(info, 2), features);
   Stream& stream = held->stream();
   held->trainer = std::make_shared<GbrtTrainer>(bins, std::move(features), held->options, stream.threads());
+  const GbrtLayout layout = layout_of(*held);
   GbrtMemory measured;
-  const size_t row_bytes = carve_rows(nullptr, bins, held->options, !stream.has_scratch(), measured);
-  const size_t node_bytes = carve_nodes(nullptr, bins, held->options, stream, measured);
-  held->rows = std::make_shared<Buffer>(held->matrix->stream, row_bytes, "GbrtTrainer");
-  held->nodes = std::make_shared<Buffer>(held->matrix->stream, node_bytes, "GbrtTrainer");
+  held->rows = std::make_shared<Buffer>(held->matrix->stream, layout.carve_rows(nullptr, measured), "GbrtTrainer");
+  held->nodes = std::make_shared<Buffer>(held->matrix->stream, layout.carve_nodes(nullptr, measured), "GbrtTrainer");
   return wrap(info.Env(), std::move(held), kTrainerTag);
 }
 
@@ -168,19 +123,15 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
     memory.weights = reinterpret_cast<float*>(buffer_for(held, held.weights, count * 4)->data());
   }
   if (!roles.empty()) memory.roles = reinterpret_cast<uint8_t*>(buffer_for(held, held.roles, count)->data());
+  const GbrtLayout layout = layout_of(held);
   if (!weights.empty() || !roles.empty() || held.options.bagging_freq > 0) {
-    // A card draws bags out of candidates that stand behind the flags.
-    const size_t flags = held.stream().has_scratch() ? count : 2 * count;
-    memory.trains = reinterpret_cast<uint8_t*>(buffer_for(held, held.trains, flags)->data());
-    memory.candidates = memory.trains + (flags - count);
+    layout.carve_flags(buffer_for(held, held.trains, layout.carve_flags(nullptr, memory))->data(), memory);
   }
   if (held.options.forest) {
-    carve_forest(buffer_for(held, held.forest, carve_forest(nullptr, held, memory))->data(), held, memory);
+    layout.carve_forest(buffer_for(held, held.forest, layout.carve_forest(nullptr, memory))->data(), memory);
   }
   if (held.options.objective == GbrtObjective::custom) {
-    const size_t values = count * static_cast<size_t>(held.options.classes);
-    memory.custom_grad = reinterpret_cast<float*>(buffer_for(held, held.custom, values * 8)->data());
-    memory.custom_hess = memory.custom_grad + values;
+    layout.carve_custom(buffer_for(held, held.custom, layout.carve_custom(nullptr, memory))->data(), memory);
   }
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
   held.stream().run(

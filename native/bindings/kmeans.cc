@@ -10,6 +10,7 @@
 #include "bindings/host_array.h"
 #include "bindings/trainer_handle.h"
 #include "bindings/wrap.h"
+#include "runtime/carver.h"
 #include "runtime/thread_pool.h"
 
 namespace seqrisk {

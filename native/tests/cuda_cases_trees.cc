@@ -1,5 +1,5 @@
 // Cases of what trees have on a card. The passes of a boosting round that a card alone has are checked by whole fits:
-// test/cuda/trees.test.ts. Everything here has the CPU's very bits.
+// cuda_fits.cc. Everything here has the CPU's very bits.
 #include <algorithm>
 #include <limits>
 

@@ -1,4 +1,4 @@
-// Checks every CUDA kernel against the CPU's, without Node:
+// Checks every CUDA kernel against the CPU's, and whole fits of trees (cuda_fits.h), without Node:
 //
 //   cuda_parity [--only NAME] [--quick] [--bfloat16] [--capability 80]
 //
@@ -23,6 +23,7 @@
 #include "runtime/cuda_staging.h"
 #include "runtime/error.h"
 #include "tests/cuda_cases.h"
+#include "tests/cuda_fits.h"
 
 namespace seqrisk::parity {
 namespace {
@@ -209,6 +210,8 @@ std::vector<Entry> entries(const CaseTable& table, const Options& options) {
   }
 #include "ops/kernels.def"
 #undef SEQRISK_KERNEL
+  // No product of bfloat16 is in them.
+  if (!options.bfloat16) all.push_back({"gbrt_fit", [&](Machine&) { return check_fits(options.quick); }});
   std::erase_if(all, [&](const Entry& entry) { return !is_chosen(entry.name, options.only); });
   return all;
 }
