@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 
 const PROGRAM = 'build/cuda_emulated'
-const BUILT_FROM = ['native/kernels/cuda', 'native/ops', 'native/tests']
+const BUILT_FROM = ['native/kernels/cuda', 'native/ops', 'native/runtime', 'native/tests', 'native/trees']
 const TIMEOUT_MS = 600_000
 
 const missing = whyMissing()
