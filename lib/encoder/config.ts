@@ -44,6 +44,11 @@ export interface EncoderConfig {
   readonly skip: boolean
   /** Numbers at most of the sketch behind both: how often each value occurs, see `Sketch`; 0 for none. Default 4D. */
   readonly sketch: number
+  /**
+   * Whether the sketch's largest values over the events stand behind its means: whether a value ever occurred, how far the largest number
+   * reaches. As many numbers again.
+   */
+  readonly extremes: boolean
   /** Share of activations dropped while training. */
   readonly dropout: number
 }
@@ -66,6 +71,7 @@ export const DEFAULT_ENCODER: EncoderConfig = {
   pooling: 'mean',
   skip: true,
   sketch: 512,
+  extremes: false,
   dropout: 0,
 }
 
@@ -113,7 +119,9 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
   oneOf('attention', ['block', 'fixed', 'full', 'none'])
   oneOf('merge', ['add', 'concat'])
   oneOf('pooling', ['mean', 'max', 'last'])
-  expectRange(typeof config.skip === 'boolean', where, 'skip to be true or false', config.skip)
+  for (const name of ['skip', 'extremes'] as const) {
+    expectRange(typeof config[name] === 'boolean', where, `${name} to be true or false`, config[name])
+  }
   const isDivided = config.attention === 'none' || config.width % config.heads === 0
   expectRange(isDivided, where, `heads to divide the width of ${config.width}`, config.heads)
   expectRange(config.dropout >= 0 && config.dropout < 1, where, 'dropout in [0, 1)', config.dropout)

@@ -92,10 +92,10 @@ export class Encoder<F extends Fields = Fields> {
     }
   }
 
-  /** Width of a sequence's vector: `config.width`, as much again with `skip`, and the sketch's columns. */
+  /** Width of a sequence's vector: `config.width`, as much again with `skip`, and the sketch's columns, twice with `extremes`. */
   get width(): number {
-    const { width, skip } = this.config
-    return (skip ? 2 : 1) * width + this.#sketch.width
+    const { width, skip, extremes } = this.config
+    return (skip ? 2 : 1) * width + (extremes ? 2 : 1) * this.#sketch.width
   }
 
   /** All weights, with their gradients. */
@@ -123,7 +123,8 @@ export class Encoder<F extends Fields = Fields> {
     const embedded = this.#embedding.apply(batch)
     const parts = [this.pooled(this.#contextualize(embedded, batch, pass), batch)]
     if (this.config.skip) parts.push(pool(embedded, batch.offsets))
-    if (this.#sketch.width > 0) parts.push(this.#sketch.apply(batch))
+    if (this.#sketch.width > 0)
+      parts.push(...this.#sketch.apply(batch, this.config.extremes ? ['mean', 'max'] : ['mean']))
     if (parts.length === 1) return parts[0]
     return fieldEmbedding(
       parts.map(values => ({ values })),

@@ -3,7 +3,7 @@
 import type { EventEncoding, InputSpec } from '../events/inputs.js'
 import { MASK } from '../events/inputs.js'
 import { fieldEmbedding } from '../ops/field_embedding.js'
-import { pool } from '../ops/pool.js'
+import { type PoolMode, pool } from '../ops/pool.js'
 import type { Device } from '../runtime/device.js'
 import { Tensor, unscoped } from '../runtime/tensor.js'
 import type { DeviceBatch } from './batch.js'
@@ -32,7 +32,8 @@ interface Part {
 /**
  * Columns of each input side by side, the mean over events. An input that has no more values than columns has one for each: the share of
  * events with the value, or for a number how far it reaches through each of its bins. Where there are more values each has a random
- * vector, and the columns are their mean: distances stay about what they were (Johnson and Lindenstrauss 1984).
+ * vector, and the columns are their mean: distances stay about what they were (Johnson and Lindenstrauss 1984). The maximum in place of
+ * the mean says whether a value ever occurred, and how far the largest number reaches.
  */
 export class Sketch {
   /** Columns of all inputs: fewer than asked for where all values have one of their own. */
@@ -52,11 +53,12 @@ export class Sketch {
     this.#distance = Math.sqrt(width)
   }
 
-  /** (sequences, width). Without a gradient. */
-  apply(batch: DeviceBatch): Float {
+  /** One (sequences, width) for each way to pool. Without a gradient. */
+  apply(batch: DeviceBatch, modes: readonly PoolMode[] = ['mean']): Float[] {
     const tables = this.#drawn
     const fields = this.#parts.map(({ index }, p) => valuesOf(batch.inputs[index], tables[p]))
-    return pool(fieldEmbedding(fields, { width: this.width, merge: 'concat' }), batch.offsets)
+    const events = fieldEmbedding(fields, { width: this.width, merge: 'concat' })
+    return modes.map(mode => pool(events, batch.offsets, { mode }))
   }
 
   /** The tables, by the names that they have in an exported model. */

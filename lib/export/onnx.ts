@@ -121,6 +121,7 @@ function encoderModel(source: OnnxSource, options: OnnxOptions = {}): Uint8Array
   if (config.skip) parts.push(pool(context, 'mean', embedded, lengths, given))
   const sketched = sketchEvents(context, events, source.weights)
   if (sketched) parts.push(pool(context, 'mean', sketched, lengths, given))
+  if (sketched && config.extremes) parts.push(pool(context, 'max', sketched, lengths, given))
   const vectors = parts.length === 1 ? last : graph.node('Concat', parts, { axis: 1 })
   graph.output('vectors', vectors, 'float32', [options.users ?? 'users', source.width])
   const metadata: Record<string, string> = { format: 'seqrisk-encoder', encoding: JSON.stringify(encoding) }

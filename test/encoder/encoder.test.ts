@@ -30,6 +30,7 @@ const kinds: [string, Partial<EncoderConfig>][] = [
   ['last', { pooling: 'last' }],
   ['last layer alone', { skip: false, sketch: 0 }],
   ['no sketch', { sketch: 0 }],
+  ['extremes', { extremes: true }],
 ]
 
 function small(config: Partial<EncoderConfig>): Partial<EncoderConfig> {

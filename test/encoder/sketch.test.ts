@@ -78,6 +78,38 @@ describe('a sketch with columns enough', () => {
   })
 })
 
+describe('extremes', () => {
+  it('are the largest value of each column over a sequence’s events, behind the means', async () => {
+    const encoded = await encodeSource(source, encoding)
+    const { inputs, offsets } = encoded
+    const config = { ...sketchAlone, sketch: 30 }
+    const plain = new Encoder(encoding, config, { device: openDevice() })
+    const both = new Encoder(encoding, { ...config, extremes: true }, { device: openDevice() })
+    const sketch = plain.width - D
+    expect(both.width).toBe(plain.width + sketch)
+    const means = await plain.encodeBlock(encoded)
+    // Each event as a sequence of its own has its own columns as their mean.
+    const singly = await plain.encodeBlock({
+      ...encoded,
+      ids: Array.from(encoded.time, (_, t) => `${t}`),
+      offsets: Int32Array.from({ length: encoded.time.length + 1 }, (_, t) => t),
+    })
+    const { vectors, width } = await both.encodeBlock(encoded)
+    expect(inputs.length).toBeGreaterThan(3)
+    for (let i = 0; i < encoded.ids.length; i++) {
+      const own = vectors.subarray(i * width, (i + 1) * width)
+      expectSameBits(own.slice(0, plain.width), means.vectors.slice(i * plain.width, (i + 1) * plain.width))
+      const want = new Float32Array(sketch).fill(Number.NEGATIVE_INFINITY)
+      for (let t = offsets[i]; t < offsets[i + 1]; t++) {
+        for (let c = 0; c < sketch; c++) want[c] = Math.max(want[c], singly.vectors[t * plain.width + D + c])
+      }
+      expectSameBits(own.slice(plain.width), want)
+    }
+    plain.dispose()
+    both.dispose()
+  })
+})
+
 describe('a sketch with fewer columns than values', () => {
   it('keeps distances between shares, about', async () => {
     const one = only('note')

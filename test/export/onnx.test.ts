@@ -123,6 +123,7 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
     'concatenated fields': { merge: 'concat' },
     'last layer alone': { skip: false, sketch: 0 },
     'no sketch': { sketch: 0 },
+    extremes: { extremes: true },
     'last layer and sketch': { skip: false },
     maximum: { pooling: 'max' },
     'last event': { pooling: 'last' },
