@@ -80,7 +80,8 @@ export class Encoder<F extends Fields = Fields> {
       this.device,
       options.weights ? { stored: options.weights } : { seed: options.seed ?? 0 },
     )
-    this.#sketch = new Sketch(this.device, encoding, { columns: this.config.sketch, width: this.config.width })
+    const { sketch: columns, width, extremes } = this.config
+    this.#sketch = new Sketch(this.device, encoding, { columns, width, extremes })
     try {
       this.#embedding = new EventEmbedding(this.#store, this.config, encoding)
       this.#layers = []
@@ -92,10 +93,10 @@ export class Encoder<F extends Fields = Fields> {
     }
   }
 
-  /** Width of a sequence's vector: `config.width`, as much again with `skip`, and the sketch's columns, twice with `extremes`. */
+  /** Width of a sequence's vector: `config.width`, as much again with `skip`, and the sketch's. */
   get width(): number {
-    const { width, skip, extremes } = this.config
-    return (skip ? 2 : 1) * width + (extremes ? 2 : 1) * this.#sketch.width
+    const { width, skip } = this.config
+    return (skip ? 2 : 1) * width + this.#sketch.width
   }
 
   /** All weights, with their gradients. */
@@ -123,8 +124,7 @@ export class Encoder<F extends Fields = Fields> {
     const embedded = this.#embedding.apply(batch)
     const parts = [this.pooled(this.#contextualize(embedded, batch, pass), batch)]
     if (this.config.skip) parts.push(pool(embedded, batch.offsets))
-    if (this.#sketch.width > 0)
-      parts.push(...this.#sketch.apply(batch, this.config.extremes ? ['mean', 'max'] : ['mean']))
+    parts.push(...this.#sketch.apply(batch))
     if (parts.length === 1) return parts[0]
     return fieldEmbedding(
       parts.map(values => ({ values })),

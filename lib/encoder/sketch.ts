@@ -20,6 +20,8 @@ export interface SketchSizes {
   readonly columns: number
   /** Width of an embedding whose distances between values the sketch's are made like. */
   readonly width: number
+  /** Whether the largest values of all columns stand behind their means. */
+  readonly extremes: boolean
 }
 
 /** An input's part of the sketch. */
@@ -36,16 +38,20 @@ interface Part {
  * the mean says whether a value ever occurred, and how far the largest number reaches.
  */
 export class Sketch {
-  /** Columns of all inputs: fewer than asked for where all values have one of their own. */
+  /** Numbers of a sequence: columns of all inputs, fewer than asked for where all values have one of their own; twice with `extremes`. */
   readonly width: number
+  readonly #columns: number
+  readonly #modes: readonly PoolMode[]
   readonly #device: Device
   readonly #parts: readonly Part[]
   readonly #distance: number
   #tables: readonly Float[] | null = null
 
-  constructor(device: Device, { inputs }: EventEncoding, { columns, width }: SketchSizes) {
+  constructor(device: Device, { inputs }: EventEncoding, { columns, width, extremes }: SketchSizes) {
     const shares = shareColumns(inputs.map(valuesIn), columns)
-    this.width = shares.reduce((sum, share) => sum + share, 0)
+    this.#columns = shares.reduce((sum, share) => sum + share, 0)
+    this.#modes = this.#columns === 0 ? [] : extremes ? ['mean', 'max'] : ['mean']
+    this.width = this.#modes.length * this.#columns
     this.#device = device
     this.#parts = inputs
       .map((spec, index): Part => ({ index, spec, columns: shares[index] }))
@@ -53,12 +59,13 @@ export class Sketch {
     this.#distance = Math.sqrt(width)
   }
 
-  /** One (sequences, width) for each way to pool. Without a gradient. */
-  apply(batch: DeviceBatch, modes: readonly PoolMode[] = ['mean']): Float[] {
+  /** Parts of (sequences, columns): the means, then with `extremes` the largest values; none without columns. Without a gradient. */
+  apply(batch: DeviceBatch): Float[] {
+    if (this.width === 0) return []
     const tables = this.#drawn
     const fields = this.#parts.map(({ index }, p) => valuesOf(batch.inputs[index], tables[p]))
-    const events = fieldEmbedding(fields, { width: this.width, merge: 'concat' })
-    return modes.map(mode => pool(events, batch.offsets, { mode }))
+    const events = fieldEmbedding(fields, { width: this.#columns, merge: 'concat' })
+    return this.#modes.map(mode => pool(events, batch.offsets, { mode }))
   }
 
   /** The tables, by the names that they have in an exported model. */
