@@ -5,14 +5,14 @@
 #include <cstdio>
 #include <cstring>
 #include <future>
-#include <limits>
+#include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "runtime/cpu_stream.h"
 #include "runtime/cuda_device.h"
-#include "tests/cuda_cases.h"
 #include "trees/gbrt_layout.h"
 
 namespace seqrisk::parity {
