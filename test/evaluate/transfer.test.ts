@@ -1,4 +1,4 @@
-import { mkdtemp, readdir } from 'node:fs/promises'
+import { mkdtemp, readdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
@@ -65,24 +65,31 @@ test('a stage is computed once; other options are another stage', async () => {
   expect(cache.peek('d', {})).toBeUndefined()
 })
 
-test('labels of which a fold has too few to learn from leave a row out, and keep that', async () => {
+/** A task of one label, 1 for the first `positives` entities, with two folds. */
+async function smallRun(label: string, positives: number): Promise<{ run: TaskRun; cache: StageCache }> {
   const source = smallSource()
-  const encoded = await encodeSource(source, await fitEncoding(source))
+  const encoding = await fitEncoding(source)
+  const encoded = await encodeSource(source, encoding)
   const cache = new StageCache(await mkdtemp(join(tmpdir(), 'seqrisk-stages-')))
   const device = openDevice()
-  const rare = { ids: encoded.ids, values: Float64Array.from(encoded.ids, (_, i) => Number(i < 2)) }
+  const values = Float64Array.from(encoded.ids, (_, i) => Number(i < positives))
   const fold = Int32Array.from(encoded.ids, (_, i) => i % 2)
   const run = {
     cache,
     device,
     task: { name: 't' },
-    label: () => ({ ...rare, fold }),
+    label: () => ({ name: label, ids: encoded.ids, values, fold }),
     encoded: async () => encoded,
-    encoder: async () => new Encoder(await fitEncoding(source), { width: 8, blocks: 1, heads: 1 }, { device }),
+    encoder: async () => new Encoder(encoding, { width: 8, blocks: 1, heads: 1 }, { device }),
   }
+  return { run: run as unknown as TaskRun, cache }
+}
+
+test('labels of which a fold has too few to learn from leave a row out, and keep that', async () => {
+  const { run, cache } = await smallRun('rare', 2)
   const said = vi.spyOn(console, 'error').mockImplementation(() => {})
   try {
-    for (let i = 0; i < 2; i++) await finetuneRows(run as unknown as TaskRun, 'rare', 'supervised')
+    for (let i = 0; i < 2; i++) await finetuneRows(run, 'rare', 'supervised')
     expect(said.mock.calls).toEqual([
       [expect.stringMatching(/^t rare, supervised encoder, all labels: left out\. .*two/)],
     ])
@@ -91,6 +98,23 @@ test('labels of which a fold has too few to learn from leave a row out, and keep
   }
   expect(await readdir(cache.folder)).toHaveLength(1)
   expect(keptFinetunes(cache, 'rare', [])).toEqual({})
+})
+
+test('a fine-tuning that was cut off goes on behind the last fold that had ended', async () => {
+  const { run, cache } = await smallRun('half', 20)
+  const get = vi.spyOn(cache, 'get').mockImplementation(function (this: StageCache, stage, options, compute) {
+    if (stage.endsWith('fold1')) throw new Error('cut off')
+    return StageCache.prototype.get.call(cache, stage, options, compute) as ReturnType<typeof compute>
+  })
+  await expect(finetuneRows(run, 'half', 'finetune')).rejects.toThrow('cut off')
+  get.mockRestore()
+  const [first, ...others] = await readdir(cache.folder)
+  expect(others).toEqual([])
+  await writeFile(join(cache.folder, first), JSON.stringify({ score: 10 }))
+  await finetuneRows(run, 'half', 'finetune')
+  const { mean } = keptFinetunes(cache, 'half', [])['fine-tuned encoder'].all!
+  expect(mean).toBeGreaterThanOrEqual(5)
+  expect(mean).toBeLessThanOrEqual(5.5)
 })
 
 test('budgets: a tenth among them, none that is all, none with less than two labels of a class', () => {

@@ -25,6 +25,8 @@ interface Judged {
 
 const optionsOf = (row: Row, budget: number | 'all') => ({ init: ROWS[row], OPTIONS, budget, BUDGETS })
 const stageOf = (row: Row, label: string) => `finetune-${label}-${ROWS[row]}-folds`
+/** A fold by itself: with all labels of long sequences one takes a quarter of an hour. */
+const foldStageOf = (row: Row, label: string, fold: number) => `finetune-${label}-${ROWS[row]}-fold${fold}`
 
 /** What is run together, in the order of what the claims rest on. */
 export const FINETUNE_PARTS = {
@@ -70,7 +72,8 @@ export function keptFinetunes(cache: StageCache, label: string, sizes: readonly 
 
 /** Fold by fold with so many labels; none where a fold's are too few to learn from. */
 async function finetuneFolds(run: TaskRun, label: string, row: Row, size: number | 'all'): Promise<void> {
-  await run.cache.get(stageOf(row, label), optionsOf(row, size), async () => {
+  const options = optionsOf(row, size)
+  await run.cache.get(stageOf(row, label), options, async () => {
     const labels = run.label(label)
     const encoded = await run.encoded()
     const known = Int32Array.from(labels.values.keys()).filter(at => !Number.isNaN(labels.values[at]))
@@ -85,13 +88,15 @@ async function finetuneFolds(run: TaskRun, label: string, row: Row, size: number
     try {
       const folds: Judged[] = []
       for (const [f, train] of trains.entries()) {
-        const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
-        for (const at of train) targets[rowOf[at]] = problem.classes[at]
-        const { test } = problem.folds[f]
-        const judged = await judgeOne(run, encoded, targets, init, row, {
-          rows: test.map(at => rowOf[at]),
-          truth: test.map(at => problem.classes[at]),
-          classes: problem.count,
+        const judged = await run.cache.get(foldStageOf(row, label, f), options, () => {
+          const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
+          for (const at of train) targets[rowOf[at]] = problem.classes[at]
+          const { test } = problem.folds[f]
+          return judgeOne(run, encoded, targets, init, row, {
+            rows: test.map(at => rowOf[at]),
+            truth: test.map(at => problem.classes[at]),
+            classes: problem.count,
+          })
         })
         folds.push(judged)
       }
