@@ -119,8 +119,11 @@ export interface Binding {
   /** Kernel variants that this processor supports, best first. */
   variants(): string[]
 
-  /** `variant` '' = $SEQRISK_VARIANT or the best; `memoryLimit` 0 = none; `guard` checks for writes outside buffers. */
-  stream_open(threads: number, variant: string, memoryLimit: number, guard: boolean): StreamHandle
+  /**
+   * `variant` '' = $SEQRISK_VARIANT or the best; `bfloat16`: operands of `linear` are rounded; `memoryLimit` 0 = none; `guard`
+   * checks for writes outside buffers.
+   */
+  stream_open(threads: number, variant: string, bfloat16: boolean, memoryLimit: number, guard: boolean): StreamHandle
   /** `bfloat16`: operands of matrix products are rounded, tensors may be stored so; `memoryLimit` 0 = none. */
   cuda_open(index: number, bfloat16: boolean, memoryLimit: number, guard: boolean): StreamHandle
   cuda_status(): CudaStatus

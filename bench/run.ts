@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { machineLimits } from '../lib/ops/machine.js'
-import type { DeviceKind } from '../lib/runtime/device.js'
+import type { DeviceKind, Precision } from '../lib/runtime/device.js'
 import { benchDevice, chooseDevice } from './support/device.js'
 
 export interface BenchOptions {
@@ -12,6 +12,7 @@ export interface BenchOptions {
   readonly names: readonly string[]
   readonly device?: DeviceKind
   readonly threads?: number
+  readonly precision?: Precision
   readonly signal?: AbortSignal
 }
 
@@ -36,14 +37,15 @@ function benchFiles(): string[] {
 }
 
 /** The lines of the report as they come. @throws {RangeError} when no bench has such a name */
-export async function* runBenches({ names, device: kind, threads, signal }: BenchOptions): AsyncGenerator<BenchLine> {
+export async function* runBenches(options: BenchOptions): AsyncGenerator<BenchLine> {
+  const { names, device: kind, threads, precision, signal } = options
   const files = benchFiles()
   const unknown = names.find(name => !files.some(file => file.includes(name)))
   if (unknown !== undefined) {
     const advice = `use a part of one of ${benchNames().join(', ')}`
     throw new RangeError(`[bench] expected the name of a bench but received '${unknown}'; ${advice}`)
   }
-  chooseDevice(kind, threads)
+  chooseDevice(kind, threads, precision)
   const device = benchDevice()
   const { gigaflops, copyGigabytes } = await machineLimits(device)
   const limits = `multiply-add ${gigaflops.toFixed(0)} GFLOP/s, copy ${copyGigabytes.toFixed(1)} GB/s`

@@ -8,7 +8,7 @@ import { exportEncoder } from '../../lib/export/onnx.js'
 import { padInputs } from '../../lib/export/onnx_inputs.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { INSTALL, loadOnnxruntime, type Onnxruntime, type OnnxSession, type OnnxTensor } from '../peers/onnxruntime.js'
-import { benchDevice } from '../support/device.js'
+import { benchDevice, benchPrecision } from '../support/device.js'
 import { benchEncoder, CONFIG, evenEvents, expectSame, inTurns, THREADS } from './contenders.js'
 import { realEvents } from './real_events.js'
 import { compared, type Row, type Skip, toLines } from './rows.js'
@@ -26,7 +26,8 @@ const REAL = [
 ]
 /** Padded events of one of the rival's batches on real data. */
 const PADDED_EVENTS = 4096
-const TOLERANCE = 1e-4
+/** Operands of bfloat16 have 8 bits. */
+const TOLERANCE = { float32: 1e-4, bfloat16: 0.05 }[benchPrecision()]
 
 export default () => toLines(inferenceBench())
 

@@ -3,6 +3,7 @@ import { linear } from '../../lib/ops/linear.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { Tensor } from '../../lib/runtime/tensor.js'
 import { expectClose } from '../../test/support/close.js'
+import { benchPrecision } from '../support/device.js'
 import { type OpCase, runOpBench } from '../support/op_bench.js'
 import { normals } from '../support/values.js'
 
@@ -13,6 +14,11 @@ const shapes = [
   [4000, 256, 256],
   [128, 128, 384],
 ] as const
+
+const PRECISION = benchPrecision()
+const NAME = { float32: 'f32', bfloat16: 'bf16' }[PRECISION]
+/** What rounding of the operands adds to that of the sums. */
+const ROUNDED = { float32: 0, bfloat16: 2 ** -8 }[PRECISION]
 
 /** Σ_k a[k]·b[k] in float64, rows `strides` apart. */
 function dot(
@@ -34,7 +40,7 @@ function forward(device: Device, [rows, inWidth, outWidth]: (typeof shapes)[numb
   const weight = Tensor.from(device, normals(outWidth * inWidth), [outWidth, inWidth])
   const bias = Tensor.from(device, normals(outWidth))
   return {
-    shape: `forward  f32 (${rows}, ${inWidth}) · (${inWidth}, ${outWidth})`,
+    shape: `forward  ${NAME} (${rows}, ${inWidth}) · (${inWidth}, ${outWidth})`,
     bytes: 4 * (rows * (inWidth + outWidth) + inWidth * outWidth),
     operations: 2 * rows * inWidth * outWidth,
     bound: 'multiply-add',
@@ -45,7 +51,7 @@ function forward(device: Device, [rows, inWidth, outWidth]: (typeof shapes)[numb
       const [got, a, w, b] = await Promise.all([out, x, weight, bias].map(tensor => tensor.read()))
       const row = rows - 1
       const want = Float64Array.from(b, (value, j) => value + dot(a, row * inWidth, 1, w, j * inWidth, 1, inWidth))
-      expectClose(got.subarray(row * outWidth), want, { absolute: 0, relative: inWidth * 2 ** -24 })
+      expectClose(got.subarray(row * outWidth), want, { absolute: 0, relative: inWidth * 2 ** -24 + ROUNDED })
       out.dispose()
     },
     dispose: () => [x, weight, bias].forEach(tensor => void tensor.dispose()),
@@ -62,7 +68,7 @@ function backward(device: Device, [rows, inWidth, outWidth]: (typeof shapes)[num
   const inputs = [device.handle, x.handle, weight.handle, 0, null, dout.handle] as const
   const run = () => binding.linear_backward(...inputs, dx.handle, false, dweight.handle, dbias.handle, null)
   return {
-    shape: `backward f32 (${rows}, ${inWidth}) · (${inWidth}, ${outWidth})`,
+    shape: `backward ${NAME} (${rows}, ${inWidth}) · (${inWidth}, ${outWidth})`,
     bytes: 4 * (rows * (2 * inWidth + outWidth) + 2 * inWidth * outWidth),
     operations: 4 * rows * inWidth * outWidth,
     bound: 'multiply-add',
@@ -78,10 +84,16 @@ function backward(device: Device, [rows, inWidth, outWidth]: (typeof shapes)[num
       const wantWeight = Float64Array.from({ length: inWidth }, (_, i) => dot(g, j, outWidth, a, i, inWidth, rows))
       const wantBias = Float64Array.from(gotBias, (_, o) => dot(g, o, outWidth, ones, 0, 0, rows))
       // Rounding grows with the root of the number of terms, each of about 0.1.
-      expectClose(gotX.subarray(row * inWidth), wantX, { absolute: 0.1 * outWidth * 2 ** -24, relative: 2 ** -20 })
+      expectClose(gotX.subarray(row * inWidth), wantX, {
+        absolute: 0.1 * outWidth * 2 ** -24,
+        relative: 2 ** -20 + ROUNDED,
+      })
       const terms = Math.sqrt(rows) * 4
-      expectClose(gotWeight.subarray(j * inWidth), wantWeight, { absolute: terms * 2 ** -20, relative: 2 ** -20 })
-      expectClose(gotBias, wantBias, { absolute: terms * 2 ** -20, relative: 2 ** -20 })
+      expectClose(gotWeight.subarray(j * inWidth), wantWeight, {
+        absolute: terms * 2 ** -20,
+        relative: 2 ** -20 + ROUNDED,
+      })
+      expectClose(gotBias, wantBias, { absolute: terms * 2 ** -20, relative: 2 ** -20 + ROUNDED })
     },
     dispose: () => [x, weight, dout, dx, dweight, dbias].forEach(tensor => void tensor.dispose()),
   }

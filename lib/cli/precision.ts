@@ -5,7 +5,7 @@ import type { Precision } from '../runtime/device.js'
 export const PRECISION = {
   kind: 'text',
   oneOf: ['float32', 'bfloat16'],
-  about: 'of matrix products on a card (default float32)',
+  about: 'of matrix products (default float32)',
 } as const
 
 export function precisionOf(value: string | undefined): Precision | undefined {

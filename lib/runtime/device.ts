@@ -11,8 +11,8 @@ export type { CudaStatus, StreamInfo } from '../../binding.js'
 export type DeviceKind = 'auto' | 'cpu' | 'cuda'
 
 /**
- * On a card: of the operands of matrix products, and of the activations inside an encoder's blocks. Sums, the residual
- * stream, weights, their gradients and the optimiser are float32.
+ * Of the operands of matrix products, and on a card of the activations inside an encoder's blocks. Sums, the residual
+ * stream, weights, their gradients and the optimiser are float32, on the CPU also attention.
  */
 export type Precision = 'float32' | 'bfloat16'
 
@@ -30,7 +30,7 @@ export interface DeviceOptions {
   readonly variant?: string
   /** CUDA: which card, as `CUDA_VISIBLE_DEVICES` leaves them. Default 0. */
   readonly index?: number
-  /** CUDA. Default `float32`. `bfloat16` wants compute capability 8.0. */
+  /** Default `float32`. `bfloat16` wants AVX-512 BF16 of a CPU, compute capability 8.0 of a card. */
   readonly precision?: Precision
   /** Bytes that the stream's memory may take. Default: what this machine or container has; of a card, what is free. */
   readonly memoryLimit?: number
@@ -73,7 +73,7 @@ export class Device {
 
   /**
    * @throws {RangeError} for an unknown variant, card or thread count
-   * @throws {SeqriskError} code `NO_CUDA` when CUDA is asked for and cannot be had: says what is missing
+   * @throws {SeqriskError} code `NO_CUDA` or `NO_BFLOAT16` when that is asked for and cannot be had: says what is missing
    */
   constructor(options: DeviceOptions = {}) {
     const known = [
@@ -108,7 +108,7 @@ export class Device {
     const takesCard = kind === 'cuda' || (kind === 'auto' && isEnough && cudaStatus().devices.length > 0)
     this.handle = takesCard
       ? binding.cuda_open(index, precision === 'bfloat16', memoryLimit ?? 0, guard)
-      : binding.stream_open(threads, variant, memoryLimit ?? memoryOfMachine(), guard)
+      : binding.stream_open(threads, variant, precision === 'bfloat16', memoryLimit ?? memoryOfMachine(), guard)
     const info = this.info()
     this.kind = info.device
     this.variant = info.variant

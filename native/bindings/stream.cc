@@ -45,6 +45,11 @@ Napi::Value hand_out(const Info& info, std::shared_ptr<Stream> stream) {
   return wrap_stream(info.Env(), std::move(stream));
 }
 
+Precision precision(const Info& info, const char* where, size_t at) {
+  return boolean(info, where, at, "bfloat16") ? Precision::bfloat16 : Precision::float32;
+}
+
+// (threads, variant, bfloat16, memory_limit, guard)
 Napi::Value stream_open(const Info& info) {
   StreamOptions options;
   options.threads = static_cast<int>(number(info, "stream_open", 0, "threads", 1, kMaxThreads));
@@ -53,9 +58,10 @@ Napi::Value stream_open(const Info& info) {
     throw Error::type("[stream_open] expected variant to be a string but received " + describe(variant));
   }
   options.variant = variant.As<Napi::String>().Utf8Value();
-  const double limit = number(info, "stream_open", 2, "memory_limit", 0, kMaxSafeInteger);
+  options.precision = precision(info, "stream_open", 2);
+  const double limit = number(info, "stream_open", 3, "memory_limit", 0, kMaxSafeInteger);
   if (limit > 0) options.memory_limit = static_cast<size_t>(limit);
-  options.guard = boolean(info, "stream_open", 3, "guard");
+  options.guard = boolean(info, "stream_open", 4, "guard");
   return hand_out(info, std::make_shared<CpuStream>(options));
 }
 
@@ -63,7 +69,7 @@ Napi::Value stream_open(const Info& info) {
 Napi::Value cuda_open(const Info& info) {
   CudaOptions options;
   options.index = static_cast<int>(number(info, "cuda_open", 0, "index", 0, kMaxDevices));
-  options.precision = boolean(info, "cuda_open", 1, "bfloat16") ? Precision::bfloat16 : Precision::float32;
+  options.precision = precision(info, "cuda_open", 1);
   const double limit = number(info, "cuda_open", 2, "memory_limit", 0, kMaxSafeInteger);
   if (limit > 0) options.memory_limit = static_cast<size_t>(limit);
   options.guard = boolean(info, "cuda_open", 3, "guard");

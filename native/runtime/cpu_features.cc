@@ -17,9 +17,9 @@ struct Registers {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-Registers cpuid(unsigned leaf) {
+Registers cpuid(unsigned leaf, unsigned part = 0) {
   Registers r;
-  if (!__get_cpuid_count(leaf, 0, &r.eax, &r.ebx, &r.ecx, &r.edx)) return {};
+  if (!__get_cpuid_count(leaf, part, &r.eax, &r.ebx, &r.ecx, &r.edx)) return {};
   return r;
 }
 
@@ -39,6 +39,7 @@ constexpr unsigned kLeaf1 =
     bits(1 /* PCLMULQDQ */, 12 /* FMA */, 23 /* POPCNT */, 25 /* AES */, 27 /* OSXSAVE */, 28 /* AVX */, 29 /* F16C */);
 constexpr unsigned kLeaf7Avx2 = bits(3 /* BMI1 */, 5 /* AVX2 */, 8 /* BMI2 */);
 constexpr unsigned kLeaf7Avx512 = bits(16 /* F */, 17 /* DQ */, 28 /* CD */, 30 /* BW */, 31 /* VL */);
+constexpr unsigned kLeaf7Part1 = bits(5 /* AVX512_BF16 */);  // of EAX
 constexpr unsigned kExtended = bits(5 /* LZCNT */);
 constexpr unsigned kSavedAvx = bits(1, 2);
 constexpr unsigned kSavedAvx512 = kSavedAvx | bits(5, 6, 7);
@@ -58,6 +59,10 @@ bool cpu_has_avx512() {
   return cpu_has_avx2() && all(cpuid(7).ebx, kLeaf7Avx512) && all(saved_registers(), kSavedAvx512);
 }
 
+bool cpu_has_avx512_bfloat16() {
+  return cpu_has_avx512() && cpuid(7).eax >= 1 && all(cpuid(7, 1).eax, kLeaf7Part1);
+}
+
 bool cpu_has_neon() {
   return false;
 }
@@ -68,6 +73,9 @@ bool cpu_has_avx2() {
   return false;
 }
 bool cpu_has_avx512() {
+  return false;
+}
+bool cpu_has_avx512_bfloat16() {
   return false;
 }
 #if defined(__aarch64__) || defined(_M_ARM64)

@@ -13,7 +13,8 @@ constexpr size_t kGuardBytes = 64;
 }  // namespace
 
 CpuStream::CpuStream(const StreamOptions& options)
-    : table_(choose_cpu_variant(options.variant)),
+    : table_(options.precision == Precision::bfloat16 ? choose_cpu_bfloat16(options.variant)
+                                                      : choose_cpu_variant(options.variant)),
       guard_(options.guard),
       allocator_(memory_, options.memory_limit),
       pool_(options.threads) {

@@ -25,12 +25,10 @@ struct CudaDevices {
 // Asks the driver each time: a card may come and go.
 CudaDevices cuda_devices();
 
-enum class Precision { float32, bfloat16 };
-
 struct CudaOptions {
   int index = 0;
-  Precision precision = Precision::float32;  // of the operands of matrix products
-  size_t memory_limit = SIZE_MAX;            // bytes
+  Precision precision = Precision::float32;
+  size_t memory_limit = SIZE_MAX;  // bytes
   bool guard = false;
 };
 

@@ -55,8 +55,11 @@ struct HostContext {
 };
 using HostTask = std::function<std::optional<Error>(HostContext& context)>;
 
+enum class Precision { float32, bfloat16 };  // of the operands of matrix products
+
 struct StreamOptions {
   int threads = 1;
+  Precision precision = Precision::float32;
   std::string variant;             // empty: $SEQRISK_VARIANT or the best supported
   size_t memory_limit = SIZE_MAX;  // bytes
   bool guard = false;              // poison fresh memory with NaN and check guard bytes behind every buffer

@@ -145,7 +145,7 @@ while (counts.calls < calls) {
   await works()
 }
 // What no machine has is refused before anything is touched, with and without a limit.
-const unlimited = addon.stream_open(1, '', 0, false)
+const unlimited = addon.stream_open(1, '', false, 0, false)
 for (const shape of [[2 ** 38], [2 ** 20, 2 ** 20], [2 ** 40], [2 ** 41], [2 ** 31, 2 ** 31, 2 ** 31, 2 ** 31]]) {
   try {
     addon.tensor_create(unlimited, 'float32', shape)

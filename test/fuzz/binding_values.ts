@@ -62,7 +62,7 @@ export class Zoo {
     this.#known.clear()
     this.#offsets.clear()
     for (let i = 0; i < 2; i++) {
-      this.streams[i] ??= this.#addon.stream_open(i + 1, '', MEMORY_LIMIT, true)
+      this.streams[i] ??= this.#addon.stream_open(i + 1, '', false, MEMORY_LIMIT, true)
       this.#addon.stream_fail_allocation(this.streams[i], 0)
     }
   }
@@ -280,6 +280,6 @@ export class Zoo {
     if (name === 'stream_close') this.#close(values[0])
     if (name === 'tensor_create' || name === 'tensor_view') this.#known.set(result, { dtype: 'float32', shape: [1] })
     if (name === 'offsets_create') this.#offsets.add(result)
-    for (let i = 0; i < 2; i++) this.streams[i] ??= this.#addon.stream_open(i + 1, '', MEMORY_LIMIT, true)
+    for (let i = 0; i < 2; i++) this.streams[i] ??= this.#addon.stream_open(i + 1, '', false, MEMORY_LIMIT, true)
   }
 }

@@ -1,73 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { type Activation, linear, packLinear } from '../../lib/ops/linear.js'
 import { linearBackward, linearForward } from '../../lib/reference/linear.js'
-import type { Device } from '../../lib/runtime/device.js'
 import { Parameter, Tape } from '../../lib/runtime/tape.js'
-import { keep, scope, Tensor } from '../../lib/runtime/tensor.js'
+import { Tensor } from '../../lib/runtime/tensor.js'
 import { expectClose, expectSameBits } from '../support/close.js'
 import { everyVariant, openDevice } from '../support/devices.js'
 import { checkGradients } from '../support/gradcheck.js'
-import { TestRandom } from '../support/random.js'
+import { type LinearProblem, linearProblem, runLinear } from '../support/linear.js'
 
 const ulp = 2 ** -24
 
-interface Problem {
-  readonly rows: number
-  readonly inFeatures: number
-  readonly outFeatures: number
-  readonly activation: Activation
-  readonly x: Float64Array
-  readonly weight: Float64Array
-  readonly bias: Float64Array | null
-  readonly residual: Float64Array | null
-  readonly dout: Float64Array
-}
-
-function problem(rows: number, inFeatures: number, outFeatures: number, activation: Activation = 'none'): Problem {
-  const random = new TestRandom(rows * 1_000_003 + inFeatures * 1009 + outFeatures)
-  return {
-    rows,
-    inFeatures,
-    outFeatures,
-    activation,
-    x: random.normals(rows * inFeatures),
-    weight: random.normals(outFeatures * inFeatures, 1 / Math.sqrt(inFeatures)),
-    bias: random.normals(outFeatures),
-    residual: random.normals(rows * outFeatures),
-    dout: random.normals(rows * outFeatures),
-  }
-}
-
-/** Forward and backward on a device. */
-async function run(device: Device, p: Problem) {
-  const parameter = (name: string, values: Float64Array | null, shape: number[]) =>
-    values && new Parameter(name, Tensor.from(device, Float32Array.from(values), shape))
-  const x = parameter('x', p.x, [p.rows, p.inFeatures])!
-  const weight = parameter('weight', p.weight, [p.outFeatures, p.inFeatures])!
-  const bias = parameter('bias', p.bias, [p.outFeatures])
-  const residual = parameter('residual', p.residual, [p.rows, p.outFeatures])
-  const tape = new Tape()
-  const out = scope(() => {
-    const options = { activation: p.activation, residual: residual?.value }
-    const out = keep(tape.record(() => linear(x.value, weight.value, bias?.value, options)))
-    const dout = Tensor.from(device, Float32Array.from(p.dout), [p.rows, p.outFeatures])
-    tape.backward([{ loss: out, dout }])
-    return out
-  })
-  const none = Promise.resolve(new Float32Array())
-  const [values, dx, dweight, dbias, dresidual] = await Promise.all([
-    out.read(),
-    x.gradient.read(),
-    weight.gradient.read(),
-    bias?.gradient.read() ?? none,
-    residual?.gradient.read() ?? none,
-  ])
-  for (const item of [out, x, weight, bias, residual]) item?.dispose()
-  await device.sync()
-  return { out: values, dx, dweight, dbias, dresidual }
-}
-
-const reference = (p: Problem) => ({
+const reference = (p: LinearProblem) => ({
   out: linearForward(p.x, p.weight, p.bias, p.residual, p, p.activation),
   ...linearBackward(p.x, p.weight, p.bias, p.dout, p, p.activation),
 })
@@ -76,7 +19,7 @@ const reference = (p: Problem) => ({
 // the largest result is at least near √n. GELU and its slope err by up to 4 ulp of the largest input besides.
 const tolerance = (terms: number) => ({ absolute: 8 * ulp, relative: (8 + 2 * Math.sqrt(terms)) * ulp })
 
-function expectReference(got: Awaited<ReturnType<typeof run>>, p: Problem) {
+function expectReference(got: Awaited<ReturnType<typeof runLinear>>, p: LinearProblem) {
   const want = reference(p)
   expectClose(got.out, want.out, tolerance(p.inFeatures), 'out')
   expectClose(got.dx, want.dx, tolerance(p.outFeatures), 'dx')
@@ -103,16 +46,20 @@ describe('linear', () => {
 
   describe.each(everyVariant())('%s', (_, device) => {
     it.each(shapes)('matches the reference at (%i, %i, %i) with %s', async (rows, inFeatures, outFeatures, act) => {
-      const p = problem(rows, inFeatures, outFeatures, act)
-      expectReference(await run(device, p), p)
+      const p = linearProblem(rows, inFeatures, outFeatures, act)
+      expectReference(await runLinear(device, p), p)
       const bare = { ...p, bias: null, residual: null }
-      expectReference(await run(device, bare), bare)
+      expectReference(await runLinear(device, bare), bare)
     })
 
     it('gives the same bits for 1, 2 and 3 threads', async () => {
-      for (const p of [problem(1200, 40, 36, 'gelu'), problem(200, 48, 530), problem(30, 20, 100, 'relu')]) {
+      for (const p of [
+        linearProblem(1200, 40, 36, 'gelu'),
+        linearProblem(200, 48, 530),
+        linearProblem(30, 20, 100, 'relu'),
+      ]) {
         const [one, two, three] = await Promise.all(
-          [1, 2, 3].map(threads => run(openDevice({ variant: device.variant, threads }), p)),
+          [1, 2, 3].map(threads => runLinear(openDevice({ variant: device.variant, threads }), p)),
         )
         for (const key of ['out', 'dx', 'dweight', 'dbias'] as const) {
           expectSameBits(two[key], one[key], key)
@@ -122,12 +69,12 @@ describe('linear', () => {
     })
 
     it('gives a row the same bits alone and among others', async () => {
-      const p = problem(300, 270, 50, 'gelu')
-      const all = await run(device, p)
+      const p = linearProblem(300, 270, 50, 'gelu')
+      const all = await runLinear(device, p)
       for (const row of [0, 13, 14, 150, 299]) {
         const of = (values: Float64Array, width: number) => values.subarray(row * width, (row + 1) * width)
         const residual = of(p.residual!, 50)
-        const alone = await run(device, { ...p, rows: 1, x: of(p.x, 270), residual, dout: of(p.dout, 50) })
+        const alone = await runLinear(device, { ...p, rows: 1, x: of(p.x, 270), residual, dout: of(p.dout, 50) })
         expectSameBits(alone.out, all.out.subarray(row * 50, (row + 1) * 50), 'out')
         expectSameBits(alone.dx, all.dx.subarray(row * 270, (row + 1) * 270), 'dx')
       }
@@ -135,7 +82,7 @@ describe('linear', () => {
 
     it('gives the same bits with a packed weight', async () => {
       for (const rows of [5, 300]) {
-        const p = problem(rows, 45, 70)
+        const p = linearProblem(rows, 45, 70)
         const x = Tensor.from(device, Float32Array.from(p.x), [rows, 45])
         const weight = Tensor.from(device, Float32Array.from(p.weight), [70, 45])
         const plain = await linear(x, weight).read()
@@ -144,11 +91,11 @@ describe('linear', () => {
     })
 
     it('adds up gradients', async () => {
-      const p = problem(700, 30, 20)
+      const p = linearProblem(700, 30, 20)
       const x = new Parameter('x', Tensor.from(device, Float32Array.from(p.x), [700, 30]))
       const weight = new Parameter('weight', Tensor.from(device, Float32Array.from(p.weight), [20, 30]))
       const dout = Tensor.from(device, Float32Array.from(p.dout), [700, 20])
-      const once = await run(device, { ...p, bias: null, residual: null })
+      const once = await runLinear(device, { ...p, bias: null, residual: null })
       for (let i = 0; i < 2; i++) {
         const tape = new Tape()
         const out = tape.record(() => linear(x.value, weight.value))
@@ -161,7 +108,7 @@ describe('linear', () => {
     })
 
     it('takes its own input as the residual', async () => {
-      const p = { ...problem(50, 33, 33, 'relu'), bias: null }
+      const p = { ...linearProblem(50, 33, 33, 'relu'), bias: null }
       const want = reference({ ...p, residual: p.x })
       for (const uses of [1, 2]) {
         const weight = new Parameter('weight', Tensor.from(device, Float32Array.from(p.weight), [33, 33]))
@@ -192,8 +139,8 @@ describe('linear', () => {
     })
 
     it('takes no rows', async () => {
-      const p = { ...problem(0, 3, 4, 'gelu') }
-      const got = await run(device, p)
+      const p = { ...linearProblem(0, 3, 4, 'gelu') }
+      const got = await runLinear(device, p)
       expect(got.out.length).toBe(0)
       expect([...got.dweight, ...got.dbias]).toEqual(new Array(16).fill(0))
     })
@@ -202,7 +149,7 @@ describe('linear', () => {
   it.each(['none', 'relu', 'gelu'] as const)(
     'has a reference whose gradients agree with differences, %s',
     activation => {
-      const p = problem(5, 7, 6, activation)
+      const p = linearProblem(5, 7, 6, activation)
       const { dx, dweight, dbias, dresidual } = linearBackward(p.x, p.weight, p.bias, p.dout, p, activation)
       const inputs = [p.x, p.weight, p.bias!, p.residual!]
       const f = ([x, weight, bias, residual]: Float64Array[]) => linearForward(x, weight, bias, residual, p, activation)
@@ -217,8 +164,8 @@ describe('linear', () => {
     const exact = linearForward(Float64Array.from(values), Float64Array.of(1), null, null, sizes(4001), 'gelu')
     const dout = new Float64Array(4001).fill(1)
     const slope = linearBackward(Float64Array.from(values), Float64Array.of(1), null, dout, sizes(4001), 'gelu').dx
-    const p = { ...problem(4001, 1, 1, 'gelu'), x: Float64Array.from(values), weight: Float64Array.of(1) }
-    const got = await run(device, { ...p, bias: null, residual: null, dout })
+    const p = { ...linearProblem(4001, 1, 1, 'gelu'), x: Float64Array.from(values), weight: Float64Array.of(1) }
+    const got = await runLinear(device, { ...p, bias: null, residual: null, dout })
     // Φ is below 1e-7 off, times at most 5.5; beyond that the result is exact.
     expectClose(got.out, exact, { absolute: 6e-7 }, 'gelu')
     expectClose(got.dx, slope, { absolute: 3e-7 }, 'slope')

@@ -36,12 +36,12 @@ describe('a process', () => {
       const binding = require('./build/Release/seqrisk.node')
       const streams = []
       try {
-        for (let i = 0; i < 64; i++) streams.push(binding.stream_open(1024, '', 0, false))
+        for (let i = 0; i < 64; i++) streams.push(binding.stream_open(1024, '', false, 0, false))
       } catch (error) {
         console.log(error.code, error.message)
       }
       for (const stream of streams) binding.stream_close(stream)
-      binding.stream_sync(binding.stream_open(2, '', 0, false)).then(() => console.log('works'))`
+      binding.stream_sync(binding.stream_open(2, '', false, 0, false)).then(() => console.log('works'))`
     const result = spawnSync('sh', ['-c', 'ulimit -v 4000000; exec "$0" -e "$1"', process.execPath, program], {
       cwd: root,
       encoding: 'utf8',

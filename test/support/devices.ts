@@ -2,6 +2,7 @@
 
 import { afterAll, it } from 'vitest'
 import { cudaStatus, Device, type DeviceOptions, variants } from '../../lib/runtime/device.js'
+import { SeqriskError } from '../../lib/util/errors.js'
 
 /** Opens a device that closes when the test file is done. The variant 'cuda' means the card. */
 export function openDevice({ variant, ...options }: DeviceOptions = {}): Device {
@@ -28,4 +29,15 @@ export function everyVariant(options: DeviceOptions = {}): [string, Device][] {
   if (devices.length > 0) return [...everyCpuVariant(options), ['cuda', openDevice({ ...options, variant: 'cuda' })]]
   it.skip(`cuda: ${missing}`, () => {})
   return everyCpuVariant(options)
+}
+
+/** The CPU with products of bfloat16. Where it has none, null, and a skipped test says so: not within a test. */
+export function cpuWithBfloat16(): Device | null {
+  try {
+    return openDevice({ kind: 'cpu', precision: 'bfloat16', variant: '' })
+  } catch (error) {
+    if (!(error instanceof SeqriskError) || error.code !== 'NO_BFLOAT16') throw error
+    it.skip(error.message, () => {})
+    return null
+  }
 }

@@ -59,8 +59,9 @@ export class TaskRun {
     const own = join(folder, name)
     const task = await (name === GENERATED ? openGenerated(join(own, 'data')) : openTask(name))
     const host = new Device({ kind: 'cpu', threads })
-    const isHost = (device.kind ?? 'cpu') === 'cpu'
-    return new TaskRun(task, new StageCache(own), isHost ? host : new Device(device), host)
+    const { kind = 'cpu', precision } = device
+    const isHost = kind === 'cpu' && precision !== 'bfloat16'
+    return new TaskRun(task, new StageCache(own), isHost ? host : new Device({ threads, ...device, kind }), host)
   }
 
   get name(): string {

@@ -1,5 +1,6 @@
 import type { BenchLine, BenchOptions } from '../../../bench/run.js'
 import { defineCommand, UsageError } from '../command.js'
+import { PRECISION, precisionOf } from '../precision.js'
 
 /** What is used of the benches: nothing else in the package needs them, so that they are loaded when asked for. */
 interface Benches {
@@ -12,14 +13,21 @@ export const benchCommand = defineCommand({
   about: 'kernels and encoder against the limits of this machine, and against peers where installed',
   options: {
     names: { kind: 'words', value: 'NAME', about: 'parts of the names of benches (default: all)' },
+    precision: PRECISION,
     list: { kind: 'flag', about: 'show the names alone' },
   },
-  async run({ names, list }, { device, threads, signal, json }) {
+  async run({ names, precision, list }, { device, threads, signal, json }) {
     const benches = (await import(new URL('../../../bench/run.js', import.meta.url).href)) as Benches
     if (list) return { names: benches.benchNames(), lines: [] as BenchLine[] }
     const lines: BenchLine[] = []
     try {
-      for await (const one of benches.runBenches({ names, device, threads, signal })) {
+      for await (const one of benches.runBenches({
+        names,
+        device,
+        threads,
+        signal,
+        precision: precisionOf(precision),
+      })) {
         lines.push(one)
         const out = json ? process.stderr : process.stdout
         out.write(`${one.line}\n`)

@@ -25,11 +25,11 @@ inline float attention_scale(int64_t dim) {
 constexpr float kLog2E = 1.44269504088896341f;
 
 // Scores as the left factor of a product: as they lie, (keys, queries), and transposed.
-struct ScoreRows {
+struct ScoreRows : FloatTerms {
   static constexpr int64_t kRowStep = kAttentionTile;
   static constexpr int64_t kDepthStep = 1;
 };
-struct ScoreColumns {
+struct ScoreColumns : FloatTerms {
   static constexpr int64_t kRowStep = 1;
   static constexpr int64_t kDepthStep = kAttentionTile;
 };

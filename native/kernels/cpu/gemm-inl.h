@@ -58,12 +58,18 @@ constexpr int64_t kGemmFetchStep = HWY_TARGET == HWY_AVX3 ? kGemmLine : kGemmDep
 constexpr int64_t kGemmSlabStride = kGemmDepth + 16;
 constexpr int64_t kGemmSlab = kGemmRows * kGemmSlabStride;
 
+// What slabs and panels are made of: floats. gemm_bfloat16-inl.h has others.
+struct FloatTerms {
+  static constexpr int64_t kSteps = 1;  // of depth, in a word
+  static HWY_INLINE GemmVec multiply_add(GemmVec a, GemmVec b, GemmVec sum) { return hn::MulAdd(a, b, sum); }
+};
+
 // Where element (row, depth) of A lies in a slab; both known to the compiler, so that one register addresses all rows.
-struct RowSlab {
+struct RowSlab : FloatTerms {
   static constexpr int64_t kRowStep = kGemmSlabStride;
   static constexpr int64_t kDepthStep = 1;
 };
-struct DepthSlab {
+struct DepthSlab : FloatTerms {
   static constexpr int64_t kRowStep = 1;
   static constexpr int64_t kDepthStep = kGemmRows;
 };
@@ -155,7 +161,7 @@ HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
     gemm_unroll<kRows>([&](auto r) __attribute__((always_inline)) {
       const GemmVec ar = hn::Set(d, ak[r * Slab::kRowStep]);
       gemm_unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
-        sum[r * kVectors + v] = hn::MulAdd(ar, bk[v], sum[r * kVectors + v]);
+        sum[r * kVectors + v] = Slab::multiply_add(ar, bk[v], sum[r * kVectors + v]);
       });
     });
     b += t.b_step;
@@ -331,5 +337,27 @@ HWY_INLINE void gemm_slab_transposed(const float* a, int64_t a_stride, int64_t r
     if (row < rows) hn::StoreU(gemm_load_n(a + row, rows - row), d, slab + row);
   }
 }
+
+// The operands of a product in float32, by the names that linear knows them by.
+struct FloatOperands {
+  using Rows = RowSlab;
+  using Columns = DepthSlab;
+  static constexpr int64_t kSteps = FloatTerms::kSteps;
+
+  static HWY_INLINE void slab_rows(const float* a, int64_t a_stride, int64_t rows, int64_t depth, float* slab) {
+    gemm_slab_rows(a, a_stride, rows, depth, slab);
+  }
+  static HWY_INLINE void slab_transposed(const float* a, int64_t a_stride, int64_t rows, int64_t depth, float* slab) {
+    gemm_slab_transposed(a, a_stride, rows, depth, slab);
+  }
+  static void pack_b(const float* b, int64_t b_stride, int64_t depth, int64_t cols, float* packed, int64_t panel_step) {
+    gemm_pack_b(b, b_stride, depth, cols, packed, panel_step);
+  }
+  static void pack_b_transposed(const float* b, int64_t b_stride, int64_t depth, int64_t cols, float* panel) {
+    gemm_pack_b_transposed(b, b_stride, depth, cols, panel);
+  }
+  // What the words of a slab stand for, added up.
+  static HWY_INLINE GemmVec sum(GemmVec words) { return words; }
+};
 
 }  // namespace seqrisk::SEQRISK_VARIANT

@@ -1,15 +1,26 @@
 // linear on the CPU: weight packed once, then strips of rows times panels of columns (gemm-inl.h), activation and
-// residual applied to a tile while it is in L1. All tasks and all sums are cut by the sizes alone.
+// residual applied to a tile while it is in L1. All tasks and all sums are cut by the sizes alone. The build compiles
+// this file once more with operands of bfloat16 (SEQRISK_BFLOAT16).
 #include "ops/linear.h"
 
 #include "kernels/cpu/gelu-inl.h"
+#ifdef SEQRISK_BFLOAT16
+#include "kernels/cpu/gemm_bfloat16-inl.h"
+#else
 #include "kernels/cpu/gemm-inl.h"
+#endif
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
 namespace {
 
-static_assert(kLinearPanelCols % kGemmCols == 0 && kLinearDepth == kGemmDepth);
+#ifdef SEQRISK_BFLOAT16
+using Operands = Bfloat16Operands;
+#else
+using Operands = FloatOperands;
+#endif
+constexpr int64_t kDepth = kGemmDepth * Operands::kSteps;  // of a slab
+static_assert(kLinearPanelCols % kGemmCols == 0 && kLinearDepth <= kDepth && kLinearDepth % Operands::kSteps == 0);
 
 constexpr int64_t kRowsPerTask = kGemmRows * (kGemmRows > 6 ? 8 : 16);
 // So that a group of panels, kGemmDepth deep, takes 512 KB (AVX-512) or 256 KB: it stays in L2 for all strips of a
@@ -23,6 +34,10 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) {
 }
 constexpr int64_t at_most(int64_t a, int64_t limit) {
   return a < limit ? a : limit;
+}
+// Rows of a panel, and words of a slab's row, for so much depth.
+constexpr int64_t words(int64_t depth) {
+  return ceil_div(depth, Operands::kSteps);
 }
 
 // Rows of A times packed B.
@@ -56,35 +71,35 @@ template <class Done>
 void multiply(const Product& p, int64_t row0, int64_t row1, int64_t panel0, int64_t panel1, Done done) {
   HWY_ALIGN float slab[kGemmSlab];
   const int64_t strips = gemm_strips(row1 - row0);
-  for (int64_t k = 0; k < p.depth; k += kGemmDepth) {
-    const int64_t depth = at_most(p.depth - k, kGemmDepth);
+  for (int64_t k = 0; k < p.depth; k += kDepth) {
+    const int64_t depth = at_most(p.depth - k, kDepth);
     const bool is_last = k + depth == p.depth;
     for (int64_t strip = 0; strip < strips; ++strip) {
       const int64_t row = row0 + gemm_strip_start(row1 - row0, strip);
       const int64_t end = row0 + gemm_strip_start(row1 - row0, strip + 1);
       const int64_t next = row0 + gemm_strip_start(row1 - row0, strip + 2 < strips ? strip + 2 : strips);
       const int64_t rows_per_panel = ceil_div(next - end, panel1 - panel0);
-      gemm_slab_rows(p.a + row * p.a_stride + k, p.a_stride, end - row, depth, slab);
+      Operands::slab_rows(p.a + row * p.a_stride + k, p.a_stride, end - row, depth, slab);
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         const int64_t col = panel * kGemmCols;
         const int64_t cols = at_most(p.cols - col, kGemmCols);
         const int64_t ahead = at_most(end + (panel - panel0) * rows_per_panel, next);
-        gemm_tile<RowSlab>(end - row, {.slab = slab,
-                                       .b = p.packed + col * p.depth + k * kGemmCols,
-                                       .b_step = kGemmCols,
-                                       .depth = depth,
-                                       .c = p.c + row * p.c_stride + col,
-                                       .c_stride = p.c_stride,
-                                       .row = p.bias ? p.bias + col : nullptr,
-                                       .cols = cols,
-                                       .start = k > 0 || p.accumulate ? GemmStart::kLoad
-                                                : p.bias              ? GemmStart::kRow
-                                                                      : GemmStart::kZero,
-                                       .ahead = panel1 - panel0 > 1 ? kGemmAhead : 0,
-                                       .next = p.a + ahead * p.a_stride + k,
-                                       .next_step = kGemmLine,
-                                       .next_stride = p.a_stride,
-                                       .next_lines = at_most(next - ahead, rows_per_panel)});
+        gemm_tile<Operands::Rows>(end - row, {.slab = slab,
+                                              .b = p.packed + col * words(p.depth) + words(k) * kGemmCols,
+                                              .b_step = kGemmCols,
+                                              .depth = words(depth),
+                                              .c = p.c + row * p.c_stride + col,
+                                              .c_stride = p.c_stride,
+                                              .row = p.bias ? p.bias + col : nullptr,
+                                              .cols = cols,
+                                              .start = k > 0 || p.accumulate ? GemmStart::kLoad
+                                                       : p.bias              ? GemmStart::kRow
+                                                                             : GemmStart::kZero,
+                                              .ahead = panel1 - panel0 > 1 ? kGemmAhead : 0,
+                                              .next = p.a + ahead * p.a_stride + k,
+                                              .next_step = kGemmLine * Operands::kSteps,
+                                              .next_stride = p.a_stride,
+                                              .next_lines = at_most(next - ahead, rows_per_panel)});
         if (is_last) done(row, end - row, col, cols);
       }
     }
@@ -94,8 +109,8 @@ void multiply(const Product& p, int64_t row0, int64_t row1, int64_t panel0, int6
 void pack_weight(const LinearPack& a, int64_t panel0, int64_t panel1) {
   for (int64_t panel = panel0; panel < panel1; ++panel) {
     const int64_t col = panel * kGemmCols;
-    gemm_pack_b_transposed(a.weight + col * a.in_features, a.in_features, a.in_features,
-                           at_most(a.out_features - col, kGemmCols), a.packed + col * a.in_features);
+    Operands::pack_b_transposed(a.weight + col * a.in_features, a.in_features, a.in_features,
+                                at_most(a.out_features - col, kGemmCols), a.packed + col * words(a.in_features));
   }
 }
 
@@ -208,7 +223,7 @@ struct BackwardBlock {
   int64_t g_stride;
 };
 
-// Adds the rows of a slab of DepthSlab to sum. Lanes beyond rows hold leftovers and are dropped.
+// Adds the rows of a slab of columns to sum. Lanes beyond rows hold leftovers and are dropped.
 void add_slab_rows(const float* slab, int64_t rows, int64_t depth, float* sum) {
   const GemmTag d;
   for (int64_t row = 0; row < rows; row += kGemmLanes) {
@@ -217,10 +232,10 @@ void add_slab_rows(const float* slab, int64_t rows, int64_t depth, float* sum) {
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
       gemm_unroll<4>([&](auto i) __attribute__((always_inline)) {
-        total[i] = hn::Add(total[i], hn::LoadU(d, from + (k + i) * kGemmRows));
+        total[i] = hn::Add(total[i], Operands::sum(hn::LoadU(d, from + (k + i) * kGemmRows)));
       });
     }
-    for (; k < depth; ++k) total[0] = hn::Add(total[0], hn::LoadU(d, from + k * kGemmRows));
+    for (; k < depth; ++k) total[0] = hn::Add(total[0], Operands::sum(hn::LoadU(d, from + k * kGemmRows)));
     const GemmVec all = hn::Add(hn::Add(total[0], total[1]), hn::Add(total[2], total[3]));
     const int64_t count = at_most(rows - row, kGemmLanes);
     gemm_store_n(hn::Add(all, gemm_load_n(sum + row, count)), sum + row, count);
@@ -258,38 +273,38 @@ void dweight_task(const LinearBackward& a, const BackwardBlock& block, int64_t t
   }
   HWY_ALIGN float slab[kGemmSlab];
   const int64_t strips = gemm_strips(out1 - out0);
-  const int64_t lines = ceil_div(kGemmLine, panel1 - panel0);
+  const int64_t lines = ceil_div(kGemmLine * Operands::kSteps, panel1 - panel0);
   for (int64_t index = depth0; index < depth1; ++index) {
     const int64_t row = index * kLinearDepth;
     const int64_t depth = at_most(block.rows - row, kLinearDepth);
-    const float* packed_x = block.packed_x + row * panels * kGemmCols;
+    const float* packed_x = block.packed_x + words(row) * panels * kGemmCols;
     for (int64_t strip = 0; strip < strips; ++strip) {
       const int64_t start = out0 + gemm_strip_start(out1 - out0, strip);
       const int64_t count = out0 + gemm_strip_start(out1 - out0, strip + 1) - start;
-      gemm_slab_transposed(block.g + row * block.g_stride + start, block.g_stride, count, depth, slab);
-      if (dbias) add_slab_rows(slab, count, depth, dbias + start);
+      Operands::slab_transposed(block.g + row * block.g_stride + start, block.g_stride, count, depth, slab);
+      if (dbias) add_slab_rows(slab, count, words(depth), dbias + start);
       if (!a.dweight) continue;
       // The next strip begins in the cache lines of this one: the lines of its last column are the new ones.
       const bool is_last = strip + 1 == strips;
       const int64_t next_end = out0 + gemm_strip_start(out1 - out0, is_last ? 1 : strip + 2);
       const float* next = block.g + (is_last ? row + depth : row) * block.g_stride + next_end - 1;
-      const int64_t rounds = ceil_div(depth, kGemmLine);
+      const int64_t rounds = ceil_div(words(depth), kGemmLine);
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         const int64_t col = panel * kGemmCols;
-        gemm_tile<DepthSlab>(count, {.slab = slab,
-                                     .b = packed_x + col * kLinearDepth,
-                                     .b_step = kGemmCols,
-                                     .depth = depth,
-                                     .c = dweight + start * a.in_features + col,
-                                     .c_stride = a.in_features,
-                                     .row = nullptr,
-                                     .cols = at_most(a.in_features - col, kGemmCols),
-                                     .start = is_new && index == depth0 ? GemmStart::kZero : GemmStart::kAdd,
-                                     .ahead = kGemmAhead,
-                                     .next = next + (panel - panel0) * lines * rounds * block.g_stride,
-                                     .next_step = block.g_stride,
-                                     .next_stride = rounds * block.g_stride,
-                                     .next_lines = lines});
+        gemm_tile<Operands::Columns>(count, {.slab = slab,
+                                             .b = packed_x + col * words(kLinearDepth),
+                                             .b_step = kGemmCols,
+                                             .depth = words(depth),
+                                             .c = dweight + start * a.in_features + col,
+                                             .c_stride = a.in_features,
+                                             .row = nullptr,
+                                             .cols = at_most(a.in_features - col, kGemmCols),
+                                             .start = is_new && index == depth0 ? GemmStart::kZero : GemmStart::kAdd,
+                                             .ahead = kGemmAhead,
+                                             .next = next + (panel - panel0) * lines * rounds * block.g_stride,
+                                             .next_step = block.g_stride,
+                                             .next_stride = rounds * block.g_stride,
+                                             .next_lines = lines});
       }
     }
   }
@@ -303,17 +318,18 @@ void prepare_block(const LinearBackward& a, const BackwardBlock& block, Workers&
   workers.run(weight_tasks + (has_rows ? ceil_div(block.rows, kRows) : 0), [&](int64_t task, int) {
     if (task < weight_tasks) {
       const int64_t row = task * kRows;
-      gemm_pack_b(a.weight + row * a.in_features, a.in_features, at_most(a.out_features - row, kRows), a.in_features,
-                  block.packed_weight + row * kGemmCols, a.out_features * kGemmCols);
+      Operands::pack_b(a.weight + row * a.in_features, a.in_features, at_most(a.out_features - row, kRows),
+                       a.in_features, block.packed_weight + words(row) * kGemmCols, words(a.out_features) * kGemmCols);
       return;
     }
     const int64_t row = (task - weight_tasks) * kRows;
     const int64_t rows = at_most(block.rows - row, kRows);
     if (a.dweight) {
       const int64_t first = row / kLinearDepth * kLinearDepth;
-      gemm_pack_b(a.x + (block.row0 + row) * a.x_stride, a.x_stride, rows, a.in_features,
-                  block.packed_x + first * gemm_panels(a.in_features) * kGemmCols + (row - first) * kGemmCols,
-                  kLinearDepth * kGemmCols);
+      Operands::pack_b(
+          a.x + (block.row0 + row) * a.x_stride, a.x_stride, rows, a.in_features,
+          block.packed_x + words(first) * gemm_panels(a.in_features) * kGemmCols + words(row - first) * kGemmCols,
+          words(kLinearDepth) * kGemmCols);
     }
     float* slopes = block.slopes + row * a.out_features;
     if (a.activation == Activation::kRelu) slope_rows<Activation::kRelu>(a, block.row0 + row, rows, slopes);

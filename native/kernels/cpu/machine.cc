@@ -1,16 +1,29 @@
 // machine on the CPU: register-only multiply-adds, and a copy with stores past the cache.
 #include "ops/machine.h"
 
+#ifdef SEQRISK_BFLOAT16
+#include "kernels/cpu/gemm_bfloat16-inl.h"
+#else
 #include "kernels/cpu/gemm-inl.h"
+#endif
 #include "ops/workers.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
+namespace {
+
+#ifdef SEQRISK_BFLOAT16
+using Terms = Bfloat16Pairs;
+#else
+using Terms = FloatTerms;
+#endif
+
+}  // namespace
 
 void machine_peak(const MachinePeak& a, Workers& workers) {
   // AVX2 has 16 registers, and the loop needs two for its constants. Two ports × 4 cycles of latency want 8 chains.
   constexpr int kChains = HWY_TARGET == HWY_AVX2 ? 14 : 16;
   const GemmTag d;
-  a.multiply_adds[0] = static_cast<float>(kChains * kGemmLanes);
+  a.multiply_adds[0] = static_cast<float>(kChains * kGemmLanes * Terms::kSteps);
   workers.run(a.tasks, [&](int64_t task, int) {
     const GemmVec factor = hn::Set(d, 0.999f);
     const GemmVec term = hn::Set(d, 0.001f);
@@ -19,8 +32,8 @@ void machine_peak(const MachinePeak& a, Workers& workers) {
     gemm_unroll<kChains>([&](auto i)
                              __attribute__((always_inline)) { chains[i] = hn::Iota(d, static_cast<float>(i)); });
     for (int64_t round = 0; round < a.rounds; ++round) {
-      gemm_unroll<kChains>([&](auto i)
-                               __attribute__((always_inline)) { chains[i] = hn::MulAdd(chains[i], factor, term); });
+      gemm_unroll<kChains>(
+          [&](auto i) __attribute__((always_inline)) { chains[i] = Terms::multiply_add(factor, term, chains[i]); });
     }
     GemmVec sum = hn::Zero(d);
     gemm_unroll<kChains>([&](auto i) __attribute__((always_inline)) { sum = hn::Add(sum, chains[i]); });
