@@ -13,8 +13,14 @@ namespace {
 
 #ifdef SEQRISK_BFLOAT16
 using Terms = Bfloat16Pairs;
+HWY_INLINE GemmVec next_of(GemmVec chain, GemmVec factor, GemmVec term) {
+  return Terms::multiply_add(factor, term, chain);
+}
 #else
 using Terms = FloatTerms;
+HWY_INLINE GemmVec next_of(GemmVec chain, GemmVec factor, GemmVec term) {
+  return Terms::multiply_add(chain, factor, term);
+}
 #endif
 
 }  // namespace
@@ -32,8 +38,8 @@ void machine_peak(const MachinePeak& a, Workers& workers) {
     gemm_unroll<kChains>([&](auto i)
                              __attribute__((always_inline)) { chains[i] = hn::Iota(d, static_cast<float>(i)); });
     for (int64_t round = 0; round < a.rounds; ++round) {
-      gemm_unroll<kChains>(
-          [&](auto i) __attribute__((always_inline)) { chains[i] = Terms::multiply_add(factor, term, chains[i]); });
+      gemm_unroll<kChains>([&](auto i)
+                               __attribute__((always_inline)) { chains[i] = next_of(chains[i], factor, term); });
     }
     GemmVec sum = hn::Zero(d);
     gemm_unroll<kChains>([&](auto i) __attribute__((always_inline)) { sum = hn::Add(sum, chains[i]); });
