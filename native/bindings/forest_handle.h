@@ -20,6 +20,9 @@ struct Forest {
   std::vector<int32_t> first_leaf;
   std::vector<double> ordered_leaves;
   std::vector<uint8_t> has_masks;
+  std::vector<ForestStep> steps;
+  std::vector<double> step_leaves;
+  std::vector<int64_t> first_step;
   bool is_narrow = true;
   int64_t features = 0;
   int64_t classes = 1;

@@ -33,6 +33,22 @@ const std::string kWhere = "[forest] expected ";
                      std::to_string(tree));
 }
 
+// The largest float32 that is not above it: float32 values compare with both alike.
+float narrow_of(double threshold) {
+  const auto narrow = static_cast<float>(threshold);
+  return static_cast<double>(narrow) > threshold ? std::nextafterf(narrow, -HUGE_VALF) : narrow;
+}
+
+// A missing value where training saw none counts as 0.
+bool nan_goes_left(const ForestNode& node) {
+  return node.missing == ForestMissing::nan ? node.nan_left : 0 <= node.threshold;
+}
+
+// Zeros as missing values and categories are not one comparison.
+bool is_comparison(const ForestNode& node) {
+  return !node.is_category && node.missing != ForestMissing::zero;
+}
+
 // Gives a tree masks, if its nodes and leaves allow them. Its leaves are appended from left to right.
 void add_masks(Forest& forest, int64_t leaves, int32_t root) {
   const size_t first = forest.masks.size();
@@ -63,8 +79,7 @@ void add_masks(Forest& forest, int64_t leaves, int32_t root) {
     const ForestNode& node = forest.nodes[static_cast<size_t>(top.node)];
     if (!top.left_done) {
       top.left_done = true;
-      // Zeros as missing values and categories are not one comparison.
-      fits = !node.is_category && node.missing != ForestMissing::zero;
+      fits = is_comparison(node);
       visit(node.left);
       continue;
     }
@@ -74,11 +89,9 @@ void add_masks(Forest& forest, int64_t leaves, int32_t root) {
     ForestMask mask{};
     mask.keep = ~lefts;
     mask.threshold = node.threshold;
-    mask.narrow = static_cast<float>(node.threshold);
-    if (static_cast<double>(mask.narrow) > node.threshold) mask.narrow = std::nextafterf(mask.narrow, -HUGE_VALF);
+    mask.narrow = narrow_of(node.threshold);
     mask.feature = node.feature;
-    // A missing value where training saw none counts as 0.
-    mask.nan_left = node.missing == ForestMissing::nan ? node.nan_left : 0 <= node.threshold;
+    mask.nan_left = nan_goes_left(node);
     forest.masks[first + number(top.node)] = mask;
     open.pop_back();
     visit(node.right);
@@ -89,6 +102,34 @@ void add_masks(Forest& forest, int64_t leaves, int32_t root) {
   forest.has_masks.push_back(fits);
   if (!fits) forest.ordered_leaves.resize(base + static_cast<size_t>(leaves));
   if (fits && leaves > kForestNarrowLeaves) forest.is_narrow = false;
+}
+
+// Gives a tree steps, level by level, if its nodes allow them.
+void add_steps(Forest& forest, int64_t leaves, int32_t root) {
+  const size_t first = forest.steps.size();
+  const auto most = static_cast<size_t>(2 * leaves - 1);
+  std::vector<int32_t> nodes = {root};  // of the steps, in their order
+  bool fits = true;
+  for (size_t i = 0; i < nodes.size() && fits; ++i) {
+    const int32_t at = nodes[i];
+    if (at < 0) {
+      forest.steps.push_back({HUGE_VAL, HUGE_VALF, 0, static_cast<int32_t>(i), 0});
+      forest.step_leaves.push_back(forest.leaves[static_cast<size_t>(-1 - at)]);
+      continue;
+    }
+    const ForestNode& node = forest.nodes[static_cast<size_t>(at)];
+    forest.steps.push_back({node.threshold, narrow_of(node.threshold), node.feature, static_cast<int32_t>(nodes.size()),
+                            !nan_goes_left(node)});
+    forest.step_leaves.push_back(0);
+    nodes.insert(nodes.end(), {node.left, node.right});
+    // More of them than a tree has: a node comes twice.
+    fits = is_comparison(node) && nodes.size() <= most;
+  }
+  if (!fits) {
+    forest.steps.resize(first);
+    forest.step_leaves.resize(first);
+  }
+  forest.first_step.push_back(fits ? static_cast<int64_t>(first) : -1);
 }
 
 // features, classes, sigmoid, numLeaves, splitFeature, threshold, decision, left, right, leafValue, categoryStart,
@@ -165,7 +206,12 @@ Napi::Value forest_create(const Info& info) {
       forest->nodes.push_back(made);
     }
     leaf += num_leaves[t];
-    add_masks(*forest, num_leaves[t], forest->roots.back() >= 0 ? static_cast<int32_t>(first) : forest->roots.back());
+    add_masks(*forest, num_leaves[t], forest->roots.back());
+    if (forest->has_masks.back()) {
+      forest->first_step.push_back(-1);
+    } else {
+      add_steps(*forest, num_leaves[t], forest->roots.back());
+    }
   }
   forest->first_node.push_back(static_cast<int32_t>(forest->masks.size()));
   return wrap<Handle>(info.Env(), std::move(forest), kForestTag);
@@ -191,6 +237,9 @@ ForestPredict call_of(const Forest& forest, const CallArgs& args, size_t at) {
   call.ordered_leaves = forest.ordered_leaves.data();
   call.has_masks = forest.has_masks.data();
   call.is_narrow = forest.is_narrow;
+  call.steps = forest.steps.data();
+  call.step_leaves = forest.step_leaves.data();
+  call.first_step = forest.first_step.data();
   return call;
 }
 

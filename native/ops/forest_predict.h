@@ -32,6 +32,16 @@ struct ForestMask {
   bool nan_left;
 };
 
+// A node of a tree that rows follow without branches: its right child stands behind its left one, and a leaf leads to
+// itself, whatever the value.
+struct ForestStep {
+  double threshold;
+  float narrow;  // as a mask's
+  int32_t feature;
+  int32_t left;       // a step of the same tree
+  int32_t nan_right;  // 1 or 0
+};
+
 constexpr int64_t kForestMaskLeaves = 64;    // of a tree that has masks
 constexpr int64_t kForestNarrowLeaves = 32;  // of all trees, for masks over float32 rows as they are
 constexpr int64_t kForestTileRows = 64;
@@ -48,14 +58,18 @@ struct ForestPredict {
   int64_t all_leaves;
   int64_t all_words;  // of category_bits
   // Trees by masks: nodes [first_node[t], first_node[t + 1]), leaves from left to right from first_leaf[t] on.
-  const ForestMask* masks;  // null: all trees are walked
+  const ForestMask* masks;  // null: all trees are walked, node by node
   const int32_t* first_node;
   const int32_t* first_leaf;
   const double* ordered_leaves;
-  const uint8_t* has_masks;  // (trees) others are walked
+  const uint8_t* has_masks;  // (trees)
   bool is_narrow;            // every tree with masks has kForestNarrowLeaves at most
-  double* scratch;           // (workers, features, kForestTileRows)
-  int64_t trees;             // tree t belongs to class t mod classes
+  // Trees without masks by steps: from first_step[t] on, −1 where a tree has none of these either.
+  const ForestStep* steps;
+  const double* step_leaves;  // of the leaves among the steps
+  const int64_t* first_step;
+  double* scratch;  // (workers, features, kForestTileRows)
+  int64_t trees;    // tree t belongs to class t mod classes
   int64_t classes;
   ForestTransform transform;
   double sigmoid;      // factor of the score

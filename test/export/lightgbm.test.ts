@@ -164,6 +164,18 @@ describe("LightGBM's text format", () => {
     ])
   })
 
+  it('predicts where two nodes lead to one', async () => {
+    const numbers = BY_HAND.replace('decision_type=10 1', 'decision_type=10 10').replace(
+      'threshold=0.5 0',
+      'threshold=0.5 1.5',
+    )
+    const model = fromLightgbm(numbers.replace('left_child=-1 -2', 'left_child=1 -2'))
+    const columns = [Float64Array.of(0.5, 0.5, 0.6, 0.6), Float64Array.of(1, 2, 1, 2)]
+    const want = [0, 1, 2, 3].map(r => model.predictRow(columns.map(column => column[r]))[0])
+    expect(new Set(want).size).toBe(2)
+    expect([...(await model.predict(openDevice(), { columns }))]).toEqual(want)
+  })
+
   it.each([
     ['', /starts with 'tree'/],
     ['tree\n', /end of trees/],

@@ -141,6 +141,23 @@ describe('boosted trees', () => {
     }
   })
 
+  it('follows large trees alike with values that training did not see: NaN and infinities', async () => {
+    const whole = columns.map(column => column.map(value => (Number.isNaN(value) ? 0.25 : value)))
+    const { model } = await train(openDevice(), whole, { targets: labels }, { numLeaves: 200, minDataInLeaf: 5 })
+    expect(Math.max(...model.trees.numLeaves)).toBe(200)
+    expect(model.trees.decision.every(decision => (decision & 12) === 0)).toBe(true)
+    const strange = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0]
+    const table = whole.map((column, f) =>
+      column.map((value, r) => (r > 999 && (r + f) % 7 === 0 ? strange[r % 4] : value)),
+    )
+    const want = Float64Array.from({ length: 6000 }, (_, r) => model.predictRow(table.map(column => column[r]))[0])
+    const wide = table.map(column => Float64Array.from(column))
+    for (const [, own] of devices) {
+      expect(await model.predict(own, { columns: table })).toEqual(want)
+      expect(await model.predict(own, { columns: wide })).toEqual(want)
+    }
+  })
+
   it('predicts from bins what it predicts from values', async () => {
     const device = openDevice()
     const mixed = [...columns, Int32Array.from(columns[3], value => Math.round(Math.abs(value) * 3))]

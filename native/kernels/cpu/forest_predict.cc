@@ -1,5 +1,6 @@
 // forest_predict on the CPU: a tile of rows goes through all trees. Trees of up to 64 leaves by masks: every node is
-// compared with a vector of rows, without branches; the others row by row, four side by side to hide latencies.
+// compared with a vector of rows. Larger ones by steps, rows side by side, each down its own way. Neither has branches
+// that depend on values. Trees with categories, or with zeros as missing values, are walked node by node.
 #include "ops/forest_predict.h"
 
 #include "kernels/cpu/variant.h"
@@ -39,11 +40,41 @@ void walk(const ForestPredict& a, int64_t tree, const T* values, int64_t row_str
   }
 }
 
-HWY_INLINE float threshold_of(const ForestMask& mask, float) {
-  return mask.narrow;
+template <class Test>
+HWY_INLINE float threshold_of(const Test& test, float) {
+  return test.narrow;
 }
-HWY_INLINE double threshold_of(const ForestMask& mask, double) {
-  return mask.threshold;
+template <class Test>
+HWY_INLINE double threshold_of(const Test& test, double) {
+  return test.threshold;
+}
+
+// One tree by steps, over columns of kRows values.
+template <bool kNan, class T>
+void follow(const ForestPredict& a, int64_t tree, const T* tile, int64_t count, double* out) {
+  constexpr int64_t kSide = 8;  // so many ways hide each other's latencies
+  static_assert(kRows % kSide == 0);
+  const ForestStep* steps = a.steps + a.first_step[tree];
+  const double* leaves = a.step_leaves + a.first_step[tree];
+  for (int64_t r = 0; r < count; r += kSide) {
+    const T* rows = tile + r;
+    int32_t at[kSide] = {};
+    int32_t moved;
+    do {
+      moved = 0;
+      for (int64_t i = 0; i < kSide; ++i) {
+        const ForestStep& step = steps[at[i]];
+        const T value = rows[step.feature * kRows + i];
+        int32_t right = value > threshold_of(step, T{});
+        if constexpr (kNan) right |= static_cast<int32_t>(value != value) & step.nan_right;
+        const int32_t next = step.left + right;
+        moved |= next ^ at[i];
+        at[i] = next;
+      }
+    } while (moved != 0);
+    const int64_t own = count - r < kSide ? count - r : kSide;
+    for (int64_t i = 0; i < own; ++i) out[(r + i) * a.classes] += leaves[at[i]];
+  }
 }
 
 // One tree by masks, over columns of kRows values.
@@ -82,8 +113,27 @@ void scan(const ForestPredict& a, int64_t tree, const T* tile, int64_t count, do
   for (int64_t r = 0; r < count; ++r) out[r * a.classes] += leaves[__builtin_ctzll(left[r])];
 }
 
+// All trees over columns of kRows values, of which the last of `count` rows fills the rest.
+template <class T, class U>
+void predict_tile(const ForestPredict& a, int64_t first, int64_t count, const T* tile) {
+  bool has_nan = false;
+  for (int64_t i = 0; i < a.features * kRows; ++i) has_nan |= tile[i] != tile[i];
+  for (int64_t tree = 0; tree < a.trees; ++tree) {
+    double* out = a.out + first * a.classes + tree % a.classes;
+    if (a.has_masks[tree]) {
+      scan<T, U>(a, tree, tile, count, out);
+    } else if (a.first_step[tree] < 0) {
+      walk(a, tree, tile, 1, kRows, count, out);
+    } else if (has_nan) {
+      follow<true>(a, tree, tile, count, out);
+    } else {
+      follow<false>(a, tree, tile, count, out);
+    }
+  }
+}
+
 template <class T, class U, class From>
-void predict_tile(const ForestPredict& a, int64_t first, int64_t count, T* tile) {
+void predict_columns(const ForestPredict& a, int64_t first, int64_t count, T* tile) {
   const From* values = static_cast<const From*>(a.values) + first * a.row_stride;
   for (int64_t f = 0; f < a.features; ++f) {
     for (int64_t r = 0; r < kRows; ++r) {
@@ -91,14 +141,7 @@ void predict_tile(const ForestPredict& a, int64_t first, int64_t count, T* tile)
       tile[f * kRows + r] = static_cast<T>(values[row * a.row_stride + f * a.feature_stride]);
     }
   }
-  for (int64_t tree = 0; tree < a.trees; ++tree) {
-    double* out = a.out + first * a.classes + tree % a.classes;
-    if (a.has_masks[tree]) {
-      scan<T, U>(a, tree, tile, count, out);
-    } else {
-      walk(a, tree, values, a.row_stride, a.feature_stride, count, out);
-    }
-  }
+  predict_tile<T, U>(a, first, count, tile);
 }
 
 template <class From>
@@ -110,9 +153,9 @@ void predict_rows(const ForestPredict& a, int64_t first, int64_t count, double* 
       walk(a, tree, values, a.row_stride, a.feature_stride, count, out + tree % a.classes);
     }
   } else if (sizeof(From) == sizeof(float) && a.is_narrow) {
-    predict_tile<float, uint32_t, From>(a, first, count, reinterpret_cast<float*>(scratch));
+    predict_columns<float, uint32_t, From>(a, first, count, reinterpret_cast<float*>(scratch));
   } else {
-    predict_tile<double, uint64_t, From>(a, first, count, scratch);
+    predict_columns<double, uint64_t, From>(a, first, count, scratch);
   }
 }
 
@@ -127,14 +170,7 @@ void predict_bins(const ForestPredict& a, int64_t first, int64_t count, double* 
       for (int64_t r = 0; r < kRows; ++r) column[r] = value_of[bins[(r < count ? r : count - 1) * group.width]];
     }
   }
-  for (int64_t tree = 0; tree < a.trees; ++tree) {
-    double* out = a.out + first * a.classes + tree % a.classes;
-    if (a.has_masks[tree]) {
-      scan<double, uint64_t>(a, tree, tile, count, out);
-    } else {
-      walk(a, tree, tile, 1, kRows, count, out);
-    }
-  }
+  predict_tile<double, uint64_t>(a, first, count, tile);
 }
 
 }  // namespace
