@@ -68,7 +68,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   const rows = rowsWithLabel(targets)
   const goal = goalOf(targets, rows, options, encoded.ids)
   const learnt = deviceTargets(goal, targets)
-  const { training, validation, isCross } = split(goal, learnt, rows, options)
+  const { training, validation, isCross } = split(goal, learnt, rows, encoded, options)
   const job: FinetuneJob = {
     encoded,
     goal,
@@ -144,8 +144,15 @@ async function sampleUnlabelled(
 }
 
 /** Rows to learn from and rows to stop on, a function of the seed; classes have their share of both. */
-function split(goal: Goal, learnt: Float64Array, rows: Int32Array, options: FinetuneOptions) {
-  const { validation = defaultValidation(rows.length), seed = 0 } = options
+function split(
+  goal: Goal,
+  learnt: Float64Array,
+  rows: Int32Array,
+  { offsets }: EncodedEvents,
+  options: FinetuneOptions,
+) {
+  const events = rows.reduce((sum, row) => sum + offsets[row + 1] - offsets[row], 0)
+  const { validation = defaultValidation(rows.length, events), seed = 0 } = options
   let held: Int32Array
   if (validation instanceof Int32Array) {
     const known = new Set(rows)

@@ -75,8 +75,8 @@ export interface FinetuneOptions {
   /**
    * When to stop. A share of the labelled rows, or the rows themselves, are kept out, and the weights that serve them best
    * are the result. `cross`: five parts are kept out in turn, and what serves them best is done with all rows: how far to go from a
-   * fitted head (`mixing`), or how many epochs from scratch. 0: after `epochs`. Default: from 10 000 labels on a share of 0.15, of
-   * 10 000 rows at most; below, `cross`.
+   * fitted head (`mixing`), or how many epochs from scratch. 0: after `epochs`. Default: `cross` below 10 000 labels, unless they have more
+   * than a million events, where six runs take long; else a share of 0.15, of 10 000 rows at most.
    */
   readonly validation?: number | 'cross' | Int32Array
   /**
@@ -166,6 +166,8 @@ const where = 'finetune'
 
 /** Fewer labels are all learnt from: parts of them are kept out in turn. */
 const FEW_LABELS = 10_000
+/** Of those labels: with more, training once is long enough. */
+const FEW_EVENTS = 1_000_000
 /** From scratch, fewer labels want more epochs. */
 const FEW_FROM_SCRATCH = 1500
 const MOST_VALIDATION = 10_000
@@ -271,9 +273,9 @@ export function resolveOptions(options: FinetuneOptions, labels: number, isValid
   }
 }
 
-/** How to stop where nothing is said. */
-export function defaultValidation(labels: number): number | 'cross' {
-  return labels < FEW_LABELS ? 'cross' : Math.min(0.15, MOST_VALIDATION / labels)
+/** How to stop where nothing is said, with so many labels, of sequences with so many events. */
+export function defaultValidation(labels: number, events: number): number | 'cross' {
+  return labels < FEW_LABELS && events <= FEW_EVENTS ? 'cross' : Math.min(0.15, MOST_VALIDATION / labels)
 }
 
 /** Sizes of the encoder that training starts from. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Encoder, type FineTuned, type FinetuneOptions, finetuneEncoded } from '../../../lib/index.js'
 import { accuracy, auc } from '../../../lib/report/metrics.js'
+import { defaultValidation } from '../../../lib/transfer/finetune/options.js'
 import { depthOf } from '../../../lib/transfer/finetune/rates.js'
 import { expectSameBits } from '../../support/close.js'
 import { openDevice } from '../../support/devices.js'
@@ -34,6 +35,13 @@ async function run(targets: Float64Array, options: Partial<FinetuneOptions> = {}
 }
 
 describe('fine-tuning', () => {
+  it('keeps rows out in turn where that is affordable, else once', () => {
+    expect(defaultValidation(9999, 1_000_000)).toBe('cross')
+    expect(defaultValidation(5113, 2_200_000)).toBe(0.15)
+    expect(defaultValidation(20_000, 40_000)).toBe(0.15)
+    expect(defaultValidation(100_000, 200_000)).toBe(0.1)
+  })
+
   it('improves on the head alone where the encoder does not know the label', async () => {
     const targets = first(labels.order, 120)
     const head = await run(targets, { epochs: 0 })
