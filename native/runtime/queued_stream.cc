@@ -52,7 +52,7 @@ void QueuedStream::work() {
   begin();
   for (;;) {
     for (int spins = 0; spins < kSpinsBeforeSleep && pending_.load(std::memory_order_acquire) == 0; ++spins) {
-      spin_pause();
+      wait_in_turns(spins);
     }
     Command command;
     const uint64_t position = completed_.load(std::memory_order_relaxed);

@@ -21,7 +21,12 @@ constexpr int kMostShares = 16;
 
 }  // namespace
 
-void spin_pause() {
+void wait_in_turns(int spins) {
+  constexpr int kTurn = 32;
+  if (spins % kTurn == kTurn - 1) {
+    std::this_thread::yield();
+    return;
+  }
 #if defined(__x86_64__) || defined(_M_X64)
   _mm_pause();
 #elif defined(__aarch64__)
@@ -103,13 +108,7 @@ void ThreadPool::run_tasks(int64_t tasks, Call call, void* body) {
   announced_.store(job, std::memory_order_release);
   announced_.notify_all();
   claim_tasks(job, 0);
-  for (int spins = 0; finished_.load(std::memory_order_acquire) != tasks; ++spins) {
-    if (spins < 1000) {
-      spin_pause();
-    } else {
-      std::this_thread::yield();
-    }
-  }
+  for (int spins = 0; finished_.load(std::memory_order_acquire) != tasks; ++spins) wait_in_turns(spins);
 }
 
 void ThreadPool::help(int worker) {
@@ -117,7 +116,7 @@ void ThreadPool::help(int worker) {
   for (;;) {
     uint32_t job = announced_.load(std::memory_order_acquire);
     for (int spins = 0; job == seen && spins < kSpinsBeforeSleep; ++spins) {
-      spin_pause();
+      wait_in_turns(spins);
       job = announced_.load(std::memory_order_acquire);
     }
     if (job == seen) {

@@ -59,7 +59,8 @@ class ThreadPool final : public Workers {
 // Starts a thread, or throws Error with code NO_THREADS.
 std::thread start_thread(std::function<void()> body);
 
-// Tells the processor that this is a waiting loop.
-void spin_pause();
+// One turn of a loop that waits for another thread. Now and then the core goes to whoever else wants it: that may be
+// the very thread, where the system put both on one core.
+void wait_in_turns(int spins);
 
 }  // namespace seqrisk
