@@ -227,13 +227,19 @@ export function concatVectors(blocks: readonly VectorTable[], width: number): Ve
   return atOnce(concatSteps(blocks, width))
 }
 
+/** Of a block, in a step: a block of short sequences has tens of thousands. */
+const CONCAT_ROWS = 1024
+
 function* concatSteps(blocks: readonly VectorTable[], width: number): Steps<VectorTable> {
   const ids: string[] = []
   const vectors = new Float32Array(blocks.reduce((sum, block) => sum + block.ids.length, 0) * width)
   for (const block of blocks) {
-    vectors.set(block.vectors, ids.length * width)
-    for (const id of block.ids) ids.push(id)
-    yield
+    for (let begin = 0; begin < block.ids.length; begin += CONCAT_ROWS) {
+      const end = begin + CONCAT_ROWS
+      vectors.set(block.vectors.subarray(begin * width, end * width), ids.length * width)
+      for (const id of block.ids.slice(begin, end)) ids.push(id)
+      yield
+    }
   }
   return { ids, width, vectors }
 }
