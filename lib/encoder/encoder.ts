@@ -159,8 +159,12 @@ export class Encoder<F extends Fields = Fields> {
     const encoding = newest === this.encoding.newest ? this.encoding : { ...this.encoding, newest }
     const { events: total } = await source.summary({ signal: options.signal })
     let done = 0
+    const pace = new Pace(options.signal)
     for await (const encoded of encodedChunks(source, encoding, { signal: options.signal })) {
-      yield await this.encodeBlock(encoded, options)
+      const block = await this.encodeBlock(encoded, options)
+      await pace.turn()
+      yield block
+      await pace.turn()
       done += encoded.time.length
       options.onProgress?.({ phase: 'encode', done, total })
     }

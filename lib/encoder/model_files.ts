@@ -10,6 +10,7 @@ import type { Device } from '../runtime/device.js'
 import type { Parameter } from '../runtime/tape.js'
 import { SeqriskError, sentence } from '../util/errors.js'
 import { writeFileAtomic } from '../util/files.js'
+import { Pace } from '../util/pace.js'
 import { type EncoderConfig, encoderConfig } from './config.js'
 import { Encoder } from './encoder.js'
 
@@ -66,8 +67,11 @@ export interface LoadedEncoder {
  * @throws {SeqriskError} code `FILE_NOT_FOUND`, or `MODEL_INVALID` for a damaged, hostile or newer model
  */
 export async function loadEncoder(folder: string, options: { readonly device?: Device } = {}): Promise<LoadedEncoder> {
+  const pace = new Pace()
   const config = await readConfig(join(folder, 'config.json'))
+  await pace.turn()
   const { tensors } = await readSafetensors(join(folder, 'weights.safetensors'))
+  await pace.turn()
   const encoder = new Encoder(config.encoding, config.encoder, { device: options.device, weights: tensors })
   const names = new Set(encoder.parameters.map(parameter => parameter.name))
   const others = [...tensors].filter(([name]) => !names.has(name))
@@ -77,6 +81,7 @@ export async function loadEncoder(folder: string, options: { readonly device?: D
     throw invalid('weights of this encoder alone', `another tensor '${extra[0]}'`)
   }
   const head = config.head === undefined ? null : { config: config.head, tensors: new Map(others) }
+  await pace.turn()
   return { encoder, schema: config.schema, head }
 }
 

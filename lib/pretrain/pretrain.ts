@@ -51,13 +51,16 @@ export async function pretrain<F extends Fields>(
   const config = encoderConfig(resolved.encoder)
   const split = await inTurns(splitSteps(encoded, resolved), signal)
   const pace = new Pace(signal)
+  await pace.turn()
   const device = options.device ?? new Device()
   const encoder = new Encoder<F>(encoding, config, { device, seed: resolved.seed, ownsDevice: !options.device })
-  const fingerprint = createHash('sha256')
-    .update(JSON.stringify({ resolved, config, encoding, digest, variant: device.variant }))
-    .digest('hex')
   let trainer: Trainer | null = null
   try {
+    await pace.turn()
+    // An encoding may have a million values.
+    const plain = JSON.stringify({ resolved, config, encoding, digest, variant: device.variant })
+    await pace.turn()
+    const fingerprint = createHash('sha256').update(plain).digest('hex')
     await pace.turn()
     trainer = new Trainer(encoder, encoded, split, resolved, fingerprint, options)
     await pace.turn()
