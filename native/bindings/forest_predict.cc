@@ -237,7 +237,7 @@ ForestPredict call_of(const Forest& forest, const CallArgs& args, size_t at) {
   call.ordered_leaves = forest.ordered_leaves.data();
   call.has_masks = forest.has_masks.data();
   call.is_narrow = forest.is_narrow;
-  call.steps = forest.steps.data();
+  call.steps = forest.steps.empty() ? nullptr : forest.steps.data();
   call.step_leaves = forest.step_leaves.data();
   call.first_step = forest.first_step.data();
   return call;

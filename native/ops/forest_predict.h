@@ -65,7 +65,7 @@ struct ForestPredict {
   const uint8_t* has_masks;  // (trees)
   bool is_narrow;            // every tree with masks has kForestNarrowLeaves at most
   // Trees without masks by steps: from first_step[t] on, −1 where a tree has none of these either.
-  const ForestStep* steps;
+  const ForestStep* steps;    // null: no tree has any
   const double* step_leaves;  // of the leaves among the steps
   const int64_t* first_step;
   double* scratch;  // (workers, features, kForestTileRows)

@@ -21,6 +21,7 @@ const kinds: [string, Partial<EncoderConfig>][] = [
 ]
 const sizes = { width: 16, blocks: 2, heads: 2, attentionSize: 8 }
 
+// Null where the processor has no such products: a skipped test says what is missing.
 const device = cpuWithBfloat16()
 
 async function vectorsOn(where: Device, config: Partial<EncoderConfig>, batchEvents?: number): Promise<Float32Array> {

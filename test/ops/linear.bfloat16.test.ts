@@ -28,6 +28,7 @@ function reference(p: LinearProblem) {
   return { out, ...linearBackward(x, weight, p.bias, dout, p, p.activation) }
 }
 
+// Null where the processor has no such products: a skipped test says what is missing.
 const device = cpuWithBfloat16()
 
 describe.skipIf(device === null)('linear in bfloat16', () => {

@@ -117,7 +117,9 @@ void scan(const ForestPredict& a, int64_t tree, const T* tile, int64_t count, do
 template <class T, class U>
 void predict_tile(const ForestPredict& a, int64_t first, int64_t count, const T* tile) {
   bool has_nan = false;
-  for (int64_t i = 0; i < a.features * kRows; ++i) has_nan |= tile[i] != tile[i];
+  if (a.steps) {
+    for (int64_t i = 0; i < a.features * kRows; ++i) has_nan |= tile[i] != tile[i];
+  }
   for (int64_t tree = 0; tree < a.trees; ++tree) {
     double* out = a.out + first * a.classes + tree % a.classes;
     if (a.has_masks[tree]) {
