@@ -50,15 +50,18 @@ export function checkBinary(file, libc) {
 
 /**
  * Objects compiled for wide vectors must not define symbols that the linker could keep for everybody: weak copies of
- * inline functions from outside their own namespace would be illegal instructions on older processors.
+ * inline functions from outside their own namespace would be illegal instructions on older processors. Nor must any run
+ * when the addon is loaded.
  */
 export function vectorProblems(build) {
   const problems = []
-  for (const variant of ['avx2', 'avx512']) {
+  for (const variant of ['avx2', 'avx512', 'avx512_bfloat16']) {
     const folder = join(build, 'CMakeFiles', `seqrisk_kernels_${variant}.dir`)
     if (!existsSync(folder)) continue
     const objects = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.o'))
     for (const object of objects) {
+      if (/\.init_array/.test(readelf('-S', join(folder, object))))
+        problems.push(`${variant}/${object}: runs when the addon is loaded`)
       const listing =
         spawnSync('nm', ['--demangle', '--defined-only', join(folder, object)], { encoding: 'utf8' }).stdout ?? ''
       for (const line of listing.split('\n')) {

@@ -14,7 +14,7 @@ namespace SEQRISK_VARIANT {
 #undef SEQRISK_KERNEL
 
 extern const KernelTable kTable;
-const KernelTable kTable = {
+constinit const KernelTable kTable = {
     SEQRISK_STRING(SEQRISK_VARIANT),
 #define SEQRISK_KERNEL(function, Arguments) &function,
 #include "ops/kernels.def"
