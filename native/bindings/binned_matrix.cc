@@ -162,6 +162,7 @@ Napi::Value binned_append(const Info& info) {
   };
   auto keep = std::make_shared<Keep>(
       Keep{StagedRows(args.value(2), matrix->features, start, count, false, kWhere), matrix->columns, {}});
+  binned_of(args.value(0), kWhere, true);  // a list of columns may have run the caller's code
   const GbrtBins bins = matrix->kernel_bins();
   for (int64_t f = 0; f < matrix->features; ++f) {
     const StagedColumn& staged = keep->rows.columns()[static_cast<size_t>(f)];

@@ -73,7 +73,12 @@ Environment::Settle Environment::promise(Napi::Env env, Napi::Value value, std::
 }
 
 void Environment::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending) {
-  if (static_cast<napi_env>(env) == nullptr) return;
+  if (static_cast<napi_env>(env) == nullptr) {
+    // The environment goes down, and references of its heap are left alone. But the stream's threads have to end: the
+    // addon may be unloaded with its last environment.
+    pending->stream.reset();
+    return;
+  }
   const std::unique_ptr<Pending> owned(pending);
   Environment& self = of(env);
   if (--self.unsettled_ == 0) self.channel_.Unref(env);

@@ -170,7 +170,7 @@ Napi::Value gbrt_trainer_boost(const Info& info) {
   held.stop = std::make_shared<std::atomic<bool>>(false);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
   held.stream().run(
-      [trainer = held.trainer, best = held.best, boost = std::move(boost), stop = held.stop, watched = held.watched,
+      [trainer = held.trainer, boost = std::move(boost), stop = held.stop, watched = held.watched,
        is_watched = held.is_watched](HostContext& context) mutable {
         if (is_watched && *is_watched) boost.watched = watched;
         return trainer->boost(std::move(boost), *stop, context);

@@ -2,7 +2,9 @@
 #include "trees/isolation_forest.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
+#include <new>
 
 #include "bindings/bindings.h"
 #include "bindings/call_args.h"
@@ -22,10 +24,15 @@ constexpr int64_t kMostRows = int64_t{1} << 31;
 constexpr int64_t kMostNodes = int64_t{1} << 28;
 const std::string kWhere = "[IsolationForest] expected ";
 
+// What tasks on the stream have; the stream itself ends on the JavaScript thread.
+struct Trees {
+  IsolationForest forest;
+  std::vector<uint8_t> grown;  // (trees)
+};
+
 struct Held {
   StreamHandle stream;
-  IsolationForest forest;
-  std::vector<uint8_t> grown;  // (trees) on the stream
+  std::shared_ptr<Trees> trees;
 };
 using Handle = std::shared_ptr<Held>;
 
@@ -51,9 +58,9 @@ Napi::Value iforest_create(const Info& info) {
     throw Error::range(kWhere + "at most " + std::to_string(most / 2) + " samples for so many trees but received " +
                        std::to_string(options.samples));
   }
-  auto held = std::make_shared<Held>(
-      Held{stream, IsolationForest(features, options), std::vector<uint8_t>(static_cast<size_t>(options.trees))});
-  return wrap<Handle>(info.Env(), std::move(held), kIforestTag);
+  auto trees = std::make_shared<Trees>(
+      Trees{IsolationForest(features, options), std::vector<uint8_t>(static_cast<size_t>(options.trees))});
+  return wrap<Handle>(info.Env(), std::make_shared<Held>(Held{stream, std::move(trees)}), kIforestTag);
 }
 
 // Rows by number, row-major, out of one array of rows or a list of columns.
@@ -92,26 +99,65 @@ void copy_rows(const Napi::Value& values, int64_t features, int64_t rows, const 
 Napi::Value iforest_grow(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle held = forest_of(args.value(0));
-  const IforestOptions& options = held->forest.options();
+  const IsolationForest& forest = held->trees->forest;
+  const IforestOptions& options = forest.options();
   const int64_t first = args.integer(1, "tree", 0, options.trees);
   const int64_t count = args.integer(2, "count", 0, options.trees - first);
   const int64_t rows = args.integer(4, "rows", options.samples, kMostRows);
-  const int64_t size = options.samples * held->forest.features();
+  const int64_t size = options.samples * forest.features();
   std::vector<double> values(static_cast<size_t>(size * count));
   for (int64_t i = 0; i < count; ++i) {
-    copy_rows(args.value(3), held->forest.features(), rows, held->forest.sample(first + i, rows),
-              values.data() + i * size);
+    copy_rows(args.value(3), forest.features(), rows, forest.sample(first + i, rows), values.data() + i * size);
   }
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held->stream);
   held->stream->run(
-      [held, first, count, size, values = std::move(values)](HostContext& context) -> std::optional<Error> {
+      [trees = held->trees, first, count, size,
+       values = std::move(values)](HostContext& context) -> std::optional<Error> {
+        std::atomic<bool> failed = false;
         context.workers.run(count, [&](int64_t i, int) {
-          held->forest.grow(first + i, values.data() + i * size);
-          held->grown[static_cast<size_t>(first + i)] = 1;
+          try {  // an exception must not leave a worker
+            trees->forest.grow(first + i, values.data() + i * size);
+            trees->grown[static_cast<size_t>(first + i)] = 1;
+          } catch (const std::bad_alloc&) {
+            failed = true;
+          }
         });
+        if (failed) throw std::bad_alloc();
         return std::nullopt;
       },
       std::move(done));
+  return promise;
+}
+
+std::optional<Error> missing_tree(const std::vector<uint8_t>& grown) {
+  const auto missing = std::find(grown.begin(), grown.end(), 0);
+  if (missing == grown.end()) return std::nullopt;
+  return Error::range(kWhere + "all trees to be grown but received a forest without tree " +
+                      std::to_string(missing - grown.begin()));
+}
+
+// What a score reads until it has run.
+struct Scored {
+  std::shared_ptr<Trees> trees;
+  StagedRows rows;
+};
+
+Napi::Value score_on_card(const Info& info, const StreamHandle& stream, IforestScore call,
+                          std::shared_ptr<const Scored> scored, Napi::Float64Array out) {
+  const Buffer results(stream, out.ByteLength(), "IsolationForest");
+  const Buffer values(stream, scored->rows.bytes(), "IsolationForest");
+  call.out = reinterpret_cast<double*>(results.data());
+  call.values = values.data();
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, stream);
+  stream->run(
+      [call, scored = std::move(scored)](HostContext& context) -> std::optional<Error> {
+        if (auto error = missing_tree(scored->trees->grown)) return error;
+        context.card->upload(const_cast<void*>(call.values), scored->rows.data(), scored->rows.bytes());
+        context.card->launch(Kernel::iforest_score, call);
+        return std::nullopt;
+      },
+      nullptr);
+  stream->download(out.Data(), results.data(), out.ByteLength(), std::move(done));
   return promise;
 }
 
@@ -119,46 +165,20 @@ Napi::Value iforest_grow(const Info& info) {
 Napi::Value iforest_score(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle held = forest_of(args.value(0));
+  const IsolationForest& forest = held->trees->forest;
   const int64_t start = args.integer(2, "start", 0, kMostRows);
   const int64_t count = args.integer(3, "count", 0, kMostRows);
-  struct Keep {
-    Handle held;
-    StagedRows rows;
-  };
-  auto keep = std::make_shared<Keep>(
-      Keep{held, StagedRows(args.value(1), held->forest.features(), start, count, true, kWhere)});
-  IforestScore call = held->forest.score_call();
-  keep->rows.give(call);
-  const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count));
-  Napi::Float64Array target = out;
+  auto scored = std::make_shared<Scored>(
+      Scored{held->trees, StagedRows(args.value(1), forest.features(), start, count, true, kWhere)});
+  IforestScore call = forest.score_call();
+  scored->rows.give(call);
+  Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count));
+  if (!held->stream->has_scratch()) return score_on_card(info, held->stream, call, std::move(scored), out);
+  call.out = out.Data();
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, held->stream);
-  const auto ungrown = [](const Keep& kept) -> std::optional<Error> {
-    const std::vector<uint8_t>& grown = kept.held->grown;
-    const auto missing = std::find(grown.begin(), grown.end(), 0);
-    if (missing == grown.end()) return std::nullopt;
-    return Error::range(kWhere + "all trees to be grown but received a forest without tree " +
-                        std::to_string(missing - grown.begin()));
-  };
-  if (!held->stream->has_scratch()) {
-    const Buffer results(held->stream, target.ByteLength(), "IsolationForest");
-    const Buffer values(held->stream, keep->rows.bytes(), "IsolationForest");
-    call.out = reinterpret_cast<double*>(results.data());
-    call.values = values.data();
-    held->stream->run(
-        [call, ungrown, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
-          if (auto error = ungrown(*keep)) return error;
-          context.card->upload(const_cast<void*>(call.values), keep->rows.data(), keep->rows.bytes());
-          context.card->launch(Kernel::iforest_score, call);
-          return std::nullopt;
-        },
-        nullptr);
-    held->stream->download(target.Data(), results.data(), target.ByteLength(), std::move(done));
-    return promise;
-  }
-  call.out = target.Data();
   held->stream->run(
-      [call, ungrown, keep = std::move(keep)](HostContext& context) -> std::optional<Error> {
-        if (auto error = ungrown(*keep)) return error;
+      [call, scored = std::move(scored)](HostContext& context) -> std::optional<Error> {
+        if (auto error = missing_tree(scored->trees->grown)) return error;
         const int64_t words = context.workers.count() * call.features * kIforestTileRows;
         std::vector<double> scratch(static_cast<size_t>(words));
         IforestScore with_scratch = call;

@@ -24,14 +24,23 @@ constexpr int64_t kMostValues = int64_t{1} << 40;
 constexpr int64_t kMostCenterValues = int64_t{1} << 26;
 const std::string kWhere = "[kmeans] expected ";
 
+// What tasks on the stream have. It owns no memory of the stream, and not the stream: these end on the JavaScript
+// thread.
+struct Problem {
+  explicit Problem(const KmeansOptions& options) : kmeans(options) {}
+  Kmeans kmeans;
+  KmeansMemory memory, card;
+  std::vector<float> host;  // on a card: what `memory` points to
+  bool has_begun = false;
+};
+
 struct Held {
   StreamHandle stream;
-  Kmeans kmeans;
+  std::shared_ptr<Problem> problem;
   std::shared_ptr<Buffer> buffer;  // null once it was freed
-  KmeansMemory memory, card;
-  std::shared_ptr<std::vector<float>> host;  // on a card: what `memory` points to
-  int64_t filled = 0;                        // rows, counted by the JavaScript thread
-  bool has_begun = false;                    // on the stream
+  int64_t filled = 0;              // rows, counted by the JavaScript thread
+
+  const KmeansOptions& options() const { return problem->kmeans.options(); }
 };
 using Handle = std::shared_ptr<Held>;
 
@@ -75,7 +84,8 @@ Napi::Value kmeans_create(const Info& info) {
   options.seed = args.seed(5);
   const auto rows = static_cast<size_t>(options.rows);
   const size_t values = rows * static_cast<size_t>(options.features);
-  auto held = std::make_shared<Held>(Held{stream, Kmeans(options), nullptr, {}, {}, nullptr});
+  auto problem = std::make_shared<Problem>(options);
+  auto held = std::make_shared<Held>(Held{stream, problem, nullptr});
   const auto lay_out = [&](float* base, KmeansMemory& memory) {
     memory.values = base;
     memory.assigned = reinterpret_cast<int32_t*>(base + values);
@@ -84,22 +94,22 @@ Napi::Value kmeans_create(const Info& info) {
   };
   if (stream->has_scratch()) {
     held->buffer = std::make_shared<Buffer>(stream, (values + 3 * rows) * 4, "kmeans");
-    lay_out(reinterpret_cast<float*>(held->buffer->data()), held->memory);
+    lay_out(reinterpret_cast<float*>(held->buffer->data()), problem->memory);
   } else {
-    held->buffer = std::make_shared<Buffer>(stream, carve_card(nullptr, held->kmeans, held->card), "kmeans");
-    carve_card(held->buffer->data(), held->kmeans, held->card);
-    held->host = std::make_shared<std::vector<float>>(values + 3 * rows);
-    lay_out(held->host->data(), held->memory);
+    held->buffer = std::make_shared<Buffer>(stream, carve_card(nullptr, problem->kmeans, problem->card), "kmeans");
+    carve_card(held->buffer->data(), problem->kmeans, problem->card);
+    problem->host.resize(values + 3 * rows);
+    lay_out(problem->host.data(), problem->memory);
   }
   return wrap<Handle>(info.Env(), std::move(held), kKmeansTag);
 }
 
-// Runs on the problem's stream; its memory lives until then.
+// Runs on the problem's stream. Its memory may be freed before: what is allocated next is used behind it.
 template <class Value, class Task>
 Napi::Value submit(const Info& info, const Handle& held, const Value& result, Task task) {
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), result, held->stream);
   held->stream->run(
-      [held, buffer = held->buffer, task = std::move(task)](HostContext& context) { return task(context); },
+      [problem = held->problem, task = std::move(task)](HostContext& context) { return task(*problem, context); },
       std::move(done));
   return promise;
 }
@@ -108,13 +118,16 @@ Napi::Value submit(const Info& info, const Handle& held, const Value& result, Ta
 Napi::Value kmeans_append(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle held = kmeans_of(args.value(0));
-  const int64_t features = held->kmeans.options().features;
+  const int64_t features = held->options().features;
   const int64_t start = args.integer(2, "start", 0, kMostRows);
-  const int64_t count = args.integer(3, "count", 0, held->kmeans.options().rows - held->filled);
+  const int64_t count = args.integer(3, "count", 0, held->options().rows);
   auto rows = std::make_shared<StagedRows>(args.value(1), features, start, count, true, kWhere);
-  float* to = held->memory.values + held->filled * features;
+  // A list of columns may have run the caller's code.
+  kmeans_of(args.value(0));
+  args.integer(3, "count", 0, held->options().rows - held->filled);
+  float* to = held->problem->memory.values + held->filled * features;
   held->filled += count;
-  return submit(info, held, info[0], [rows, to, features, count](HostContext&) -> std::optional<Error> {
+  return submit(info, held, info[0], [rows, to, features, count](Problem&, HostContext&) -> std::optional<Error> {
     for (int64_t f = 0; f < features; ++f) {
       const StagedColumn& column = rows->columns()[static_cast<size_t>(f)];
       for (int64_t r = 0; r < count; ++r) {
@@ -131,7 +144,7 @@ Napi::Value kmeans_append(const Info& info) {
 Napi::Value kmeans_begin(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle held = kmeans_of(args.value(0));
-  const KmeansOptions& options = held->kmeans.options();
+  const KmeansOptions& options = held->options();
   if (held->filled != options.rows) {
     throw Error::range(kWhere + std::to_string(options.rows) + " rows before it begins but received " +
                        std::to_string(held->filled));
@@ -147,11 +160,10 @@ Napi::Value kmeans_begin(const Info& info) {
       }
     }
   }
-  Held* raw = held.get();
-  return submit(info, held, info[0], [raw, centers = std::move(centers)](HostContext& context) {
-    raw->has_begun = false;
-    auto error = raw->kmeans.begin(raw->memory, raw->card, centers, context);
-    raw->has_begun = !error;
+  return submit(info, held, info[0], [centers = std::move(centers)](Problem& problem, HostContext& context) {
+    problem.has_begun = false;
+    auto error = problem.kmeans.begin(problem.memory, problem.card, centers, context);
+    problem.has_begun = !error;
     return error;
   });
 }
@@ -167,11 +179,10 @@ Napi::Value kmeans_step(const Info& info) {
   const int64_t iterations = args.integer(1, "iterations", 0, int64_t{1} << 31);
   Napi::Float64Array result = Napi::Float64Array::New(info.Env(), 4);
   double* to = result.Data();
-  Held* raw = held.get();
-  return submit(info, held, result, [raw, iterations, to](HostContext& context) -> std::optional<Error> {
-    if (!raw->has_begun) return not_begun();
-    if (auto error = raw->kmeans.step(iterations, context)) return error;
-    const KmeansProgress& progress = raw->kmeans.progress();
+  return submit(info, held, result, [iterations, to](Problem& problem, HostContext& context) -> std::optional<Error> {
+    if (!problem.has_begun) return not_begun();
+    if (auto error = problem.kmeans.step(iterations, context)) return error;
+    const KmeansProgress& progress = problem.kmeans.progress();
     to[0] = static_cast<double>(progress.iterations);
     to[1] = static_cast<double>(progress.changed);
     to[2] = progress.shift;
@@ -184,7 +195,7 @@ Napi::Value kmeans_step(const Info& info) {
 Napi::Value kmeans_finish(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle held = kmeans_of(args.value(0));
-  const KmeansOptions& options = held->kmeans.options();
+  const KmeansOptions& options = held->options();
   const Napi::Env env = info.Env();
   Napi::Float32Array centers = Napi::Float32Array::New(env, static_cast<size_t>(options.clusters * options.features));
   Napi::Int32Array assigned = Napi::Int32Array::New(env, static_cast<size_t>(options.rows));
@@ -193,13 +204,12 @@ Napi::Value kmeans_finish(const Info& info) {
   result.Set("centers", centers);
   result.Set("assigned", assigned);
   result.Set("inertia", inertia);
-  Held* raw = held.get();
-  const auto task = [raw, to_centers = centers.Data(), to_assigned = assigned.Data(),
-                     to_inertia = inertia.Data()](HostContext& context) -> std::optional<Error> {
-    if (!raw->has_begun) return not_begun();
-    if (auto error = raw->kmeans.finish(to_inertia, context)) return error;
-    std::copy(raw->kmeans.centers().begin(), raw->kmeans.centers().end(), to_centers);
-    std::copy(raw->memory.assigned, raw->memory.assigned + raw->kmeans.options().rows, to_assigned);
+  const auto task = [to_centers = centers.Data(), to_assigned = assigned.Data(), to_inertia = inertia.Data()](
+                        Problem& problem, HostContext& context) -> std::optional<Error> {
+    if (!problem.has_begun) return not_begun();
+    if (auto error = problem.kmeans.finish(to_inertia, context)) return error;
+    std::copy(problem.kmeans.centers().begin(), problem.kmeans.centers().end(), to_centers);
+    std::copy(problem.memory.assigned, problem.memory.assigned + problem.kmeans.options().rows, to_assigned);
     return std::nullopt;
   };
   return submit(info, held, result, task);

@@ -51,6 +51,12 @@ void CpuStream::release(Block* block) {
              nullptr, true});
   }
   allocator_.release(block, clock());
+  if (closed()) allocator_.trim(0, clock());
+}
+
+void CpuStream::give_up() {
+  pool_.stop();
+  allocator_.trim(0, clock());
 }
 
 void CpuStream::complete(Completion done, uint64_t position) {

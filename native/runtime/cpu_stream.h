@@ -33,6 +33,7 @@ class CpuStream final : public QueuedStream {
   void complete(Completion done, uint64_t position) override;
   void interrupt() override { pool_.cancel(); }
   void rearm() override { pool_.reset_cancel(); }
+  void give_up() override;
 
  private:
   void run_kernel(Kernel kernel, const void* arguments);

@@ -199,6 +199,12 @@ void CudaStream::run_kernel(Kernel kernel, const void* arguments) {
     if (cuda::kLaunchers.function) {                                                 \
       cuda::kLaunchers.function(*static_cast<const Arguments*>(arguments), launch_); \
     } else {                                                                         \
+  if (closed()) allocator_.trim(0, clock());
+}
+
+void CudaStream::give_up() {
+  pool_->stop();
+  allocator_.trim(0, clock());
       launch_.refuse("a CPU device, where alone this runs");                         \
     }                                                                                \
     break;

@@ -45,6 +45,7 @@ class CudaStream final : public QueuedStream {
   void rearm() override;
   void begin() override;
   void stop() override;
+  void give_up() override;
 
  private:
   // Card memory; what is given back is freed by the worker, behind the work that uses it.

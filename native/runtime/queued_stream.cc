@@ -73,8 +73,10 @@ void QueuedStream::work() {
       running_ = false;
       rearm();
     }
-    if (command.done) complete(std::move(command.done), position);
-    command = {};  // what it keeps alive goes before it counts as completed
+    // What it keeps alive goes before anybody hears of it: an owner who then lets go is the last.
+    Completion done = std::move(command.done);
+    command = {};
+    if (done) complete(std::move(done), position);
     completed_.fetch_add(1, std::memory_order_release);
   }
   stop();
@@ -102,6 +104,7 @@ void QueuedStream::close() {
   }
   wake_.notify_all();
   worker_.join();
+  give_up();
 }
 
 }  // namespace seqrisk

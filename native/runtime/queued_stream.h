@@ -40,6 +40,7 @@ class QueuedStream : public Stream {
   virtual void rearm() {}                                         // before the next command; under the mutex
   virtual void begin() {}                                         // the first thing that the worker does
   virtual void stop() {}                                          // and the last
+  virtual void give_up() {}  // on the owner's thread, once the worker has ended: threads, and memory that nobody has
 
   // Whether a cancel reached the command at that position.
   bool cancelled(uint64_t position);

@@ -43,7 +43,8 @@ std::thread start_thread(std::function<void()> body) {
   }
 }
 
-ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(std::clamp(threads, 1, kMostShares))) {
+ThreadPool::ThreadPool(int threads)
+    : count_(std::max(1, threads)), shares_(static_cast<size_t>(std::clamp(threads, 1, kMostShares))) {
   helpers_.reserve(threads > 1 ? threads - 1 : 0);
   try {
     for (int worker = 1; worker < threads; ++worker) {
@@ -64,6 +65,7 @@ void ThreadPool::stop() {
   announced_.fetch_add(1);
   announced_.notify_all();
   for (auto& helper : helpers_) helper.join();
+  helpers_.clear();
 }
 
 void ThreadPool::claim_tasks(uint32_t job, int worker) {

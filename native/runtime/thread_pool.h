@@ -21,7 +21,9 @@ class ThreadPool final : public Workers {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int count() const override { return static_cast<int>(helpers_.size()) + 1; }
+  int count() const override { return count_; }
+  // Ends the threads; nothing runs any more.
+  void stop();
 
   // Skips what has not been started; stays in force until reset_cancel().
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
@@ -30,7 +32,6 @@ class ThreadPool final : public Workers {
 
  private:
   void run_tasks(int64_t tasks, Call call, void* body) override;
-  void stop();
   void help(int worker);
   void claim_tasks(uint32_t job, int worker);
 
@@ -45,6 +46,7 @@ class ThreadPool final : public Workers {
   }
   void claim_from(size_t share, uint32_t job, int worker);
 
+  const int count_;
   std::vector<Share> shares_;
   std::atomic<int64_t> finished_{0};
   std::atomic<uint32_t> announced_{0};  // the current job's number; helpers wait on it

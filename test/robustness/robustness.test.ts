@@ -28,6 +28,11 @@ describe('a process', () => {
     expect(stdout).toBe('same true\n')
   })
 
+  it('outlives the addon, which goes with the last worker that loaded it', { timeout: 600_000 }, async () => {
+    const { stdout } = await run('unload.mjs', '4')
+    expect(stdout).toBe('threads left 0\n')
+  })
+
   it('exits in the middle of training', { timeout: 600_000 }, async () => {
     for (let i = 0; i < exits; i++) {
       const call = run('exit.mjs', String(20 + ((i * 37) % 400)))

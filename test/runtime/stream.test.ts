@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -151,6 +152,22 @@ describe('close', () => {
     device.close()
     expect(performance.now() - start).toBeLessThan(100)
     expect(await settled).toMatchObject({ code: 'ABORTED' })
+  })
+
+  it('frees threads and memory, although the device is held', async () => {
+    // Where the system lists the threads of a process.
+    const threads = () => (existsSync('/proc/self/task') ? readdirSync('/proc/self/task').length : 0)
+    const device = new Device({ threads: 9 })
+    const kept = Tensor.zeros(device, 'float32', [1 << 20])
+    Tensor.zeros(device, 'float32', [1 << 20]).dispose()
+    await device.sync()
+    const before = threads()
+    device.close()
+    // Vitest's own come and go.
+    if (before > 0) expect(before - threads()).toBeGreaterThan(5)
+    expect(device.info()).toMatchObject({ threads: 9, liveBytes: 4 << 20, cachedBytes: 0 })
+    kept.dispose()
+    expect(device.info()).toMatchObject({ liveBytes: 0, cachedBytes: 0 })
   })
 
   it('may be called twice, and refuses all use afterwards with CLOSED', async () => {

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { binding } from '../../lib/native.js'
+import { Tensor } from '../../lib/runtime/tensor.js'
 import { type KMeansOptions, kmeans } from '../../lib/trees/kmeans.js'
 import { everywhere, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
@@ -172,6 +174,35 @@ describe('kmeans', () => {
     await expect(run(values, { clusters: 30, signal: controller.signal, onProgress }, own)).rejects.toThrow('enough')
     await own.sync()
     expect(own.info().liveBytes).toBe(0)
+  })
+
+  it('frees its memory while a chunk of rows still waits', async () => {
+    const own = openDevice({ guard: false })
+    for (let round = 0; round < 200; round++) {
+      const problem = binding.kmeans_create(own.handle, 200, 2, 2, 0, 1)
+      const copied = binding.kmeans_append(problem, new Float32Array(400), 0, 200)
+      binding.kmeans_dispose(problem)
+      for (let i = 0; i < 20; i++) Tensor.zeros(own, 'float32', [64 * (1 + (i % 9))]).dispose()
+      await copied
+    }
+    expect(own.info().liveBytes).toBe(0)
+  })
+
+  it('refuses columns that change the problem while they are read', async () => {
+    const own = openDevice()
+    const problem = binding.kmeans_create(own.handle, 100, 2, 2, 0, 1)
+    const column = new Float32Array(100)
+    const columns = [column, column]
+    let inner: Promise<unknown> | undefined
+    Object.defineProperty(columns, 1, {
+      get() {
+        inner ??= binding.kmeans_append(problem, [column, column], 0, 100)
+        return column
+      },
+    })
+    expect(() => binding.kmeans_append(problem, columns, 0, 100)).toThrow(/count to be an integer in \[0, 0\]/)
+    await inner
+    binding.kmeans_dispose(problem)
   })
 
   it('refuses what it cannot use', async () => {
