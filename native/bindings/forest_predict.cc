@@ -92,6 +92,8 @@ void add_masks(Forest& forest, int64_t leaves, int32_t root) {
     mask.narrow = narrow_of(node.threshold);
     mask.feature = node.feature;
     mask.nan_left = nan_goes_left(node);
+    // A node that comes twice makes a graph of the tree: it is walked. (A mask keeps some leaves, so this one is new.)
+    fits = forest.masks[first + number(top.node)].keep == 0;
     forest.masks[first + number(top.node)] = mask;
     open.pop_back();
     visit(node.right);

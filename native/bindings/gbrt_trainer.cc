@@ -236,18 +236,9 @@ Napi::Value gbrt_trainer_scores(const Info& info) {
   const Napi::Float64Array array = Napi::Float64Array::New(info.Env(), count);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, held.matrix->stream);
   Napi::Float64Array target = array;
-  if (held.options.forest) {
-    held.stream().run(
-        [trainer = held.trainer, forest = held.forest,
-         to = target.Data()](HostContext& context) -> std::optional<Error> {
-          trainer->outside_scores(to, context);
-          return std::nullopt;
-        },
-        std::move(done));
-    return promise;
-  }
-  const GbrtMemory memory = memory_of(held);
-  held.stream().download(target.Data(), reinterpret_cast<const std::byte*>(memory.scores), count * 8, std::move(done));
+  held.stream().run(
+      [trainer = held.trainer, to = target.Data()](HostContext& context) { return trainer->scores(to, context); },
+      std::move(done));
   return promise;
 }
 

@@ -145,7 +145,7 @@ Fitted fit_on(Stream& stream, const Fit& fit) {
     fitted.scores.resize(static_cast<size_t>(values));
     await([&](Completion done) {
       const auto task = [&](HostContext& context) -> std::optional<Error> {
-        trainer.outside_scores(fitted.scores.data(), context);
+        trainer.scores(fitted.scores.data(), context);
         return std::nullopt;
       };
       stream.run(task, std::move(done));

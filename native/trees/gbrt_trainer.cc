@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "runtime/thread_pool.h"
@@ -12,6 +13,11 @@ namespace {
 
 Error cancelled() {
   return Error::coded("ABORTED", "[gbrt] expected to finish but received a cancel; start again");
+}
+
+Error not_begun(const char* what) {
+  return Error::range(std::string("[gbrt] expected begin before ") + what + " but received " + what +
+                      "; a begin that was cancelled is to be called again");
 }
 
 }  // namespace
@@ -46,6 +52,7 @@ GbrtTrainer::GbrtTrainer(const GbrtBins& bins, std::vector<GbrtFeature> features
 std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven given, int64_t first_round,
                                         HostContext& context) {
   on_card_ = context.card != nullptr;
+  has_begun_ = false;
   const bool scores_given = !given.scores.empty();
   if (on_card_) {
     // The host checks and prepares copies of its own.
@@ -102,6 +109,20 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
     }
   }
   if (on_card_) begin_card(context);
+  has_begun_ = true;
+  return std::nullopt;
+}
+
+std::optional<Error> GbrtTrainer::scores(double* out, HostContext& context) {
+  if (!has_begun_) return not_begun("scores");
+  const int64_t count = options_.classes * bins_.rows;
+  if (options_.forest) {
+    outside_scores(out, context);
+  } else if (on_card_) {
+    context.card->download(out, card_.scores, static_cast<size_t>(count) * sizeof(double));
+  } else {
+    std::copy_n(memory_.scores, count, out);
+  }
   return std::nullopt;
 }
 
@@ -152,6 +173,7 @@ void GbrtTrainer::flush_scores(HostContext& context) {
 }
 
 std::optional<Error> GbrtTrainer::boost(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context) {
+  if (!has_begun_) return not_begun("boost");
   watched_ = boost.watched;
   const bool is_watched = has_validation();
   const bool is_random = options_.forest || options_.bagging_freq > 0 || options_.feature_fraction < 1 ||

@@ -1,5 +1,5 @@
-// Gradient boosted regression trees (Friedman 2001) by histograms: the training loop over the tree kernels. Holds no
-// memory of its own that grows with the rows; a refit reuses all of it.
+// Gradient boosted regression trees (Friedman 2001) by histograms: the training loop over the tree kernels. On a
+// processor it holds some numbers a block of rows, on a card what it checks of them; a refit reuses all of it.
 #pragma once
 
 #include <atomic>
@@ -119,8 +119,8 @@ class GbrtTrainer {
   // Adds rounds. Stops early for want of patience, when no split is left, or when `stop` is set.
   std::optional<Error> boost(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context);
 
-  // With forest: means over the trees that a row is no part of, NaN where there are none; (classes, rows).
-  void outside_scores(double* out, HostContext& context);
+  // After begin: (classes, rows). With forest means over the trees that a row is no part of, NaN where there are none.
+  std::optional<Error> scores(double* out, HostContext& context);
   const GbrtModel& model() const { return model_; }
   int64_t rounds() const { return rounds_.load(std::memory_order_relaxed); }
   int64_t best_round() const { return best_round_; }
@@ -144,6 +144,7 @@ class GbrtTrainer {
   void bag(HostContext& context);
   void bootstrap(HostContext& context);
   void collect_outside(int64_t cls, HostContext& context);
+  void outside_scores(double* out, HostContext& context);
   void choose_features();
   uint32_t tree_number() const;
   const uint8_t* node_features(int64_t node, std::vector<uint8_t>& usable);
@@ -180,6 +181,7 @@ class GbrtTrainer {
   GbrtMemory memory_;  // on a card: of the host, what it has of it
   GbrtMemory card_;    // on a card: the stream's
   bool on_card_ = false;
+  bool has_begun_ = false;
   GbrtGiven host_;  // on a card: what memory_ points to
   std::vector<uint8_t> host_trains_;
   std::vector<float> host_grad_, host_hess_;

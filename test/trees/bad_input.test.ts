@@ -2,6 +2,8 @@
 
 import { describe, expect, it } from 'vitest'
 import { fromLightgbm, toLightgbm } from '../../lib/export/lightgbm.js'
+import { Forest } from '../../lib/ops/forest_predict.js'
+import { NativeTrainer, type TrainerNumbers } from '../../lib/ops/gbrt_trainer.js'
 import { BinnedMatrix, type NumberArray } from '../../lib/runtime/binned_matrix.js'
 import { type FitInput, type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
 import { IsolationForest } from '../../lib/trees/isolation_forest.js'
@@ -42,6 +44,32 @@ async function refuse(input: object, error: RegExp): Promise<void> {
   expect(toLightgbm((await trainer.fit({ targets: labels })).model)).toBe(usual)
 }
 
+/** For the native trainer: squared loss, stumps. */
+const numbers: TrainerNumbers = {
+  objective: 0,
+  numClass: 1,
+  numLeaves: 2,
+  maxDepth: -1,
+  learningRate: 0.1,
+  minDataInLeaf: 20,
+  minSumHessianInLeaf: 1e-3,
+  minGainToSplit: 0,
+  lambdaL1: 0,
+  lambdaL2: 0,
+  baggingFraction: 1,
+  baggingFreq: 0,
+  featureFraction: 1,
+  seed: 0,
+  maxCatThreshold: 32,
+  maxCatToOnehot: 4,
+  catL2: 10,
+  catSmooth: 10,
+  minDataPerGroup: 100,
+  boostFromAverage: 1,
+  featureFractionByNode: 1,
+  forest: 0,
+  maxDeltaStep: 0,
+}
 const filled = (value: number, rows = ROWS) => new Float32Array(rows).fill(value)
 const with5 = (value: number) => labels.map((label, r) => (r === 5 ? value : label))
 const half = Float32Array.from({ length: ROWS }, (_, r) => r % 2)
@@ -188,6 +216,41 @@ describe('is refused with a clear error', () => {
       }
     }
     expect(refused).toBeGreaterThan(usual.length / 14)
+  })
+
+  it('a model that is a graph and no tree, with as many leaves: it is walked', async () => {
+    // Both children of the root are node 1, and node 2 is nobody's.
+    const graph = new Forest(1, 1, 1, {
+      numLeaves: Int32Array.of(4),
+      splitFeature: Int32Array.of(0, 0, 0),
+      threshold: Float64Array.of(0, 0, 0),
+      decision: Uint8Array.of(0, 0, 0),
+      leftChild: Int32Array.of(1, -1, -3),
+      rightChild: Int32Array.of(1, -2, -4),
+      leafValue: Float64Array.of(1, 2, 3, 4),
+      categoryStart: Int32Array.of(0),
+      categoryWords: new Int32Array(0),
+    })
+    const rows = Float32Array.of(-1, 1, Number.NaN)
+    expect([...(await graph.predict(device, rows, 3, 'raw'))]).toEqual([1, 2, 1])
+  })
+
+  it('scores of a trainer that has not been fitted', async () => {
+    const own = new GbrtTrainer(matrix)
+    await expect(own.scores()).rejects.toThrow(/begin before scores/)
+  })
+
+  it('rounds of a trainer whose start was cancelled', async () => {
+    const alone = openDevice()
+    const own = new NativeTrainer(await BinnedMatrix.from(alone, { columns }), numbers, null)
+    await expect(own.boost(1, 0, null)).rejects.toThrow(/begin before boost/)
+    const begun = own.begin(labels, null, null, null, 0)
+    alone.cancel()
+    await expect(begun).rejects.toMatchObject({ code: 'ABORTED' })
+    await expect(own.boost(1, 0, null)).rejects.toThrow(/begin before boost/)
+    await own.begin(labels, null, null, null, 0)
+    await own.boost(1, 0, null)
+    expect(own.rounds).toBe(1)
   })
 
   it('a trainer that was freed', async () => {
