@@ -97,7 +97,6 @@ void add_masks(Forest& forest, int64_t leaves, int32_t root) {
     forest.masks[first + number(top.node)] = mask;
     open.pop_back();
     visit(node.right);
-    // A node that comes twice makes a graph of the tree: it is walked.
     fits = fits && forest.ordered_leaves.size() - base <= static_cast<size_t>(leaves);
   }
   fits = fits && forest.ordered_leaves.size() - base == static_cast<size_t>(leaves);
@@ -248,10 +247,10 @@ ForestPredict call_of(const Forest& forest, const CallArgs& args, size_t at) {
 // On a card. `rows` are those of the host, or null where bins are read.
 Napi::Value submit_on_card(const Info& info, const StreamHandle& stream, ForestPredict call,
                            std::shared_ptr<const void> keep, const StagedRows* rows, Napi::Float64Array out) {
-  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, stream);
   const size_t bytes = out.ByteLength();
   const Buffer results(stream, bytes, "forest_predict");
   const Buffer values(stream, rows ? rows->bytes() : 0, "forest_predict");
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, stream);
   call.out = reinterpret_cast<double*>(results.data());
   if (rows) call.values = values.data();
   stream->run(

@@ -69,7 +69,7 @@ Block* Allocator::allocate(size_t bytes, const QueueClock& clock, const char* wh
   if (found != cached_.end() && found->first <= wanted + wanted / 4) {
     Block* block = found->second;
     cached_.erase(found);
-    by_age_.remove(block);
+    by_age_.erase(block->by_age);
     stats_.cached_bytes -= block->bytes;
     stats_.live_bytes += block->bytes;
     return block;
@@ -82,11 +82,14 @@ Block* Allocator::allocate(size_t bytes, const QueueClock& clock, const char* wh
   }
   std::byte* data = source_.allocate(wanted);
   if (!data) {
-    trim(0, clock);
+    trim(0, source_.settle(clock));
+    source_.settle(clock);
     data = source_.allocate(wanted);
   }
   if (!data) throw refuse("the system has none");
-  Block* block = new Block{data, wanted};
+  Block* block = new Block;
+  block->data = data;
+  block->bytes = wanted;
   stats_.live_bytes += wanted;
   stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes + stats_.cached_bytes);
   return block;
@@ -96,8 +99,8 @@ void Allocator::release(Block* block, const QueueClock& clock) {
   block->released_at = clock.submitted;
   stats_.live_bytes -= block->bytes;
   stats_.cached_bytes += block->bytes;
-  cached_.emplace(block->bytes, block);
-  by_age_.push_back(block);
+  block->by_size = cached_.emplace(block->bytes, block);
+  block->by_age = by_age_.insert(by_age_.end(), block);
 }
 
 void Allocator::trim(size_t keep_bytes, const QueueClock& clock) {
@@ -105,8 +108,7 @@ void Allocator::trim(size_t keep_bytes, const QueueClock& clock) {
     Block* block = by_age_.front();
     if (block->released_at > clock.completed) return;
     by_age_.pop_front();
-    const auto [begin, end] = cached_.equal_range(block->bytes);
-    cached_.erase(std::find_if(begin, end, [&](const auto& entry) { return entry.second == block; }));
+    cached_.erase(block->by_size);
     stats_.cached_bytes -= block->bytes;
     source_.free(block->data, block->bytes);
     delete block;

@@ -16,8 +16,17 @@ struct Block {
   size_t used = 0;           // what its owner asked for
   size_t offset = 0;         // where the owner's bytes start: behind the guard zone, if there is one
   uint64_t released_at = 0;  // the stream's submission count when it was released
+  // While it is cached.
+  std::multimap<size_t, Block*>::iterator by_size;
+  std::list<Block*>::iterator by_age;
 
   std::byte* begin() const { return data + offset; }
+};
+
+// Submitted and completed commands of the queue that the memory belongs to.
+struct QueueClock {
+  uint64_t submitted = 0;
+  uint64_t completed = 0;
 };
 
 // Where blocks come from: aligned host memory for a CPU stream, device memory for a CUDA one.
@@ -26,18 +35,14 @@ class MemorySource {
   virtual ~MemorySource() = default;
   virtual std::byte* allocate(size_t bytes) = 0;  // null when there is none
   virtual void free(std::byte* data, size_t bytes) = 0;
+  // Waits until what was freed so far is free, and gives the queue's clock then.
+  virtual QueueClock settle(const QueueClock& clock) { return clock; }
 };
 
 class HostMemory final : public MemorySource {
  public:
   std::byte* allocate(size_t bytes) override;
   void free(std::byte* data, size_t bytes) override;
-};
-
-// Submitted and completed commands of the queue that the memory belongs to.
-struct QueueClock {
-  uint64_t submitted = 0;
-  uint64_t completed = 0;
 };
 
 struct AllocatorStats {

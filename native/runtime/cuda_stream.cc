@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <future>
 
 #include "kernels/cuda/kernel_table.h"
 #include "kernels/cuda/trap.h"
@@ -90,6 +92,7 @@ void lose_cuda_device(int index) {
 CudaStream::CudaStream(const CudaOptions& options)
     : index_(options.index),
       guard_(options.guard),
+      host_kernels_(choose_cpu_variant("")),
       memory_(*this),
       allocator_(memory_, options.memory_limit),
       task_card_(*this) {
@@ -140,8 +143,10 @@ void CudaStream::use_device() const {
 std::byte* CudaStream::Memory::allocate(size_t bytes) {
   stream_.use_device();
   void* data = nullptr;
-  if (cudaMalloc(&data, bytes) == cudaSuccess) return static_cast<std::byte*>(data);
+  const cudaError_t status = cudaMalloc(&data, bytes);
+  if (status == cudaSuccess) return static_cast<std::byte*>(data);
   cudaGetLastError();  // too little memory spoils nothing
+  if (status != cudaErrorMemoryAllocation) throw cuda_error(status, "an allocation");
   return nullptr;
 }
 
@@ -151,6 +156,15 @@ void CudaStream::Memory::free(std::byte* data, size_t) {
   } else {
     stream_.enqueue({[data] { cudaFree(data); }, nullptr, true});
   }
+}
+
+// Only where the card has no memory left, as the event loop waits meanwhile.
+QueueClock CudaStream::Memory::settle(const QueueClock& clock) {
+  if (stream_.closed()) return clock;
+  std::promise<void> passed;
+  stream_.enqueue({[&passed] { passed.set_value(); }, nullptr, true});
+  passed.get_future().wait();
+  return stream_.clock();
 }
 
 Block* CudaStream::allocate(size_t bytes, const char* where) {
@@ -175,6 +189,12 @@ void CudaStream::release(Block* block) {
              nullptr, true});
   }
   allocator_.release(block, clock());
+  if (closed()) allocator_.trim(0, clock());
+}
+
+void CudaStream::give_up() {
+  pool_->stop();
+  allocator_.trim(0, clock());
 }
 
 // Keeps the first error. A failure of the card stays: every later call reports it again.
@@ -199,12 +219,6 @@ void CudaStream::run_kernel(Kernel kernel, const void* arguments) {
     if (cuda::kLaunchers.function) {                                                 \
       cuda::kLaunchers.function(*static_cast<const Arguments*>(arguments), launch_); \
     } else {                                                                         \
-  if (closed()) allocator_.trim(0, clock());
-}
-
-void CudaStream::give_up() {
-  pool_->stop();
-  allocator_.trim(0, clock());
       launch_.refuse("a CPU device, where alone this runs");                         \
     }                                                                                \
     break;
@@ -269,7 +283,20 @@ void CudaStream::download(void* host, const std::byte* device, size_t bytes, Com
 
 void CudaStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
   enqueue({[=, this] {
-             check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, launch_.stream), "a copy");
+             const auto copy_bytes = [&](void* there, const void* here) {
+               check(cudaMemcpyAsync(there, here, bytes, cudaMemcpyDeviceToDevice, launch_.stream), "a copy");
+             };
+             // A card cannot copy what overlaps, as views of one tensor may.
+             const std::less<> before;
+             if (to != from && before(to, from + bytes) && before(from, to + bytes)) {
+               launch_.kernel = "copy";
+               void* between = launch_.workspace(bytes);
+               if (between) copy_bytes(between, from);
+               if (between) copy_bytes(to, between);
+               after_launch();
+               return;
+             }
+             copy_bytes(to, from);
              limit_lead();
            },
            nullptr});
@@ -291,7 +318,7 @@ void CudaStream::fence(Completion done) {
 
 void CudaStream::run(HostTask task, Completion done) {
   enqueue({[this, task = std::move(task)] {
-             std::optional<Error> error = run_task(task, {choose_cpu_variant(""), *pool_, &task_card_});
+             std::optional<Error> error = run_task(task, {host_kernels_, *pool_, &task_card_});
              if (!error_) error_ = std::move(error);
            },
            std::move(done)});

@@ -54,6 +54,7 @@ class CudaStream final : public QueuedStream {
     explicit Memory(CudaStream& stream) : stream_(stream) {}
     std::byte* allocate(size_t bytes) override;
     void free(std::byte* data, size_t bytes) override;
+    QueueClock settle(const QueueClock& clock) override;
 
    private:
     CudaStream& stream_;
@@ -85,6 +86,7 @@ class CudaStream final : public QueuedStream {
 
   const int index_;
   const bool guard_;
+  const KernelTable& host_kernels_;  // for tasks
   std::string variant_;
   Memory memory_;
   Allocator allocator_;

@@ -1,4 +1,6 @@
 // The runtime's own small kernels: faults, fills, guards; and the workspace.
+#include <initializer_list>
+
 #include "kernels/cuda/device-inl.cuh"
 
 namespace seqrisk {
@@ -41,14 +43,17 @@ void* Launch::workspace(size_t bytes) {
   if (bytes > workspace_bytes_) {
     // More than asked for, so that growing sizes do not free and allocate each time. Freeing waits for the card.
     free_workspace();
-    const size_t roomy = bytes + bytes / 4;
-    if (cudaMalloc(&workspace_, roomy) == cudaSuccess) {
-      workspace_bytes_ = roomy;
-    } else if (cudaGetLastError(), cudaMalloc(&workspace_, bytes) == cudaSuccess) {
-      workspace_bytes_ = bytes;
-    } else {
-      cudaGetLastError();
+    for (const size_t wanted : {bytes + bytes / 4, bytes}) {
+      const cudaError_t status = cudaMalloc(&workspace_, wanted);
+      if (status == cudaSuccess) {
+        workspace_bytes_ = wanted;
+        break;
+      }
       workspace_ = nullptr;
+      if (status != cudaErrorMemoryAllocation) return nullptr;  // the card failed: the launch's own error
+      cudaGetLastError();                                       // too little memory spoils nothing
+    }
+    if (!workspace_) {
       refused_bytes_ = bytes;
       return nullptr;
     }
