@@ -70,26 +70,40 @@ std::optional<Error> Kmeans::begin(const KmeansMemory& memory, const KmeansMemor
     context.card->upload(card_.values, memory_.values, rows * static_cast<size_t>(features) * sizeof(float));
     context.card->upload(card_.assigned, memory_.assigned, rows * sizeof(int32_t));
   }
-  std::vector<double> variance(static_cast<size_t>(features));
-  context.workers.run(features, [&](int64_t f, int) {
-    double mean = 0;
-    for (int64_t r = 0; r < options_.rows; ++r) mean += static_cast<double>(memory_.values[r * features + f]);
-    mean /= static_cast<double>(options_.rows);
-    double sum = 0;
-    for (int64_t r = 0; r < options_.rows; ++r) {
-      const double d = static_cast<double>(memory_.values[r * features + f]) - mean;
-      sum += d * d;
-    }
-    variance[static_cast<size_t>(f)] = sum / static_cast<double>(options_.rows);
-  });
-  least_shift_ =
-      options_.tolerance * std::accumulate(variance.begin(), variance.end(), 0.0) / static_cast<double>(features);
+  least_shift_ = options_.tolerance == 0 ? 0 : options_.tolerance * mean_variance(context);
   if (centers.empty()) {
     seed(context);
   } else {
     centers_ = centers;
   }
   return context.workers.cancelled() ? std::optional<Error>(cancelled()) : std::nullopt;
+}
+
+// Mean over the columns; rows in turn, as they lie in memory, and tasks added in order.
+double Kmeans::mean_variance(HostContext& context) const {
+  const int64_t features = options_.features;
+  const auto width = static_cast<size_t>(features);
+  std::vector<double> sums(static_cast<size_t>(tasks_) * width);
+  const auto add_up = [&](auto&& term) {
+    context.workers.run(tasks_, [&](int64_t task, int) {
+      double* to = sums.data() + static_cast<size_t>(task) * width;
+      std::fill(to, to + features, 0.0);
+      const int64_t end = std::min(options_.rows, (task + 1) * kKmeansTaskRows);
+      for (int64_t r = task * kKmeansTaskRows; r < end; ++r) {
+        const float* row = memory_.values + r * features;
+        for (int64_t f = 0; f < features; ++f) to[f] += term(static_cast<double>(row[f]), f);
+      }
+    });
+    std::vector<double> total(width);
+    for (size_t i = 0; i < sums.size(); ++i) total[i % width] += sums[i] / static_cast<double>(options_.rows);
+    return total;
+  };
+  const std::vector<double> mean = add_up([](double value, int64_t) { return value; });
+  const std::vector<double> variance = add_up([&](double value, int64_t f) {
+    const double d = value - mean[static_cast<size_t>(f)];
+    return d * d;
+  });
+  return std::accumulate(variance.begin(), variance.end(), 0.0) / static_cast<double>(features);
 }
 
 void Kmeans::seed(HostContext& context) {

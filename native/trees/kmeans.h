@@ -66,6 +66,7 @@ class Kmeans {
   const std::vector<float>& centers() const { return centers_; }
 
  private:
+  double mean_variance(HostContext& context) const;
   void seed(HostContext& context);
   void run_seed(const KmeansSeed& call, std::vector<double>& potentials, HostContext& context);
   void assign(HostContext& context);
