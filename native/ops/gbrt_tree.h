@@ -1,4 +1,4 @@
-// The passes of a boosting round over the rows: gbrt_gradient, gbrt_partition, and gbrt_split over the cells.
+// The passes of a boosting round over the rows: gbrt_gradient, gbrt_partition, and gbrt_find over the cells.
 #pragma once
 
 #include "ops/gbrt_rows.h"

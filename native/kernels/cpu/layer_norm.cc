@@ -12,7 +12,8 @@ namespace {
 
 constexpr int64_t kForwardRowsPerTask = 64;
 
-// Sum over the row of a(i)·b(i) for vectors and tails alike; four accumulators hide the latency of the addition.
+// Sum over the row's whole vectors of what `load` gives at them; callers add the tail. Four accumulators hide the
+// latency of the addition.
 template <class D, class Load>
 HWY_INLINE float row_sum(D d, int64_t width, Load load) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));

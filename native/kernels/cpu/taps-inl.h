@@ -1,7 +1,8 @@
 // Walks the taps of a filter along the events of a packed batch, some events at a time (a tile), so that their sums
 // stay in registers. Taps that leave an event's own sequence count as zero: such taps of a tile read zeros for the
 // events that lack them, and taps that no event of the tile has are skipped. Every sum runs over ascending taps, so its
-// bits depend on the event's own sequence alone; zeros change no sum but −0, which add_up() makes +0.
+// bits depend on the event's own sequence alone; zeros change no sum but −0, which the callers' last addition
+// makes +0.
 #pragma once
 
 #include <algorithm>
