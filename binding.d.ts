@@ -124,8 +124,11 @@ export interface Binding {
    * checks for writes outside buffers.
    */
   stream_open(threads: number, variant: string, bfloat16: boolean, memoryLimit: number, guard: boolean): StreamHandle
-  /** `bfloat16`: operands of matrix products are rounded, tensors may be stored so; `memoryLimit` 0 = none. */
-  cuda_open(index: number, bfloat16: boolean, memoryLimit: number, guard: boolean): StreamHandle
+  /**
+   * `bfloat16`: operands of matrix products are rounded, tensors may be stored so; `cublaslt`: the library that multiplies
+   * them, '' = own kernels; `memoryLimit` 0 = none.
+   */
+  cuda_open(index: number, bfloat16: boolean, cublaslt: string, memoryLimit: number, guard: boolean): StreamHandle
   cuda_status(): CudaStatus
   /** Fault injection: a kernel fails on the card, and this process cannot use it any more. */
   cuda_lose(index: number): void

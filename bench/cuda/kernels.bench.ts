@@ -17,6 +17,7 @@ import { softmaxCrossEntropy } from '../../lib/ops/softmax_cross_entropy.js'
 import { cudaStatus, Device, type Precision } from '../../lib/runtime/device.js'
 import { Parameter, Tape } from '../../lib/runtime/tape.js'
 import { type FloatType, Offsets, scope, Tensor, unscoped } from '../../lib/runtime/tensor.js'
+import { SeqriskError } from '../../lib/util/errors.js'
 import { normals } from '../support/values.js'
 
 type Float = Tensor<'float32'>
@@ -38,6 +39,8 @@ interface Case {
   readonly operations: readonly [number, number]
   readonly bound: 'copy' | 'multiply-add' | 'tensor cores'
   readonly precision?: Precision
+  /** Products by that library, where it can be loaded. */
+  readonly cublaslt?: boolean
   make(device: Device, events: number): Problem
 }
 
@@ -48,18 +51,19 @@ const LENGTH = 4000
 const PRECISIONS = ['float32', 'bfloat16'] as const
 
 const CASES: readonly Case[] = [
-  ...PRECISIONS.flatMap(precision =>
+  ...(['float32', 'bfloat16', 'cublaslt'] as const).flatMap(kind =>
     [
       [D, D],
       [D, 3 * D],
       [D, 4 * D],
     ].map(
       ([width, out]): Case => ({
-        name: `linear ${width} → ${out}`,
+        name: `linear ${width} → ${out}${kind === 'cublaslt' ? ' by cuBLASLt' : ''}`,
         bytes: e => [e * (width + out), 2 * e * (width + out)],
         operations: [2 * width * out, 4 * width * out],
-        bound: precision === 'bfloat16' ? 'tensor cores' : 'multiply-add',
-        precision,
+        bound: kind === 'float32' ? 'multiply-add' : 'tensor cores',
+        precision: kind === 'float32' ? 'float32' : 'bfloat16',
+        cublaslt: kind === 'cublaslt',
         make(device, events) {
           const x = input(device, events, width)
           const [weight, bias] = [floats(device, out, width), floats(device, out)].map(value => parameter(value))
@@ -260,6 +264,8 @@ export default async function* cudaKernels(): AsyncGenerator<string> {
     float32: new Device({ kind: 'cuda' }),
     bfloat16: new Device({ kind: 'cuda', precision: 'bfloat16' }),
   }
+  const library = openCublaslt()
+  if (typeof library === 'string') yield `cuda/kernels  by cuBLASLt SKIPPED: ${library}`
   const cpu = new Device({ kind: 'cpu' })
   const probe = new MachineProbe(cards.float32)
   let [copy, gigaflops] = [0, 0]
@@ -272,7 +278,8 @@ export default async function* cudaKernels(): AsyncGenerator<string> {
   // `SEQRISK_BENCH_ONLY=bfloat16` leaves the others out.
   const only = process.env.SEQRISK_BENCH_ONLY ?? ''
   for (const one of CASES.filter(({ name, precision = 'float32' }) => `${name} ${precision}`.includes(only))) {
-    const card = cards[one.precision ?? 'float32']
+    if (one.cublaslt && typeof library === 'string') continue
+    const card = one.cublaslt ? (library as Device) : cards[one.precision ?? 'float32']
     await check(one, card, cpu)
     const [forward, backward] = await time(one, card)
     for (const [i, name] of ['forward', 'backward'].entries()) {
@@ -290,7 +297,17 @@ export default async function* cudaKernels(): AsyncGenerator<string> {
         `${ms.toFixed(3)} ms  ${gigabytes.toFixed(0)} GB/s  ${(flops / 1000).toFixed(1)} TFLOP/s  ${share}`
     }
   }
-  for (const device of [cpu, ...Object.values(cards)]) device.close()
+  for (const device of [cpu, library, ...Object.values(cards)]) if (device instanceof Device) device.close()
+}
+
+/** The card with that library, or why it has none. */
+function openCublaslt(): Device | string {
+  try {
+    return new Device({ kind: 'cuda', precision: 'bfloat16', cublaslt: true })
+  } catch (error) {
+    if (error instanceof SeqriskError && error.code === 'NO_CUBLASLT') return error.message
+    throw error
+  }
 }
 
 /** One step through a problem; what it returns is kept. */

@@ -32,6 +32,11 @@ export interface DeviceOptions {
   readonly index?: number
   /** Default `float32`. `bfloat16` wants AVX-512 BF16 of a CPU, compute capability 8.0 of a card. */
   readonly precision?: Precision
+  /**
+   * CUDA in `bfloat16`: let NVIDIA's cuBLASLt multiply activations by weights, in place of own kernels. `true` looks for
+   * `libcublasLt.so.13`, a string names another or its path. Biases are rounded too. See docs/cuda.md, when it may pay. Default false.
+   */
+  readonly cublaslt?: boolean | string
   /** Bytes that the stream's memory may take. Default: what this machine or container has; of a card, what is free. */
   readonly memoryLimit?: number
   /** Poison fresh memory with NaN and look for writes outside buffers. Slow; for tests. */
@@ -43,6 +48,8 @@ function memoryOfMachine(): number {
   const limit = process.constrainedMemory()
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
 }
+
+const CUBLASLT = 'libcublasLt.so.13'
 
 /** Below it the CPU is done before a card has been told what to do; see docs/cuda.md. */
 const LEAST_WORK_OF_A_CARD = 2e8
@@ -73,7 +80,8 @@ export class Device {
 
   /**
    * @throws {RangeError} for an unknown variant, card or thread count
-   * @throws {SeqriskError} code `NO_CUDA` or `NO_BFLOAT16` when that is asked for and cannot be had: says what is missing
+   * @throws {SeqriskError} code `NO_CUDA`, `NO_CUBLASLT` or `NO_BFLOAT16` when that is asked for and cannot be had: says what
+   * is missing
    */
   constructor(options: DeviceOptions = {}) {
     const known = [
@@ -84,6 +92,7 @@ export class Device {
       'variant',
       'index',
       'precision',
+      'cublaslt',
       'memoryLimit',
       'guard',
     ] as const
@@ -96,6 +105,7 @@ export class Device {
       variant = '',
       index = 0,
       precision = 'float32',
+      cublaslt = false,
       memoryLimit,
       guard = false,
     } = options
@@ -104,10 +114,16 @@ export class Device {
     expectRange(work >= 0, 'Device', 'work to be a number from 0', work)
     expectRange(tableValues >= 0, 'Device', 'tableValues to be a number from 0', tableValues)
     expectRange(['float32', 'bfloat16'].includes(precision), 'Device', "precision 'float32' or 'bfloat16'", precision)
+    const isForCublaslt = precision === 'bfloat16' && kind !== 'cpu'
+    expectRange(!cublaslt || isForCublaslt, 'Device', "cublaslt with a card and precision 'bfloat16'", {
+      kind,
+      precision,
+    })
+    const library = cublaslt === true ? CUBLASLT : cublaslt || ''
     const isEnough = work >= LEAST_WORK_OF_A_CARD || tableValues >= LEAST_TABLE_OF_A_CARD
     const takesCard = kind === 'cuda' || (kind === 'auto' && isEnough && cudaStatus().devices.length > 0)
     this.handle = takesCard
-      ? binding.cuda_open(index, precision === 'bfloat16', memoryLimit ?? 0, guard)
+      ? binding.cuda_open(index, precision === 'bfloat16', library, memoryLimit ?? 0, guard)
       : binding.stream_open(threads, variant, precision === 'bfloat16', memoryLimit ?? memoryOfMachine(), guard)
     const info = this.info()
     this.kind = info.device

@@ -45,6 +45,15 @@ Napi::Value hand_out(const Info& info, std::shared_ptr<Stream> stream) {
   return wrap_stream(info.Env(), std::move(stream));
 }
 
+std::string text(const Info& info, const char* where, size_t at, const char* name) {
+  const Napi::Value value = argument(info, at);
+  if (!value.IsString()) {
+    throw Error::type(std::string("[") + where + "] expected " + name + " to be a string but received " +
+                      describe(value));
+  }
+  return value.As<Napi::String>().Utf8Value();
+}
+
 Precision precision(const Info& info, const char* where, size_t at) {
   return boolean(info, where, at, "bfloat16") ? Precision::bfloat16 : Precision::float32;
 }
@@ -53,11 +62,7 @@ Precision precision(const Info& info, const char* where, size_t at) {
 Napi::Value stream_open(const Info& info) {
   StreamOptions options;
   options.threads = static_cast<int>(number(info, "stream_open", 0, "threads", 1, kMaxThreads));
-  const Napi::Value variant = argument(info, 1);
-  if (!variant.IsString()) {
-    throw Error::type("[stream_open] expected variant to be a string but received " + describe(variant));
-  }
-  options.variant = variant.As<Napi::String>().Utf8Value();
+  options.variant = text(info, "stream_open", 1, "variant");
   options.precision = precision(info, "stream_open", 2);
   const double limit = number(info, "stream_open", 3, "memory_limit", 0, kMaxSafeInteger);
   if (limit > 0) options.memory_limit = static_cast<size_t>(limit);
@@ -65,14 +70,15 @@ Napi::Value stream_open(const Info& info) {
   return hand_out(info, std::make_shared<CpuStream>(options));
 }
 
-// (index, bfloat16, memory_limit, guard)
+// (index, bfloat16, cublaslt, memory_limit, guard)
 Napi::Value cuda_open(const Info& info) {
   CudaOptions options;
   options.index = static_cast<int>(number(info, "cuda_open", 0, "index", 0, kMaxDevices));
   options.precision = precision(info, "cuda_open", 1);
-  const double limit = number(info, "cuda_open", 2, "memory_limit", 0, kMaxSafeInteger);
+  options.cublaslt = text(info, "cuda_open", 2, "cublaslt");
+  const double limit = number(info, "cuda_open", 3, "memory_limit", 0, kMaxSafeInteger);
   if (limit > 0) options.memory_limit = static_cast<size_t>(limit);
-  options.guard = boolean(info, "cuda_open", 3, "guard");
+  options.guard = boolean(info, "cuda_open", 4, "guard");
   return hand_out(info, open_cuda_stream(options));
 }
 

@@ -28,11 +28,12 @@ CudaDevices cuda_devices();
 struct CudaOptions {
   int index = 0;
   Precision precision = Precision::float32;
+  std::string cublaslt;            // the library that multiplies bfloat16, by name or path; empty: own kernels
   size_t memory_limit = SIZE_MAX;  // bytes
   bool guard = false;
 };
 
-// Throws Error with code NO_CUDA, saying what is missing, or OUT_OF_MEMORY.
+// Throws Error with code NO_CUDA or NO_CUBLASLT, saying what is missing, or OUT_OF_MEMORY.
 std::shared_ptr<Stream> open_cuda_stream(const CudaOptions& options);
 
 // Fault injection: a kernel fails on the card, and no call of this process reaches it any more.

@@ -5,6 +5,7 @@
 #include <functional>
 #include <future>
 
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/kernel_table.h"
 #include "kernels/cuda/trap.h"
 
@@ -115,6 +116,15 @@ void CudaStream::open(const CudaOptions& options) {
   launch_.shared_limit = properties.sharedMemPerBlockOptin;
   launch_.bfloat16 = options.precision == Precision::bfloat16;
   if (launch_.bfloat16) variant_ = "cuda-bfloat16";
+  if (!options.cublaslt.empty()) {
+    const char* missing = "";
+    launch_.cublaslt = cuda::open_cublaslt(options.cublaslt.c_str(), &missing);
+    if (!launch_.cublaslt) {
+      throw Error::coded("NO_CUBLASLT", "[cuda] expected cuBLASLt in '" + options.cublaslt + "' but received: " +
+                                            missing + "; install it, name its path, or leave cublaslt out");
+    }
+    variant_ += "-cublaslt";
+  }
   expect_cuda(cudaStreamCreateWithFlags(&launch_.stream, cudaStreamNonBlocking), "a stream");
   expect_cuda(cudaMalloc(reinterpret_cast<void**>(&launch_.faults), sizeof(cuda::FaultRecord)), "memory");
   expect_cuda(cudaMemset(launch_.faults, 0, sizeof(cuda::FaultRecord)), "memory");
@@ -379,6 +389,7 @@ void CudaStream::stop() {
   for (cudaEvent_t& event : lead_) {
     if (event) cudaEventDestroy(event);
   }
+  cuda::close_cublaslt(launch_.cublaslt);
   launch_.free_workspace();
   cudaFree(launch_.faults);
   cudaFreeHost(pinned_);

@@ -69,7 +69,7 @@ LinearForward forward_of(Side& side, const Shape& s, const Parts& parts) {
   } else {
     a.scratch = side.scratch(linear_packed_bytes(s.in_features, s.out_features));
   }
-  a.bias = parts.bias ? side.normals(s.out_features) : nullptr;
+  if (parts.bias) a.bias = side.rounds_biases() ? side.operands(s.out_features) : side.normals(s.out_features);
   a.residual = parts.residual ? side.input(side.random(s.rows * a.residual_stride), a.out_stored) : nullptr;
   // Every element is one chain of fused multiply-adds; GELU's exponential is each device's own. Tensor cores add up in
   // an order of theirs, of operands that are not rounded here. Sums that are kept are rounded before the activation is

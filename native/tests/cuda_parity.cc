@@ -1,13 +1,13 @@
 // Checks every CUDA kernel against the CPU's, and whole fits of trees (cuda_fits.h), without Node:
 //
-//   cuda_parity [--only NAME] [--quick] [--bfloat16] [--capability 80]
+//   cuda_parity [--only NAME] [--quick] [--bfloat16 [--cublaslt LIBRARY]] [--capability 80]
 //
 // Random problems run on the CPU and on the first card, there twice for aligned memory and twice for memory 4 bytes
 // behind a boundary. Results have to be near the CPU's (see Judge), the same bits in both runs, and inputs untouched.
 // --only takes a kernel's name, or an op's: pool is pool_forward and pool_backward. --quick takes some small problems
-// alone, as tools that watch every memory access want it. --capability takes the kernels that an older card would get.
-// Ends with 1 on a failure; without a card everything is skipped. cuda_emulated is the same program on a card that the
-// processor plays (emulator/emulator.h).
+// alone, as tools that watch every memory access want it. --capability takes the kernels that an older card would get,
+// --cublaslt that library's products where it has them. Ends with 1 on a failure; without a card everything is skipped.
+// cuda_emulated is the same program on a card that the processor plays (emulator/emulator.h).
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include <string>
 #include <thread>
 
+#include "kernels/cuda/cublaslt.h"
 #include "runtime/cuda_device.h"
 #include "runtime/cuda_staging.h"
 #include "runtime/error.h"
@@ -38,6 +39,7 @@ struct Options {
   std::string only;
   bool quick = false;
   bool bfloat16 = false;
+  std::string cublaslt;
   int capability = 0;  // 0: the card's
 };
 
@@ -240,8 +242,13 @@ Totals check_all(const std::vector<Entry>& all, const CudaDevice& card, const Op
   launch.bfloat16 = options.bfloat16;
   open_card(launch);
   if (options.capability > 0) launch.capability = std::min(launch.capability, options.capability);
-  std::printf("%s%s against %s, %d threads\n", card.name.c_str(), options.bfloat16 ? ", bfloat16" : "", cpu.name,
-              pool.count());
+  if (!options.cublaslt.empty()) {
+    const char* missing = "";
+    launch.cublaslt = cuda::open_cublaslt(options.cublaslt.c_str(), &missing);
+    if (!launch.cublaslt) throw Error::coded("NO_CUBLASLT", missing);
+  }
+  std::printf("%s%s%s against %s, %d threads\n", card.name.c_str(), options.bfloat16 ? ", bfloat16" : "",
+              launch.cublaslt ? " by cuBLASLt" : "", cpu.name, pool.count());
   Machine machine{cpu, pool, launch};
   for (const Entry& entry : all) {
     --totals.skipped;
@@ -254,6 +261,7 @@ Totals check_all(const std::vector<Entry>& all, const CudaDevice& card, const Op
       break;
     }
   }
+  cuda::close_cublaslt(launch.cublaslt);
   launch.free_workspace();
   cudaFree(launch.faults);
   cudaStreamDestroy(launch.stream);
@@ -267,13 +275,16 @@ bool read_options(int count, char** arguments, Options& options) {
       options.quick = true;
     } else if (argument == "--bfloat16") {
       options.bfloat16 = true;
+    } else if (argument == "--cublaslt" && i + 1 < count) {
+      options.cublaslt = arguments[++i];
     } else if (argument == "--only" && i + 1 < count) {
       options.only = arguments[++i];
     } else if (argument == "--capability" && i + 1 < count) {
       options.capability = std::atoi(arguments[++i]);
     } else {
       std::fprintf(stderr,
-                   "[cuda_parity] expected --only NAME, --quick, --bfloat16 or --capability N but received %s\n",
+                   "[cuda_parity] expected --only NAME, --quick, --bfloat16, --cublaslt LIBRARY or --capability N but "
+                   "received %s\n",
                    argument.c_str());
       return false;
     }

@@ -135,6 +135,7 @@ class Side {
   // Sums of products: rounded operands on a card of that precision err by up to 2⁻⁸ each, and their sums as much.
   Judge products(double least = 0) const { return {machine_.launch.bfloat16 ? 0x1p-6 : kSums.tolerance, least}; }
   bool rounds_operands() const { return machine_.launch.bfloat16; }
+  bool rounds_biases() const { return machine_.launch.cublaslt != nullptr; }
   bool cpu_fuses() const { return std::string(machine_.cpu.name) != "scalar"; }  // multiply-adds
   // A side on the CPU whatever this one is, for what a forward leaves to its backward: pointers are the host's. Its
   // values are other ones than this side's.

@@ -16,9 +16,10 @@ import { glu } from '../../lib/ops/glu.js'
 import { LAYER_NORM_EPS, layerNorm } from '../../lib/ops/layer_norm.js'
 import { linear } from '../../lib/ops/linear.js'
 import { unfold } from '../../lib/ops/unfold.js'
-import { cudaStatus, type Device } from '../../lib/runtime/device.js'
+import { cudaStatus, Device } from '../../lib/runtime/device.js'
 import { Parameter, Tape } from '../../lib/runtime/tape.js'
 import { type FloatType, Offsets, Tensor } from '../../lib/runtime/tensor.js'
+import { SeqriskError } from '../../lib/util/errors.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
@@ -26,6 +27,18 @@ import { smallSource } from '../support/small_source.js'
 
 type Float = Tensor<'float32'>
 type Inner = Tensor<FloatType>
+
+/** Whether a card is there, and the library beside it. */
+function hasCublaslt(): boolean {
+  if (devices.length === 0) return false
+  try {
+    new Device({ kind: 'cuda', precision: 'bfloat16', cublaslt: true }).close()
+    return true
+  } catch (error) {
+    if (error instanceof SeqriskError && error.code === 'NO_CUBLASLT') return false
+    throw error
+  }
+}
 
 interface Problem {
   readonly lengths: readonly number[]
@@ -274,15 +287,26 @@ describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
     ['dense', { convolution: 'dense' }],
     ['pointwise', { gate: 'pointwise', dilation: 2 }],
   ]
-  it.each(kinds)('%s: a vector depends on its own entity alone, bit for bit', async (_, config) => {
-    const device = openDevice({ kind: 'cuda', precision: 'bfloat16' })
-    const source = smallSource()
-    const sizes = { width: 16, blocks: 2, heads: 2, attentionSize: 8, ...config }
-    const encoder = new Encoder(await fitEncoding(source), sizes, { device, seed: 3 })
-    const together = await encoder.encode(source)
-    const apart = await encoder.encode(source, { batchEvents: 1 })
-    expect(together.vectors.every(Number.isFinite)).toBe(true)
-    expectSameBits(apart.vectors, together.vectors, 'vectors')
-    encoder.dispose()
+  it('says what is missing of cuBLASLt', () => {
+    const open = () => openDevice({ kind: 'cuda', precision: 'bfloat16', cublaslt: 'libnone.so.1' })
+    const message = expect.stringContaining("cuBLASLt in 'libnone.so.1'")
+    expect(open).toThrow(expect.objectContaining({ code: 'NO_CUBLASLT', message }))
   })
+
+  const products = [false, true].filter(cublaslt => !cublaslt || hasCublaslt())
+  const cases = kinds.flatMap(([name, config]) => products.map(cublaslt => [name, cublaslt, config] as const))
+  it.each(cases)(
+    '%s, cuBLASLt %s: a vector depends on its own entity alone, bit for bit',
+    async (_, cublaslt, config) => {
+      const device = openDevice({ kind: 'cuda', precision: 'bfloat16', cublaslt })
+      const source = smallSource()
+      const sizes = { width: 16, blocks: 2, heads: 2, attentionSize: 8, ...config }
+      const encoder = new Encoder(await fitEncoding(source), sizes, { device, seed: 3 })
+      const together = await encoder.encode(source)
+      const apart = await encoder.encode(source, { batchEvents: 1 })
+      expect(together.vectors.every(Number.isFinite)).toBe(true)
+      expectSameBits(apart.vectors, together.vectors, 'vectors')
+      encoder.dispose()
+    },
+  )
 })

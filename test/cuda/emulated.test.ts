@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 
 const PROGRAM = 'build/cuda_emulated'
+const CUBLASLT = 'build/libemulated_cublaslt.so'
 const BUILT_FROM = ['native/kernels/cuda', 'native/ops', 'native/runtime', 'native/tests', 'native/trees']
 const TIMEOUT_MS = 600_000
 
@@ -30,6 +31,7 @@ describe
       for (const [name, options, least] of [
         ['float32', [], 40],
         ['bfloat16', ['--bfloat16'], 40],
+        ['bfloat16 by cuBLASLt', ['--bfloat16', '--cublaslt', CUBLASLT, '--only', 'linear'], 2],
         ["bfloat16 on an older card's instructions", ['--bfloat16', '--capability', '80', '--only', 'linear'], 2],
       ] as const) {
         it(`agree with the CPU's in ${name}`, async () => {

@@ -5,6 +5,7 @@
 #include "kernels/cuda/gemm_bfloat16.h"
 
 #include "kernels/cuda/gemm_bfloat16_finish-inl.cuh"
+#include "kernels/cuda/gemm_cublaslt.h"
 #include "kernels/cuda/gemm_hopper.h"
 
 namespace seqrisk {
@@ -244,6 +245,7 @@ void launch_form(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
 
 void gemm_bfloat16(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
   if (g.m == 0 || g.n == 0) return;
+  if (launch.cublaslt && gemm_cublaslt(form, g, launch)) return;
   // What reads and writes sums in float32 waits for memory, and smaller tiles wait less: 0.27 ms of 256 000 x 256 x 256
   // and not 0.34. The bits are the same.
   const bool waits = g.residual && g.out_stored == Storage::float32 && g.k <= 256;

@@ -31,9 +31,10 @@ struct Bfloat16Gemm {
   int64_t m;
   int64_t n;
   int64_t k;
-  const float* bias;     // (n) where the sums start, or null: 0
-  const void* residual;  // (m, n), stored as out, where they start too, or null; may be out
-  void* out;             // (m, n)
+  const float* bias;             // (n) where the sums start, or null: 0
+  const Bfloat16* rounded_bias;  // the same for cuBLASLt, of a device that has it
+  const void* residual;          // (m, n), stored as out, where they start too, or null; may be out
+  void* out;                     // (m, n)
   int64_t residual_stride;
   int64_t out_stride;
   Storage out_stored;

@@ -12,6 +12,8 @@
 namespace seqrisk {
 namespace cuda {
 
+struct Cublaslt;
+
 // In device memory, one per stream: the first value that a kernel could not use. Pointers are of the host.
 struct FaultRecord {
   int32_t claimed;
@@ -25,9 +27,10 @@ class Launch {
  public:
   cudaStream_t stream = nullptr;
   int multiprocessors = 1;
-  int capability = 0;       // 90 for 9.0
-  size_t shared_limit = 0;  // bytes of shared memory that a block may ask for
-  bool bfloat16 = false;    // matrix products round their operands to bfloat16, and sum in float32
+  int capability = 0;            // 90 for 9.0
+  size_t shared_limit = 0;       // bytes of shared memory that a block may ask for
+  bool bfloat16 = false;         // matrix products round their operands to bfloat16, and sum in float32
+  Cublaslt* cublaslt = nullptr;  // what multiplies bfloat16, where the device was opened with it
   FaultRecord* faults = nullptr;
   const char* kernel = "";  // the name of what is launched
 
