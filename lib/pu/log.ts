@@ -81,7 +81,10 @@ export class DurableLog<T extends object> {
     return this.#check
   }
 
-  /** @throws {SeqriskError} code `WRITE_FAILED` (disk full, no rights); the log is as it was then */
+  /**
+   * One at a time: an entry is written behind those whose `append` has returned.
+   * @throws {SeqriskError} code `WRITE_FAILED` (disk full, no rights); the log is as it was then
+   */
   async append(entry: T): Promise<void> {
     const path = join(this.#folder, LOG)
     const text = JSON.stringify(entry)

@@ -90,7 +90,10 @@ export interface SessionStatus {
   readonly entries: number
 }
 
-/** Active learning in a folder: asking and answering may lie days and processes apart. */
+/**
+ * Active learning in a folder: asking and answering may lie days and processes apart. Calls that overlap run one after the
+ * other, in the order in which they were made.
+ */
 export class ActiveSession {
   readonly folder: string
   readonly settings: SessionSettings
@@ -100,6 +103,9 @@ export class ActiveSession {
   #ids: IdLines | null = null
   #matrix: BinnedMatrix | null = null
   #unusual: Float64Array | null = null
+  /** Settles with the last call that was made. */
+  #last: Promise<void> = Promise.resolve()
+  #closing: Promise<void> | null = null
 
   private constructor(
     folder: string,
@@ -176,8 +182,13 @@ export class ActiveSession {
     }
   }
 
-  /** Before the device is closed. */
-  async close(): Promise<void> {
+  /** After the calls before it; to be called before the device is closed. Calls that come later fail with code `CLOSED`. */
+  close(): Promise<void> {
+    this.#closing ??= this.#inOrder(() => this.#close())
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     try {
       this.#matrix?.dispose()
       this.#matrix = null
@@ -193,12 +204,13 @@ export class ActiveSession {
 
   /**
    * The next rows to ask about, logged before they are returned. While some wait for an answer, it is those.
-   * @param anyway  go on although a stop rule holds
+   * @param options  `anyway`: go on although a stop rule holds
    */
-  async ask(
-    device: Device,
-    { anyway = false, ...control }: SessionControl & { anyway?: boolean } = {},
-  ): Promise<Asked> {
+  ask(device: Device, options: SessionControl & { anyway?: boolean } = {}): Promise<Asked> {
+    return this.#inOrder(() => this.#ask(device, options))
+  }
+
+  async #ask(device: Device, { anyway = false, ...control }: SessionControl & { anyway?: boolean }): Promise<Asked> {
     const state = this.#stateAt(this.#log.entries.length)
     if (state.pending.size > 0)
       return this.#asked(
@@ -240,7 +252,11 @@ export class ActiveSession {
    * Records answers, all or none; they are on disk when it returns. An answer that is there already is no new one.
    * @throws {SeqriskError} codes `UNKNOWN_ID`, `NOT_ASKED`, `ANSWERED`, `ANSWER_INVALID`
    */
-  async answer(given: ReadonlyMap<string, Answer>): Promise<{ recorded: number; repeated: number }> {
+  answer(given: ReadonlyMap<string, Answer>): Promise<{ recorded: number; repeated: number }> {
+    return this.#inOrder(() => this.#answer(given))
+  }
+
+  async #answer(given: ReadonlyMap<string, Answer>): Promise<{ recorded: number; repeated: number }> {
     const state = this.#stateAt(this.#log.entries.length)
     const ids = await this.#lines()
     // Those that answers may be about are few; all others are looked for only to say what is wrong with them.
@@ -281,7 +297,11 @@ export class ActiveSession {
    * Takes back the last answers, as many as came at once: their rows wait for an answer again.
    * @throws {SeqriskError} code `NOTHING_TO_UNDO`
    */
-  async undo(): Promise<{ undone: number; ids: readonly string[] }> {
+  undo(): Promise<{ undone: number; ids: readonly string[] }> {
+    return this.#inOrder(() => this.#undo())
+  }
+
+  async #undo(): Promise<{ undone: number; ids: readonly string[] }> {
     const undone = this.#undone(this.#log.entries.length)
     const at = this.#log.entries.findLastIndex((entry, i) => entry.kind === 'answer' && !undone.has(i))
     if (at < 0) {
@@ -310,11 +330,28 @@ export class ActiveSession {
   }
 
   /** The model and the scores that the answers give. */
-  async learn(device: Device, control: SessionControl = {}): Promise<PuResult> {
+  learn(device: Device, control: SessionControl = {}): Promise<PuResult> {
+    return this.#inOrder(() => this.#learn(device, control))
+  }
+
+  async #learn(device: Device, control: SessionControl): Promise<PuResult> {
     const result = await this.#fit(device, this.#stateAt(this.#log.entries.length), control)
     const { levels } = this.settings
     const coded = levels.some(one => one !== null) ? { levels } : {}
     return { ...result, model: new GbrtModel({ ...result.model.info, ...coded }, result.model.trees) }
+  }
+
+  /** Each call looks at the log and adds to it: two at once would write over each other. */
+  async #inOrder<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closing) {
+      throw new SeqriskError('CLOSED', '[active] expected an open session but received a closed one; open it again')
+    }
+    const done = this.#last.then(work)
+    this.#last = done.then(
+      () => {},
+      () => {},
+    )
+    return done
   }
 
   async #fit(device: Device, state: ActiveState, control: SessionControl): Promise<PuResult> {

@@ -6,7 +6,7 @@ import { appendFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { ActiveSession, type Answer, type PuTable, type SessionOptions } from '../../lib/index.js'
+import { ActiveSession, type Answer, type Asked, type PuTable, type SessionOptions } from '../../lib/index.js'
 import { inSession, names, planted, ROWS, said, sessionRoom, table } from '../support/sessions.js'
 
 const { device, root, fresh, begin, askAndAnswer, modelOf } = await sessionRoom()
@@ -59,6 +59,55 @@ describe('a session', () => {
     await inSession(folder, session => session.undo())
     await inSession(folder, session => session.undo())
     await expect(inSession(folder, session => session.undo())).rejects.toMatchObject({ code: 'NOTHING_TO_UNDO' })
+  })
+
+  it('calls that overlap wait for each other, and a failing one harms none', async () => {
+    const folder = await begin()
+    const asked = await inSession(folder, async session => {
+      const { ids } = await session.ask(device)
+      const both = [session.answer(said(ids.slice(0, 3))), session.answer(said(ids.slice(3, 6)))]
+      expect(await Promise.all(both)).toEqual([
+        { recorded: 3, repeated: 0 },
+        { recorded: 3, repeated: 0 },
+      ])
+      return ids
+    })
+    const calls = await inSession(folder, session =>
+      Promise.allSettled([
+        session.answer(said(['nobody'], () => 1)),
+        session.undo(),
+        session.answer(said(asked.slice(3))),
+        session.answer(said(asked.slice(3))),
+        session.ask(device),
+        session.ask(device),
+      ]),
+    )
+    const [unknown, undone, answered, again, next, same] = calls.map(call =>
+      call.status === 'fulfilled' ? call.value : call.reason,
+    )
+    expect(unknown).toMatchObject({ code: 'UNKNOWN_ID' })
+    expect(undone).toMatchObject({ undone: 3 })
+    expect(answered).toEqual({ recorded: 5, repeated: 0 })
+    expect(again).toEqual({ recorded: 0, repeated: 5 })
+    expect(next).toMatchObject({ ids: { length: 8 } })
+    expect([...(same as Asked).ids].sort()).toEqual([...(next as Asked).ids].sort())
+    expect(await inSession(folder, async session => session.status())).toMatchObject({ pending: 8, entries: 6 })
+  })
+
+  it('closes after the calls before it, and writes nothing afterwards', async () => {
+    const folder = await begin()
+    const { ids } = await inSession(folder, session => session.ask(device))
+    const session = await ActiveSession.open(folder)
+    const { scores } = await session.learn(device)
+    const again = session.learn(device)
+    await session.close()
+    expect((await again).scores).toEqual(scores)
+    const late = [session.answer(said(ids)), session.undo(), session.ask(device), session.learn(device)]
+    for (const call of await Promise.allSettled(late)) {
+      expect(call).toMatchObject({ status: 'rejected', reason: { code: 'CLOSED' } })
+    }
+    await session.close()
+    expect(await inSession(folder, async one => one.status())).toMatchObject({ pending: 8, entries: 1 })
   })
 
   it('refuses what cannot be, and records nothing of it', async () => {
