@@ -257,7 +257,8 @@ function longest(order: Int32Array, labels: ArrayLike<number>, counts: Float64Ar
     if (counts[row] === 0) continue
     reported += counts[row]
     hits += counts[row] * labels[row]
-    if (hits >= precision * reported && hits > best.found) best = { found: hits, reported }
+    // The quotient, as `precision` is one: a product of rounded numbers may lie above the hits it stands for.
+    if (hits / reported >= precision && hits > best.found) best = { found: hits, reported }
   }
   return best
 }

@@ -128,6 +128,18 @@ describe('volume at equal precision', () => {
     expect(volumeAtEqualPrecision(first, second, labels, { share: 0.25, samples: 0 }).precision).toBe(0.5)
   })
 
+  it('a list holds its own precision, whatever that rounds to', () => {
+    // Positives last: the whole list is the only one of that precision. 7/25 · 25 is more than 7.
+    for (let rows = 1; rows <= 60; rows++) {
+      for (let hits = 1; hits <= rows; hits++) {
+        const labels = Array.from({ length: rows }, (_, row) => Number(row >= rows - hits))
+        const scores = labels.map((_, row) => -row)
+        const volume = volumeAtEqualPrecision(scores, scores, labels, { share: 1, samples: 0 })
+        expect([hits, rows, ...volume.found, ...volume.reported]).toEqual([hits, rows, hits, hits, rows, rows])
+      }
+    }
+  })
+
   it('the bootstrap covers the ratio, tightly where rows are many, and repeats', () => {
     const labels = Array.from({ length: 4000 }, (_, row) => Number(row % 10 === 0))
     const first = labels.map((label, row) => label * 2 + Math.sin(row))
