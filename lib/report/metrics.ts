@@ -193,6 +193,9 @@ export function rankCorrelation(a: ArrayLike<number>, b: ArrayLike<number>): num
 
 /** Ranks around 0. */
 function midRanks(values: ArrayLike<number>): Float64Array {
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isNaN(values[i])) expectRange(false, 'rankCorrelation', `value ${i} to be a number`, values[i])
+  }
   const order = Array.from({ length: values.length }, (_, i) => i).sort((i, j) => values[i] - values[j])
   const ranks = new Float64Array(values.length)
   for (let begin = 0; begin < order.length; ) {

@@ -130,4 +130,7 @@ test('rank correlation: by hand, for ties, for any rising function', () => {
   expect(rankCorrelation([1, 2, 2, 3], [1, 2, 3, 4])).toBeCloseTo(4.5 / Math.sqrt(4.5 * 5), 12)
   expect(rankCorrelation([1, 1], [1, 2])).toBeNaN()
   expect(() => rankCorrelation([1], [1])).toThrow(RangeError)
+  const hole = [1, Number.NaN, 3]
+  expect(() => rankCorrelation(hole, [1, 2, 3])).toThrow('[rankCorrelation] expected value 1 to be a number')
+  expect(() => rankCorrelation([1, 2, 3], hole)).toThrow('[rankCorrelation] expected value 1 to be a number')
 })
