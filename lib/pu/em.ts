@@ -82,15 +82,21 @@ export class EmLoop {
   }
 
   /** Targets, weights and mask of the next fit. */
-  async #assign({ roles, sizes }: PuSets, restOut: boolean): Promise<void> {
+  async #assign({ roles }: PuSets, restOut: boolean): Promise<void> {
     const { weights: own } = this.#problem
     const { positiveWeight, signal } = this.#options
     const [targets, weights, mask, scores] = [this.#targets, this.#weights, this.#mask, this.scores]
-    const others = sizes.negatives + (restOut ? 0 : sizes.unlabelled + sizes.spies)
-    let positives = 0
+    const isKnown = (role: number) => role === ROLE.positive || role === ROLE.negative
+    const trains = (role: number) => isKnown(role) || (role !== ROLE.out && !restOut)
+    // A spy is to look like any unlabelled row, however much its label is trusted.
+    const copies = (row: number) => (own && roles[row] !== ROLE.out && roles[row] !== ROLE.spy ? own[row] : 1)
+    let [positives, others] = [0, 0]
     if (positiveWeight === 'balanced') {
       await inSlices(roles.length, signal, (from, to) => {
-        for (let row = from; row < to; row++) if (roles[row] === ROLE.positive) positives += own ? own[row] : 1
+        for (let row = from; row < to; row++) {
+          if (roles[row] === ROLE.positive) positives += copies(row)
+          else if (trains(roles[row])) others += copies(row)
+        }
       })
     }
     const factor = positiveWeight === 'balanced' ? Math.max(1, Math.round(others / positives)) : positiveWeight
@@ -99,10 +105,9 @@ export class EmLoop {
       for (let row = from; row < to; row++) {
         const role = roles[row]
         const isPositive = role === ROLE.positive
-        const isKnown = isPositive || role === ROLE.negative
-        targets[row] = isKnown ? Number(isPositive) : scores[row]
-        weights[row] = isPositive ? Math.min(MOST_WEIGHT, factor * (own ? own[row] : 1)) : 1
-        mask[row] = Number(role !== ROLE.out && (isKnown || !restOut))
+        targets[row] = isKnown(role) ? Number(isPositive) : scores[row]
+        weights[row] = Math.min(MOST_WEIGHT, (isPositive ? factor : 1) * copies(row))
+        mask[row] = Number(trains(role))
         weighted += Number(weights[row] !== 1)
         masked += Number(mask[row] === 0)
       }

@@ -10,7 +10,10 @@ export interface PuProblem {
   readonly positives: Uint8Array
   /** 1 for rows that are believed to be negative: their target stays 0. Default none. */
   readonly negatives?: Uint8Array
-  /** Integers from 1, such as the up-sampling of trusted positives. Default 1. */
+  /**
+   * As how many copies a row trains, whatever its role: integers from 1, such as the up-sampling of trusted positives. While it
+   * spies, a positive is one. Default 1.
+   */
   readonly weights?: NumberArray
   /** 1 for rows that take part, 0 for rows that are only scored. Default all. */
   readonly mask?: Uint8Array

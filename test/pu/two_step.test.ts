@@ -140,6 +140,31 @@ describe('two-step PU', () => {
     expect(weighted.scores).toEqual(doubled.scores)
   })
 
+  it('a weight is as many copies, of any row', async () => {
+    // Few values: the bins are the same with copies and without.
+    const coarse = columns.map(column => column.map(Math.round))
+    const known = knownOf(planted, 60)
+    const negatives = Uint8Array.from(known, (one, row) => Number(!one && !truth[row] && row % 5 === 0))
+    const weights = Float32Array.from(known, (one, row) => (one ? 2 : negatives[row] ? 3 : 1 + (row % 2)))
+    const copies = [...weights.keys()].flatMap(row => new Array<number>(weights[row]).fill(row))
+    const of = (flags: Uint8Array) => Uint8Array.from(copies, row => flags[row])
+    const single = await BinnedMatrix.from(device, { columns: coarse })
+    const many = await BinnedMatrix.from(device, {
+      columns: coarse.map(column => Float64Array.from(copies, row => column[row])),
+    })
+    for (const positiveWeight of [1, 'balanced'] as const) {
+      const weighted = await onePu(
+        { matrix: single, positives: known, negatives, weights },
+        { positiveWeight, convergence: 0 },
+      )
+      const copied = await onePu(
+        { matrix: many, positives: of(known), negatives: of(negatives) },
+        { positiveWeight, convergence: 0 },
+      )
+      expect(copied.scores).toEqual(Float64Array.from(copies, row => weighted.scores[row]))
+    }
+  })
+
   it('tells of rounds, and ends by a signal with the reason of the caller', async () => {
     const known = knownOf(planted, 40)
     const seen: number[] = []
