@@ -45,11 +45,12 @@ export async function inSlices(
   rows: number,
   signal: AbortSignal | undefined,
   body: (from: number, to: number) => void,
+  slice = SLICE,
 ): Promise<void> {
   const pace = new Pace(signal)
-  for (let from = 0; from < rows; from += SLICE) {
+  for (let from = 0; from < rows; from += slice) {
     await pace.turn()
-    body(from, Math.min(rows, from + SLICE))
+    body(from, Math.min(rows, from + slice))
   }
 }
 

@@ -1,9 +1,11 @@
 // Which rows to ask about next.
 
+import { sortedPlaces } from '../events/sort.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import { kmeans } from '../trees/kmeans.js'
 import { expectRange } from '../util/errors.js'
 import { Philox } from '../util/philox.js'
+import { BestRows } from './best_rows.js'
 import { inSlices } from './learner.js'
 
 export const SAMPLERS = ['diverse', 'uncertain', 'random', 'top'] as const
@@ -34,7 +36,8 @@ export interface SampleOptions {
 }
 
 const SAMPLE_STREAM = 0x5a3
-const BUCKETS = 1 << 16
+/** Rows between two looks at the clock where each may have to find its place among the best. */
+const HEAP_SLICE = 1 << 12
 
 /** Rows to ask about, most uncertain (or highest) first. */
 export async function sampleRows(pool: Pool, options: SampleOptions): Promise<Int32Array> {
@@ -97,8 +100,8 @@ async function highest(
   seed: number,
   signal?: AbortSignal,
 ): Promise<Int32Array> {
-  const key = (row: number) => (askable[row] && scores[row] < limit ? Math.floor(scores[row] * (BUCKETS - 1)) : -1)
-  return best(scores.length, count, key, (a, b) => scores[b] - scores[a], seed, signal)
+  const isCandidate = (row: number) => askable[row] === 1 && scores[row] < limit
+  return best(scores.length, count, isCandidate, (a, b) => scores[b] - scores[a], seed, signal)
 }
 
 async function nearestAbove(
@@ -108,34 +111,28 @@ async function nearestAbove(
   seed: number,
   signal?: AbortSignal,
 ): Promise<Int32Array> {
-  const key = (row: number) =>
-    askable[row] && scores[row] >= limit ? Math.floor((1 - scores[row]) * (BUCKETS - 1)) : -1
-  return best(scores.length, count, key, (a, b) => scores[a] - scores[b], seed, signal)
+  const isCandidate = (row: number) => askable[row] === 1 && scores[row] >= limit
+  return best(scores.length, count, isCandidate, (a, b) => scores[a] - scores[b], seed, signal)
 }
 
-/** The `count` best rows without sorting all: by counts of a key from 0 to 65535, high = good; −1 is no candidate. */
+/** The `count` best rows, best first, without sorting all. */
 async function best(
   rows: number,
   count: number,
-  key: (row: number) => number,
+  isCandidate: (row: number) => boolean,
   compare: (a: number, b: number) => number,
   seed: number,
   signal?: AbortSignal,
 ): Promise<Int32Array> {
-  const counts = new Int32Array(BUCKETS)
-  await inSlices(rows, signal, (from, to) => {
-    for (let row = from; row < to; row++) {
-      const k = key(row)
-      if (k >= 0) counts[k]++
-    }
-  })
-  let least = BUCKETS
-  for (let sum = 0; sum < count && least > 0; ) sum += counts[--least]
-  const found: number[] = []
-  await inSlices(rows, signal, (from, to) => {
-    for (let row = from; row < to; row++) if (key(row) >= least) found.push(row)
-  })
-  return Int32Array.from(found.sort((a, b) => compare(a, b) || mix(a, seed) - mix(b, seed) || a - b).slice(0, count))
+  const inOrder = (a: number, b: number) => compare(a, b) || mix(a, seed) - mix(b, seed) || a - b
+  const kept = new BestRows(Math.min(rows, count), inOrder)
+  const add = (from: number, to: number) => {
+    for (let row = from; row < to; row++) if (isCandidate(row)) kept.add(row)
+  }
+  await inSlices(rows, signal, add, HEAP_SLICE)
+  const found = kept.rows
+  const order = await sortedPlaces(found.length, (a, b) => inOrder(found[a], found[b]), signal)
+  return order.map(place => found[place])
 }
 
 /** A number that depends on row and seed alone and looks like any (finaliser of MurmurHash3). */

@@ -1,6 +1,7 @@
 // Two-step PU learning: spies find reliable negatives, then EM learns from positives, negatives and the rest.
 // Source: Liu, Lee, Yu, Li 2002, "Partially supervised classification of text documents"; with trees as the learner.
 
+import { sortedCopy } from '../events/sort.js'
 import type { GbrtModel } from '../trees/model.js'
 import { expectRange, sentence } from '../util/errors.js'
 import { EmLoop } from './em.js'
@@ -210,7 +211,7 @@ async function thresholdOf(
   await inSlices(roles.length, signal, (from, to) => {
     for (let row = from; row < to; row++) if (bucketOf(row) === bucket) inside[at++] = scores[row]
   })
-  return inside.sort()[most - below]
+  return (await sortedCopy(inside, signal))[most - below]
 }
 
 function meanDeviation(sums: Float64Array, squares: Float64Array, { roles, sizes }: PuSets, draws: number): number {

@@ -14,6 +14,7 @@ import { auc } from '../../lib/report/metrics.js'
 import { openDevice } from '../support/devices.js'
 import { knownOf, plantedTable } from '../support/pu_table.js'
 import { TestRandom } from '../support/random.js'
+import { watchTurns } from '../support/turns.js'
 
 const device = openDevice()
 const ROWS = 3000
@@ -94,6 +95,39 @@ describe('samplers', () => {
     const same = await sample('uncertain', { scores: new Float64Array(ROWS).fill(0.2) })
     expect(new Set(same).size).toBe(20)
     await expect(sample('best' as 'top')).rejects.toThrow(/a sampler out of/)
+  })
+
+  it('take what sorting all rows would, also of equal and of rising scores', async () => {
+    const order = (values: Float64Array) =>
+      [...values.keys()].filter(row => askable[row]).sort((a, b) => values[b] - values[a])
+    for (const levels of [1, 3, 400]) {
+      const few = scores.map(score => Math.floor(score * levels) / levels)
+      const rising = scores.toSorted()
+      for (const values of [few, rising, rising.toReversed()]) {
+        for (const batch of [1, 2, 20, 700, 2 * ROWS]) {
+          const rows = [...(await sampleRows({ ...pool, scores: values }, { ...options, sampler: 'top', batch }))]
+          const want = order(values).slice(0, batch)
+          expect(new Set(rows).size).toBe(want.length)
+          expect(rows.map(row => values[row])).toEqual(want.map(row => values[row]))
+          for (const row of rows) expect(askable[row]).toBe(1)
+        }
+      }
+    }
+  })
+
+  it('let the event loop run where a million scores are equal, or rise', { retry: 2 }, async () => {
+    const rows = 1_000_000
+    const all = new Uint8Array(rows).fill(1)
+    for (const values of [
+      new Float64Array(rows).fill(0.2),
+      Float64Array.from({ length: rows }, (_, row) => row * 1e-12),
+    ]) {
+      const { longest, total } = await watchTurns(() =>
+        sampleRows({ matrix, scores: values, askable: all }, { ...options, sampler: 'uncertain', batch: 1000 }),
+      )
+      expect(total).toBeGreaterThan(0)
+      expect(longest).toBeLessThan(25)
+    }
   })
 })
 
