@@ -4,6 +4,8 @@ import type { ReadTableOptions, Table } from '../events/table.js'
 import { readTable } from '../events/table.js'
 import { columnsOfLayout, layoutOf, type TableLayout } from '../trees/table_input.js'
 import { SeqriskError, sentence } from '../util/errors.js'
+import { Pace } from '../util/pace.js'
+import { TextIndex } from '../util/text_index.js'
 
 /** A table read for PU learning. */
 export interface PuTable {
@@ -33,8 +35,12 @@ export async function readPuTable(where: string, file: string, options: PuTableO
   const table: Table = await readTable(file, { id, numeric: [positive], signal })
   const layout = layoutOf(where, table, { drop: [positive, ...drop], categorical })
   const marks = table.columns[positive]
-  const seen = new Set<string>()
+  const positives = new Uint8Array(marks.length)
+  const seen = new TextIndex()
+  const pace = new Pace(signal)
   for (const [row, name] of table.ids.entries()) {
+    // In each row: the small maps of an index grow at about the same time.
+    if (pace.isDue) await pace.rest()
     const mark = marks[row]
     if (mark !== 0 && mark !== 1 && !Number.isNaN(mark)) {
       const text = sentence(
@@ -45,11 +51,12 @@ export async function readPuTable(where: string, file: string, options: PuTableO
       )
       throw new SeqriskError('CELL_INVALID', text)
     }
-    if (seen.has(name)) {
+    if (seen.get(name) !== undefined) {
       throw new SeqriskError('ID_TWICE', sentence(where, `every id of '${id}' once`, name, 'keep one row per id'))
     }
-    seen.add(name)
+    seen.set(name, row)
+    positives[row] = Number(mark === 1)
   }
   const columns = columnsOfLayout(layout, table)
-  return { id, ids: table.ids, layout, columns, positives: Uint8Array.from(marks, mark => Number(mark === 1)) }
+  return { id, ids: table.ids, layout, columns, positives }
 }
