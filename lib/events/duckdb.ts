@@ -172,3 +172,8 @@ export function name(identifier: string): string {
 export function text(value: string): string {
   return `'${value.replaceAll("'", "''")}'`
 }
+
+/** Quotes the path of one file. DuckDB takes every path for a glob: `e[1].csv` would name `e1.csv`. */
+export function filePath(path: string): string {
+  return text(path.replace(/[*?[]/g, '[$&]'))
+}

@@ -2,7 +2,7 @@
 
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SeqriskError, sentence } from '../util/errors.js'
-import { name, rows, scalar, shortage, text } from './duckdb.js'
+import { filePath, name, rows, scalar, shortage, text } from './duckdb.js'
 import { broken, type InputFile, readCsvHeader } from './files.js'
 
 export type ValueClass = 'text' | 'number' | 'calendar'
@@ -60,7 +60,7 @@ async function describeCsv(file: InputFile, wanted: readonly string[], where: st
   const options = `auto_detect = false, buffer_size = ${BUFFER_BYTES}, header = true, delim = ${text(header.delimiter)}, quote = '"', escape = '"', nullstr = ''`
   return {
     file,
-    from: `read_csv([${text(file.path)}], ${options}, columns = {${types}})`,
+    from: `read_csv([${filePath(file.path)}], ${options}, columns = {${types}})`,
     columns: new Map(header.columns.map((one, i) => [one, { sql: `c${i}`, value: 'text', isList: false }])),
   }
 }
@@ -75,7 +75,7 @@ async function describeTyped(
   const isJson = file.format === 'jsonl'
   const look = (options: string) => {
     const reader = isJson
-      ? `read_json([${text(file.path)}], format = 'newline_delimited', records = true${options})`
+      ? `read_json([${filePath(file.path)}], format = 'newline_delimited', records = true${options})`
       : parquet(file)
     return rows(connection, `DESCRIBE SELECT * FROM ${reader}`, signal) as Promise<readonly (readonly string[])[]>
   }
@@ -108,14 +108,14 @@ async function describeTyped(
   if (!isJson) return { file, from: parquet(file), columns }
   // As text, so that no guess about a type changes a value; 'columns' also refuses rows that are no objects.
   const types = found.map(([column, type]) => `${text(column)}: ${type.endsWith('[]') ? "'VARCHAR[]'" : "'VARCHAR'"}`)
-  const from = `read_json([${text(file.path)}], format = 'newline_delimited', records = true, columns = {${types.join(', ')}})`
+  const from = `read_json([${filePath(file.path)}], format = 'newline_delimited', records = true, columns = {${types.join(', ')}})`
   return { file, from, columns }
 }
 
 /** The look for columns does not say which row is no object, or that there is no row; reading does. */
 async function expectObjects(connection: DuckDBConnection, file: InputFile, where: string): Promise<void> {
   const options = `format = 'newline_delimited', records = true, columns = {x: 'VARCHAR'}`
-  const sql = `SELECT count(*), count(x) FROM read_json([${text(file.path)}], ${options})`
+  const sql = `SELECT count(*), count(x) FROM read_json([${filePath(file.path)}], ${options})`
   const count = await scalar(connection, sql).catch(cause => {
     throw broken(file, cause, where)
   })
@@ -124,7 +124,7 @@ async function expectObjects(connection: DuckDBConnection, file: InputFile, wher
 }
 
 function parquet(file: InputFile): string {
-  return `read_parquet([${text(file.path)}])`
+  return `read_parquet([${filePath(file.path)}])`
 }
 
 function valueClass(type: string): ValueClass {

@@ -1,6 +1,8 @@
 // Reading events: every format gives the same events; order, ties, times, missing values and chunk limits.
 
 import { readdirSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
 import { defineSchema, readEvents } from '../../lib/events/index.js'
@@ -97,6 +99,33 @@ describe('formats', () => {
       one.remove()
     }
   })
+
+  it.each(['.csv', '.jsonl', '.parquet'])(
+    'reads the %s file of a name, not one that it matches as a glob',
+    async ending => {
+      const one = new EventFiles()
+      const content: Record<string, (type: string) => string | Promise<Buffer>> = {
+        '.csv': type => `user,at,type,amount,note\nu,1,${type},,\n`,
+        '.jsonl': type => `{"user": "u", "at": 1, "type": "${type}", "amount": null, "note": null}`,
+        '.parquet': async type =>
+          readFile(
+            await files.parquet(
+              `SELECT 'u' AS "user", 1 AS "at", '${type}' AS type, 2::FLOAT AS amount, NULL::VARCHAR AS note`,
+            ),
+          ),
+      }
+      // Windows knows no stars in names.
+      const names = ['e1', 'e[1]', 'w[!a]', 'wb', ...(process.platform === 'win32' ? [] : ['s*r', 'star'])].sort()
+      const types = async (path: string) => (await plainEvents(readEvents(path, schema))).map(event => event[2])
+      try {
+        for (const name of names) await writeFile(join(one.folder, name + ending), await content[ending](name))
+        for (const name of names) expect(await types(join(one.folder, name + ending))).toEqual([name])
+        expect(await types(one.folder)).toEqual(names)
+      } finally {
+        one.remove()
+      }
+    },
+  )
 
   it('reads numbers, booleans and nested values of Parquet as text where text is asked for', async () => {
     const file = await files.parquet(
