@@ -1,9 +1,9 @@
 // safetensors: an 8-byte length, a JSON header (name → dtype, shape, byte range), then the bytes. Little-endian.
 // Reading trusts nothing: lengths, ranges, overlaps, gaps and sizes are checked before a value is looked at.
 
-import { open, readFile, stat } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { SeqriskError, sentence } from '../util/errors.js'
-import { writeFileAtomic } from '../util/files.js'
+import { readWhole, writeFileAtomic } from '../util/files.js'
 
 /** A tensor of a file. */
 export interface StoredTensor {
@@ -41,7 +41,7 @@ export async function writeSafetensors(path: string, file: SafetensorsFile): Pro
 
 /** @throws {SeqriskError} code `MODEL_INVALID` for a damaged or hostile file, `FILE_NOT_FOUND` when there is none */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
-  const info = await stat(path).catch((cause: unknown) => {
+  const file = await open(path, 'r').catch((cause: unknown) => {
     const advice = 'check the path'
     throw new SeqriskError('FILE_NOT_FOUND', sentence('safetensors', 'a readable file', path, advice), { cause })
   })
@@ -50,43 +50,28 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
     const text = `[safetensors] expected ${expected} but received ${received} in ${path}; ${advice}`
     throw new SeqriskError('MODEL_INVALID', text)
   }
-  if (info.size < 8) refuse('a header length of 8 bytes', `a file of ${info.size} bytes`)
-  const length = await headerLength(path)
-  if (length > BigInt(Math.min(MAX_HEADER, info.size - 8))) refuse('a header inside the file', `a length of ${length}`)
-  const bytes = await readFile(path)
-  const begin = 8 + Number(length)
-  const header = parseHeader(bytes.subarray(8, begin), refuse)
-  const tensors = new Map<string, StoredTensor>()
-  const ranges: { name: string; from: number; to: number }[] = []
-  let metadata: Record<string, string> = {}
-  for (const [name, value] of Object.entries(header)) {
-    if (name === '__metadata__') {
-      const isText = isObject(value) && Object.values(value).every(item => typeof item === 'string')
-      if (!isText) refuse('metadata of texts', JSON.stringify(value).slice(0, 80))
-      metadata = value as Record<string, string>
-      continue
-    }
-    const { shape, from, to } = checkEntry(name, value, bytes.length - begin, refuse)
-    ranges.push({ name, from, to })
-    const values = new Float32Array((to - from) / 4)
-    new Uint8Array(values.buffer).set(bytes.subarray(begin + from, begin + to))
-    tensors.set(name, { shape, values })
+  const fill = async (bytes: Uint8Array, from: number) => {
+    if (!(await readWhole(file, bytes, from))) refuse(`${bytes.length} bytes from byte ${from} on`, 'the end')
   }
-  ranges.sort((a, b) => a.from - b.from || a.to - b.to)
-  let end = 0
-  for (const { name, from, to } of ranges) {
-    if (from !== end) refuse(`'${name}' to start at byte ${end}`, `${from} (an overlap or a gap)`)
-    end = to
-  }
-  if (begin + end !== bytes.length) refuse(`${begin + end} bytes`, bytes.length)
-  return { tensors, metadata }
-}
-
-async function headerLength(path: string): Promise<bigint> {
-  const file = await open(path, 'r')
   try {
-    const { buffer } = await file.read(Buffer.alloc(8), 0, 8, 0)
-    return buffer.readBigUInt64LE()
+    const { size } = await file.stat()
+    if (size < 8) refuse('a header length of 8 bytes', `a file of ${size} bytes`)
+    const start = Buffer.alloc(8)
+    await fill(start, 0)
+    const length = start.readBigUInt64LE()
+    if (length > BigInt(Math.min(MAX_HEADER, size - 8))) refuse('a header inside the file', `a length of ${length}`)
+    const text = Buffer.alloc(Number(length))
+    await fill(text, 8)
+    const begin = 8 + text.length
+    const { entries, metadata } = checkHeader(parseHeader(text, refuse), size - begin, refuse)
+    // Each straight into its place: a file may be too large for one array, and memory for two copies.
+    const tensors = new Map<string, StoredTensor>()
+    for (const { name, shape, from, to } of entries) {
+      const values = new Float32Array((to - from) / 4)
+      await fill(new Uint8Array(values.buffer), begin + from)
+      tensors.set(name, { shape, values })
+    }
+    return { tensors, metadata }
   } finally {
     await file.close()
   }
@@ -105,7 +90,36 @@ function parseHeader(bytes: Buffer, refuse: Refuse): Record<string, unknown> {
   return header
 }
 
-function checkEntry(name: string, value: unknown, room: number, refuse: Refuse) {
+interface Entry {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly from: number
+  readonly to: number
+}
+
+/** The tensors in the order of the header. Together they fill the `room` behind it, each byte once. */
+function checkHeader(header: Record<string, unknown>, room: number, refuse: Refuse) {
+  const entries: Entry[] = []
+  let metadata: Record<string, string> = {}
+  for (const [name, value] of Object.entries(header)) {
+    if (name === '__metadata__') {
+      const isText = isObject(value) && Object.values(value).every(item => typeof item === 'string')
+      if (!isText) refuse('metadata of texts', JSON.stringify(value).slice(0, 80))
+      metadata = value as Record<string, string>
+    } else {
+      entries.push(checkEntry(name, value, room, refuse))
+    }
+  }
+  let end = 0
+  for (const { name, from, to } of [...entries].sort((a, b) => a.from - b.from || a.to - b.to)) {
+    if (from !== end) refuse(`'${name}' to start at byte ${end}`, `${from} (an overlap or a gap)`)
+    end = to
+  }
+  if (end !== room) refuse(`${end} bytes of values`, room)
+  return { entries, metadata }
+}
+
+function checkEntry(name: string, value: unknown, room: number, refuse: Refuse): Entry {
   if (!isObject(value)) return refuse(`an entry for '${name}'`, typeof value)
   if (value.dtype !== 'F32') refuse(`dtype F32 for '${name}'`, String(value.dtype))
   const isSize = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0
@@ -120,7 +134,7 @@ function checkEntry(name: string, value: unknown, room: number, refuse: Refuse) 
   if (from > to || to > room) refuse(`'${name}' inside ${room} bytes`, `[${from}, ${to})`)
   const size = shape.reduce((product: number, n: number) => product * n, 4)
   if (size !== to - from) refuse(`${to - from} bytes for '${name}'`, `shape (${shape.join(', ')})`)
-  return { shape: shape as number[], from, to }
+  return { name, shape: shape as number[], from, to }
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,9 +1,12 @@
 // Files that are whole or not there: written beside their place, synced, then renamed.
 
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { SeqriskError } from './errors.js'
+
+/** Bytes of one read or write: Node takes no more than 2^31 − 1. */
+const PIECE = 1 << 30
 
 /**
  * Writes a file so that a crash at any moment leaves the old one or the new one.
@@ -56,11 +59,21 @@ export async function replaceFile(path: string, write: (temporary: string) => Pr
   }
 }
 
-async function writeWhole(file: Awaited<ReturnType<typeof open>>, bytes: Uint8Array): Promise<void> {
+async function writeWhole(file: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.byteLength; ) {
-    const { bytesWritten } = await file.write(bytes, at, bytes.byteLength - at)
+    const { bytesWritten } = await file.write(bytes, at, Math.min(PIECE, bytes.byteLength - at))
     at += bytesWritten
   }
+}
+
+/** Fills `bytes` with what stands from byte `from` of a file on. False when the file ends before. */
+export async function readWhole(file: FileHandle, bytes: Uint8Array, from: number): Promise<boolean> {
+  for (let at = 0; at < bytes.byteLength; ) {
+    const { bytesRead } = await file.read(bytes, at, Math.min(PIECE, bytes.byteLength - at), from + at)
+    if (bytesRead === 0) return false
+    at += bytesRead
+  }
+  return true
 }
 
 /** Makes a rename survive a power cut. Folders cannot be opened on Windows, where a rename is durable by itself. */

@@ -1,7 +1,7 @@
-import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.js'
 import { TestRandom } from '../support/random.js'
 
@@ -98,6 +98,42 @@ describe('safetensors', () => {
       })
     }
     expect(refused).toBeGreaterThan(100)
+  })
+
+  it('reads more than 2 GiB, each tensor in its place', async () => {
+    const path = join(folder, 'large.safetensors')
+    const small = Float32Array.of(1, 2, 3)
+    const size = 2 ** 29 + 1
+    const header = JSON.stringify({ b: entry([size], 12, 12 + 4 * size), a: entry([3], 0, 12) }).padEnd(160)
+    const file = await open(path, 'w')
+    const start = Buffer.alloc(8)
+    start.writeBigUInt64LE(BigInt(header.length))
+    await file.writev([start, Buffer.from(header), Buffer.from(small.buffer)])
+    await file.truncate(8 + header.length + 12 + 4 * size)
+    const handles = Object.getPrototypeOf(file) as FileHandle
+    await file.close()
+    // Large pieces are zeros in the file and in memory: left alone, they take neither time nor room.
+    const original = handles.read as (this: unknown, ...given: unknown[]) => Promise<unknown>
+    const pieces: [offset: number, length: number, position: number][] = []
+    const read = vi.spyOn(handles, 'read').mockImplementation(async function (this: unknown, ...given: unknown[]) {
+      const [, offset, length, position] = given as [Uint8Array, number, number, number]
+      if (length < 2 ** 20) return original.apply(this, given)
+      pieces.push([offset, length, position])
+      return { bytesRead: length }
+    } as never)
+    const { tensors } = await readSafetensors(path).finally(() => read.mockRestore())
+    await rm(path)
+    expect([...tensors.keys()]).toEqual(['b', 'a'])
+    expect(tensors.get('a')?.values).toEqual(small)
+    expect(tensors.get('b')?.values.length).toBe(size)
+    let at = 0
+    for (const [offset, length, position] of pieces) {
+      expect([offset, position]).toEqual([at, 8 + header.length + 12 + at])
+      expect(length).toBeLessThan(2 ** 31)
+      at += length
+    }
+    // The last piece is small enough to be read.
+    expect(at).toBe(2 ** 31)
   })
 
   it('says what it could not write, and leaves nothing half written', async () => {
