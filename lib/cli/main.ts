@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The `seqrisk` command: exit 0 on success, 1 on a failure with one clear line on stderr, 2 on wrong usage.
 
-import { readFileSync } from 'node:fs'
+import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { packageRoot } from '../util/package_root.js'
 import { type Command, helpOf, parseCommand, UsageError } from './command.js'
 
@@ -32,8 +32,10 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(helpOf(command))
     return 0
   }
+  // A table that goes to standard output has it for itself.
+  const report = isStandardOutput(values.out) ? process.stderr : process.stdout
   const result = await command.run(values, { ...context, signal: interruptSignal() })
-  process.stdout.write(context.json ? `${JSON.stringify(result)}\n` : command.show(result))
+  report.write(context.json ? `${JSON.stringify(result)}\n` : command.show(result))
   return 0
 }
 
@@ -51,6 +53,17 @@ function overview(shown = commands, prefix = ''): string {
 
 function version(): string {
   return (JSON.parse(readFileSync(`${packageRoot}package.json`, 'utf8')) as { version: string }).version
+}
+
+/** Whether a path leads to the file or pipe that standard output goes to, as /dev/stdout does. */
+function isStandardOutput(path: unknown): boolean {
+  if (typeof path !== 'string') return false
+  try {
+    const [own, other] = [fstatSync(1), statSync(path)]
+    return (own.isFile() || own.isFIFO()) && own.dev === other.dev && own.ino === other.ino
+  } catch {
+    return false
+  }
 }
 
 /** Ctrl-C stops at the next step, with everything written that is whole; a second one ends the process. */

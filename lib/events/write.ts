@@ -7,7 +7,7 @@ import { Readable, type Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { expectRange, expectType, sentence } from '../util/errors.js'
-import { replaceFile } from '../util/files.js'
+import { isSystemPath, replaceFile } from '../util/files.js'
 import { Pace } from '../util/pace.js'
 import { type RowBlock, type RowLayout, writeParquetFile } from './parquet.js'
 import type { FeatureTable } from './table.js'
@@ -146,7 +146,7 @@ async function writeRows(
   expectType(typeof file === 'string' && file !== '', where, 'the name of a file', file)
   const { signal } = options
   const isParquet = /\.(parquet|pq)$/i.test(file)
-  const isCsv = /\.csv(\.gz)?$/i.test(file) || file.startsWith('/dev/')
+  const isCsv = /\.csv(\.gz)?$/i.test(file) || isSystemPath(file)
   if (!isParquet && !isCsv) throw new TypeError(sentence(where, 'a file ending in .csv, .csv.gz or .parquet', file))
   const write = isParquet
     ? (path: string) => writeParquet(path, layout, blocks, signal)
@@ -167,7 +167,7 @@ async function writeCsv(
   signal?: AbortSignal,
 ): Promise<void> {
   const source = Readable.from(csvText(layout, blocks, signal), { objectMode: false })
-  const sink = createWriteStream(path)
+  const sink = createWriteStream(path, { flags: 'a' })
   const between: Transform[] = isGzip ? [createGzip()] : []
   await pipeline([source, ...between, sink], { signal })
 }
@@ -220,7 +220,7 @@ async function writeParquet(
   blocks: AsyncGenerator<RowBlock, void, void>,
   signal?: AbortSignal,
 ): Promise<void> {
-  const handle = await open(path, 'w')
+  const handle = await open(path, 'a')
   try {
     await writeParquetFile(handle, layout, blocks, signal)
   } finally {

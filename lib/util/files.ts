@@ -1,12 +1,14 @@
 // Files that are whole or not there: written beside their place, synced, then renamed.
 
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { type FileHandle, mkdir, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { SeqriskError } from './errors.js'
 
 /** Bytes of one read or write: Node takes no more than 2^31 − 1. */
 const PIECE = 1 << 30
+/** Linux follows as many. */
+const MOST_LINKS = 40
 
 /**
  * Writes a file so that a crash at any moment leaves the old one or the new one.
@@ -18,8 +20,8 @@ export async function writeFileAtomic(path: string, parts: string | readonly Uin
   } catch (cause) {
     throw writeFailed(path, cause)
   }
-  await replaceFile(path, async temporary => {
-    const file = await open(temporary, 'w')
+  await replaceFile(path, async place => {
+    const file = await open(place, 'a')
     try {
       for (const part of typeof parts === 'string' ? [Buffer.from(parts)] : parts) await writeWhole(file, part)
     } finally {
@@ -29,20 +31,49 @@ export async function writeFileAtomic(path: string, parts: string | readonly Uin
 }
 
 /**
- * Calls `write` with a temporary path in the folder of `path`, then puts the result in its place. A failure removes the
- * temporary file and leaves what was there before. A device or pipe (/dev/stdout) is handed to `write` itself.
+ * Calls `write` with a temporary path beside `path`, then puts the result in its place. A failure removes the temporary file
+ * and leaves what was there before. A link stays: what it leads to is replaced. A device, a pipe and what lies below /dev or
+ * /proc (/dev/stdout) are handed to `write` themselves; it appends, for a shell may have sent them to a file that has content.
  * @throws {SeqriskError} code `WRITE_FAILED` for what the system refuses; errors without a system code pass unchanged
  */
-export async function replaceFile(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
+export async function replaceFile(path: string, write: (place: string) => Promise<void>): Promise<void> {
+  try {
+    const place = await endOfLinks(path)
+    if (await isDirect(place)) await write(place)
+    else await replaceWhole(place, write)
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException | null)?.code
+    throw typeof code === 'string' && /^E[A-Z]+$/.test(code) ? writeFailed(path, cause) : cause
+  }
+}
+
+/** Whether a path lies where the system keeps devices and open files. What links lead to there must not be renamed. */
+export function isSystemPath(path: string): boolean {
+  return /^\/(dev|proc)\/(?!shm\/)/.test(resolve(path))
+}
+
+/** Where a path leads, be there a file yet or not. */
+async function endOfLinks(path: string): Promise<string> {
+  let place = path
+  for (let links = 0; links < MOST_LINKS; links++) {
+    const target = isSystemPath(place) ? null : await readlink(place).catch(() => null)
+    if (target === null) return place
+    place = resolve(await realpath(dirname(place)), target)
+  }
+  // Throws the system's own error for a ring of links.
+  return realpath(path)
+}
+
+async function isDirect(place: string): Promise<boolean> {
+  if (isSystemPath(place)) return true
+  const before = await stat(place).catch(() => null)
+  return before !== null && !before.isFile() && !before.isDirectory()
+}
+
+async function replaceWhole(path: string, write: (place: string) => Promise<void>): Promise<void> {
   const folder = dirname(path)
-  const before = await stat(path).catch(() => null)
-  const isDirect = before !== null && !before.isFile() && !before.isDirectory()
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   try {
-    if (isDirect) {
-      await write(path)
-      return
-    }
     await write(temporary)
     const file = await open(temporary, 'r')
     try {
@@ -51,12 +82,11 @@ export async function replaceFile(path: string, write: (temporary: string) => Pr
       await file.close()
     }
     await rename(temporary, path)
-    await syncFolder(folder)
-  } catch (cause) {
-    if (!isDirect) await rm(temporary, { force: true }).catch(() => {})
-    const code = (cause as NodeJS.ErrnoException | null)?.code
-    throw typeof code === 'string' && /^E[A-Z]+$/.test(code) ? writeFailed(path, cause) : cause
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {})
+    throw error
   }
+  await syncFolder(folder)
 }
 
 async function writeWhole(file: FileHandle, bytes: Uint8Array): Promise<void> {
@@ -76,15 +106,14 @@ export async function readWhole(file: FileHandle, bytes: Uint8Array, from: numbe
   return true
 }
 
-/** Makes a rename survive a power cut. Folders cannot be opened on Windows, where a rename is durable by itself. */
+/**
+ * Makes a rename survive a power cut, where the system lets it: many cannot open or sync folders (Windows, some network
+ * disks, folders without the right to list them). No failure, for the new file is in its place.
+ */
 async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+  const handle = await open(folder, 'r').catch(() => null)
+  await handle?.sync().catch(() => {})
+  await handle?.close().catch(() => {})
 }
 
 /** The error for a file that could not be written. */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, readlink, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -58,6 +58,25 @@ describe('seqrisk', () => {
     expect(result.rows).toBeLessThan(120)
     for (const set of ['vectors', 'features', 'both']) expect(result.results[set].mean).toBeGreaterThan(0)
   })
+
+  // By a link of our own, which a mistake may replace; /dev/stdout is one of the system's.
+  it.skipIf(!existsSync('/proc/self/fd'))(
+    'writes a table to standard output, which has nothing else then',
+    async () => {
+      const at = (name: string) => join(folder, name)
+      const make = ['aggregate', '--events', files.events, '--schema', files.schema, '--out']
+      expect((await seqrisk(...make, at('plain.csv'))).code).toBe(0)
+      const plain = await readFile(at('plain.csv'), 'utf8')
+      await symlink('/proc/self/fd/1', at('stdout.csv'))
+      await writeFile(at('file.csv'), 'before\n')
+      const command = `"$0" "$@" >> "${at('file.csv')}"`
+      const args = ['-c', command, process.execPath, '--import', 'tsx', main, ...make, at('stdout.csv')]
+      const said = await new Promise<string>(resolve => execFile('sh', args, (_, __, stderr) => resolve(stderr)))
+      expect(said).toMatch(/features of 120 entities/)
+      expect(await readFile(at('file.csv'), 'utf8')).toBe(`before\n${plain}`)
+      expect(await readlink(at('stdout.csv'))).toBe('/proc/self/fd/1')
+    },
+  )
 
   it('ends with 2 on wrong usage, and says what is right', async () => {
     const wrong: [string[], RegExp][] = [
