@@ -71,9 +71,8 @@ export async function writeTable(
  */
 export class VectorWriter {
   readonly width: number
-  readonly #queue: RowBlock[] = []
+  readonly #queue: { readonly block: RowBlock; readonly written: () => void }[] = []
   #wake: () => void = () => {}
-  #drained: () => void = () => {}
   #isEnding = false
   #abortion: { readonly reason: unknown } | null = null
   readonly #done: Promise<void>
@@ -85,21 +84,21 @@ export class VectorWriter {
     const layout: Layout = { id: idColumn, columns, type: 'float', list: 'v' }
     this.#done = writeRows(file, layout, this.#rows(), 'writeVectors', options)
     // Awaited in append and close; without this a failure in between would end the process.
-    this.#done.catch(() => this.#drained())
+    this.#done.catch(() => {})
   }
 
   /**
-   * Adds rows, and waits while the file is slower than its writer.
+   * Adds rows, and waits while the file is slower than its writer. Calls may overlap: their rows come in the order of calls.
    * @param vectors  (ids.length, width) float32; copied
    */
   async append(ids: readonly string[], vectors: Float32Array): Promise<void> {
     const { width } = this
     expectRange(vectors.length === ids.length * width, 'writeVectors', `${ids.length * width} numbers`, vectors.length)
-    const written = new Promise<void>(resolve => {
-      this.#drained = resolve
-    })
     const own = vectors.slice()
-    this.#queue.push({ ids: [...ids], cell: (row, column) => own[row * width + column] })
+    const block: RowBlock = { ids: [...ids], cell: (row, column) => own[row * width + column] }
+    const written = new Promise<void>(resolve => {
+      this.#queue.push({ block, written: resolve })
+    })
     this.#wake()
     await Promise.race([written, this.#done])
   }
@@ -121,10 +120,10 @@ export class VectorWriter {
   async *#rows(): AsyncGenerator<RowBlock, void, void> {
     for (;;) {
       if (this.#abortion) throw this.#abortion.reason
-      const block = this.#queue.shift()
-      if (block) {
-        yield block
-        this.#drained()
+      const next = this.#queue.shift()
+      if (next) {
+        yield next.block
+        next.written()
       } else if (this.#isEnding) {
         return
       } else {

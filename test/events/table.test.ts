@@ -131,6 +131,19 @@ describe('vectors', () => {
     }
   })
 
+  it('may come in pieces that do not wait for each other', async () => {
+    const file = files.path('.csv')
+    const writer = new VectorWriter(file, 'id', 2)
+    const names = ['a', 'b', 'c']
+    await Promise.all(names.map((name, i) => writer.append([name], Float32Array.of(i, 2 * i))))
+    await writer.close()
+    expect(await readVectors(file)).toMatchObject({ ids: names, vectors: Float32Array.of(0, 0, 1, 2, 2, 4) })
+    const given = new VectorWriter(files.path('.csv'), 'id', 2)
+    const appended = Promise.allSettled(names.map(name => given.append([name], Float32Array.of(1, 2))))
+    await given.abort(new Error('stopped'))
+    for (const one of await appended) expect(one).toMatchObject({ status: 'rejected', reason: new Error('stopped') })
+  })
+
   it('leave nothing behind when given up', async () => {
     const file = files.path('.parquet')
     const writer = new VectorWriter(file, 'id', 2)
