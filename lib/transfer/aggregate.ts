@@ -36,6 +36,7 @@ interface Group {
  * and the last; per numeric field the count, sum, mean, deviation, extremes, first and last, and sum, mean, extremes and
  * last over the events of each frequent value of each categorical field; per text field the number of words and the
  * count of each frequent word. Deterministic.
+ * @throws {RangeError} if two features get one name, such as the mean of a field `gap` and that of the gaps
  */
 export async function aggregate<F extends Fields>(
   source: EventSource<F>,
@@ -56,6 +57,10 @@ export async function aggregate<F extends Fields>(
     ),
     ...plan.text.map(({ field, words: list }) => wordGroup(field, list, entities)),
   ]
+  const names = groups.flatMap(group => group.names)
+  const places = new Map(names.map((name, i) => [name, i]))
+  const twice = names.find((name, i) => places.get(name) !== i)
+  expectRange(twice === undefined, WHERE, 'fields whose features have names of their own', twice, 'rename the field')
   const ids: string[] = []
   const pace = new Pace(options.signal)
   for await (const chunk of source.chunks({ ...call, eventsPerChunk: EVENTS_PER_CHUNK })) {
@@ -65,7 +70,6 @@ export async function aggregate<F extends Fields>(
     }
     for (const id of chunk.ids) ids.push(id)
   }
-  const names = groups.flatMap(group => group.names)
   const columns = groups.flatMap(group => group.columns)
   return { ids, columns: Object.fromEntries(names.map((name, i) => [name, columns[i]])) }
 }

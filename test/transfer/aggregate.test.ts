@@ -179,6 +179,29 @@ describe('aggregate', () => {
     await expect(aggregate(numbers, { plan })).rejects.toThrow(/times of kind calendar but received 'number'/)
   })
 
+  it.each([
+    ['gap', 'gap.mean'],
+    ['time', 'time.count'],
+  ])('refuses a number %s, whose features would take the names of others', async (field, name) => {
+    const strange = defineSchema({ entity: 'u', time: 't', fields: { [field]: { kind: 'numeric' } } })
+    const source = fromRows(strange, [{ u: 'a', t: 1, [field]: 2 } as never])
+    await expect(aggregate(source)).rejects.toThrow(
+      new RangeError(
+        `[aggregate] expected fields whose features have names of their own but received '${name}'; rename the field`,
+      ),
+    )
+  })
+
+  it('refuses pairs whose names are one', async () => {
+    const strange = defineSchema({
+      entity: 'u',
+      time: 't',
+      fields: { n: { kind: 'numeric' }, a: { kind: 'categorical' }, 'a=b': { kind: 'categorical' } },
+    })
+    const rows = Array.from({ length: 9 }, (_, t) => ({ u: 'u', t, n: t, a: 'b=c', 'a=b': 'c' }))
+    await expect(aggregate(fromRows(strange, rows))).rejects.toThrow(/received 'n\.sum\[a=b=c\]'/)
+  })
+
   it('reports progress, can be cancelled, and refuses wrong options', async () => {
     const source = fromRows(schema, randomRows(3000, 8))
     const seen: number[] = []
