@@ -49,7 +49,8 @@ interface OnnxSource {
  * for numeric ones also `NAME.fraction` float32 (users, length); texts are (users, length, words), where the id `size` of the
  * encoding fills up an event's words. `lengths` (users): events of each sequence; what stands behind them does not matter.
  * Output: `vectors` float32 (users, width).
- * @throws {RangeError} when the model would exceed the format's 2 GB
+ * @throws {RangeError} when the model would exceed the format's 2 GB, or a field has a name that the model needs: `lengths`,
+ * `vectors`, `scores`, `NAME.fraction` of another, that of a weight
  */
 export async function exportEncoder(encoder: Encoder, options: OnnxOptions = {}): Promise<Uint8Array> {
   const weights = await weightsOf(encoder)

@@ -1,5 +1,6 @@
 // An ONNX graph under construction, and its bytes (https://onnx.ai/onnx/repo-docs/IR.html; field numbers from onnx.proto).
 
+import { expectRange } from '../util/errors.js'
 import { ProtoMessage } from './protobuf.js'
 
 export type OnnxType = 'float32' | 'int32' | 'int64' | 'bool'
@@ -39,9 +40,12 @@ export class OnnxGraph {
   readonly #outputs: ProtoMessage[] = []
   readonly #integers = new Map<string, Value>()
   readonly #domains = new Set([ONNX_DOMAIN])
+  /** Inputs, constants and results of nodes share one set of names. */
+  readonly #names = new Set<string>()
   #next = 0
 
   input(name: string, type: OnnxType, shape: readonly Dimension[]): Value {
+    this.#claim(name)
     this.#inputs.push(valueInfo(name, type, shape))
     return name as Value
   }
@@ -122,16 +126,24 @@ export class OnnxGraph {
   }
 
   #fresh(hint: string): Value {
-    return `${hint}_${this.#next++}` as Value
+    const name = `${hint}_${this.#next++}`
+    return this.#names.has(name) ? this.#fresh(hint) : (name as Value)
+  }
+
+  #claim(name: string): void {
+    expectOtherName(!this.#names.has(name), 'onnx', name)
+    this.#names.add(name)
   }
 
   #initializer(name: string, type: OnnxType, shape: readonly number[], bytes: Uint8Array): Value {
+    this.#claim(name)
     const tensor = new ProtoMessage().packed(1, shape).integer(2, TYPES[type]).text(8, name).bytes(9, bytes)
     this.#initializers.push(tensor)
     return name as Value
   }
 
   #add(op: string, inputs: readonly (Value | null)[], attributes: Attributes, outputs: string[], domain: string): void {
+    for (const output of outputs) this.#claim(output)
     const node = new ProtoMessage()
     for (const input of inputs) node.text(1, input ?? '')
     for (const output of outputs) node.text(2, output)
@@ -141,6 +153,12 @@ export class OnnxGraph {
     this.#domains.add(domain)
     this.#nodes.push(node)
   }
+}
+
+/** Throws a RangeError unless the name is a field's alone. */
+export function expectOtherName(isFree: boolean, where: string, name: string): void {
+  const expected = `fields of other names than '${name}', which the model has already,`
+  expectRange(isFree, where, expected, name, 'rename the field')
 }
 
 function attribute(name: string, value: Attribute): ProtoMessage {

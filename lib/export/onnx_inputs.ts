@@ -3,6 +3,7 @@
 import type { PackedBatch } from '../events/batch.js'
 import type { EventEncoding } from '../events/inputs.js'
 import { expectRange, expectType } from '../util/errors.js'
+import { expectOtherName } from './onnx_graph.js'
 
 /** A dense array as ONNX runtimes take them. */
 export type OnnxArray =
@@ -13,7 +14,7 @@ export type OnnxArray =
  * What an exported encoder takes, by input name, for the sequences of a batch: codes and fractions (users, length), texts
  * (users, length, words), and `lengths` (users).
  * @param length events that each sequence is padded to; default: the longest of the batch, at least 1
- * @throws {RangeError} if a sequence is longer
+ * @throws {RangeError} if a sequence is longer, or two of these inputs have one name
  */
 export function padInputs(
   encoding: EventEncoding,
@@ -30,19 +31,21 @@ export function padInputs(
   expectRange(fits, where, `length to be a whole number ≥ ${longest}, the longest sequence`, size)
   expectType(batch.inputs.length === encoding.inputs.length, where, 'a batch of this encoding', 'another')
   const arrays: Record<string, OnnxArray> = { lengths: { type: 'int32', shape: [users], values: lengths } }
+  const add = (name: string, array: OnnxArray) => {
+    expectOtherName(!Object.hasOwn(arrays, name), where, name)
+    arrays[name] = array
+  }
   const shape = [users, size]
   batch.inputs.forEach((input, i) => {
     const spec = encoding.inputs[i]
-    if (input.offsets) arrays[spec.name] = padTexts(input.codes, input.offsets, offsets, size, spec.size)
-    else
-      arrays[spec.name] = {
-        type: 'int32',
-        shape,
-        values: pad(input.codes, new Int32Array(users * size), offsets, size),
-      }
+    if (input.offsets) add(spec.name, padTexts(input.codes, input.offsets, offsets, size, spec.size))
+    else {
+      const values = pad(input.codes, new Int32Array(users * size), offsets, size)
+      add(spec.name, { type: 'int32', shape, values })
+    }
     if (!input.fraction) return
     const values = pad(input.fraction, new Float32Array(users * size), offsets, size)
-    arrays[`${spec.name}.fraction`] = { type: 'float32', shape, values }
+    add(`${spec.name}.fraction`, { type: 'float32', shape, values })
   })
   return arrays
 }

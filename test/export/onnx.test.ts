@@ -245,7 +245,9 @@ describe.skipIf(!ort)(`in onnxruntime-node${ort ? '' : `, which is not installed
 describe('the file', () => {
   test('every value is computed before it is used, under a name of its own', async () => {
     const device = new Device({ threads: 1 })
-    const encoder = new Encoder(encodingOf(), SMALL, { device })
+    // Two fields with names such as the graph gives to what has none.
+    const encoding = encodingOf([...SPECS, ...['Shape_0', 'int64_2'].map(name => ({ ...SPECS[0], name }))])
+    const encoder = new Encoder(encoding, SMALL, { device })
     const model = parseProto(await exportEncoder(encoder, { operators: 'onnxruntime' }))
     encoder.dispose()
     device.close()
@@ -269,6 +271,17 @@ describe('the file', () => {
       ['', [17n]],
       ['com.microsoft', [1n]],
     ])
+  })
+
+  test.each(['lengths', 'vectors', 'amount.fraction', 'norm.weight'])('refuses a field of the name %s', async name => {
+    const device = new Device({ threads: 1 })
+    const encoder = new Encoder(encodingOf([...SPECS, { ...SPECS[0], name }]), SMALL, { device })
+    const error = new RangeError(
+      `[onnx] expected fields of other names than '${name}', which the model has already, but received '${name}'; rename the field`,
+    )
+    await expect(exportEncoder(encoder)).rejects.toThrow(error)
+    encoder.dispose()
+    device.close()
   })
 
   test('refuses options that cannot be', async () => {
@@ -299,6 +312,13 @@ describe('padInputs', () => {
       'amount.fraction': { type: 'float32', shape: [2, 2], values: Float32Array.of(0.5, 0, 1, 0.25) },
       note: { type: 'int32', shape: [2, 2, 2], values: Int32Array.of(7, 8, 12, 12, 12, 12, 9, 12) },
     })
+  })
+
+  test.each(['lengths', 'amount.fraction'])('refuses a field of the name %s', name => {
+    const encoding = encodingOf([SPECS[1], { ...SPECS[0], name }])
+    expect(() => padInputs(encoding, events(encoding, [3, 9]))).toThrow(
+      `[padInputs] expected fields of other names than '${name}'`,
+    )
   })
 
   test('refuses a length that is too short', () => {
