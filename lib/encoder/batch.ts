@@ -4,6 +4,9 @@ import type { PackedBatch } from '../events/batch.js'
 import type { Device } from '../runtime/device.js'
 import { Offsets, Tensor } from '../runtime/tensor.js'
 
+/** Batches that wait to be read: a few keep the device busy, more would only hold memory. */
+const IN_FLIGHT = 4
+
 export interface DeviceInput {
   readonly codes: Tensor<'int32'>
   readonly fraction?: Tensor<'float32'>
@@ -40,4 +43,29 @@ export function* consecutiveBatches(offsets: Int32Array, events: number): Genera
     yield { begin, end }
     begin = end
   }
+}
+
+/** What a batch becomes, and where its first number belongs. */
+export interface BatchRows {
+  readonly rows: Tensor<'float32'>
+  readonly at: number
+}
+
+/**
+ * Fills `result` with what batches become, and frees their tensors.
+ * @param batches  submits the next one when it is asked for it
+ */
+export async function readBatches(batches: AsyncIterable<BatchRows>, result: Float32Array): Promise<void> {
+  const waiting: Promise<void>[] = []
+  for await (const { rows, at } of batches) {
+    const reading = rows.read().then(values => {
+      result.set(values, at)
+    })
+    // It may fail while the next batch is prepared, and nobody looks at it when that one fails.
+    reading.catch(() => {})
+    waiting.push(reading)
+    rows.dispose()
+    if (waiting.length >= IN_FLIGHT) await waiting.shift()
+  }
+  await Promise.all(waiting)
 }

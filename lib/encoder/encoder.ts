@@ -14,7 +14,7 @@ import { currentTape, type Parameter } from '../runtime/tape.js'
 import { scope, type Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { atOnce, inTurns, Pace, type Steps } from '../util/pace.js'
-import { consecutiveBatches, type DeviceBatch, toDevice } from './batch.js'
+import { type BatchRows, consecutiveBatches, type DeviceBatch, readBatches, toDevice } from './batch.js'
 import { type EncoderConfig, encoderConfig } from './config.js'
 import { EventEmbedding } from './event_embedding.js'
 import { blockLayers, LayerNorm, type Pass, type SubLayer } from './layers.js'
@@ -184,38 +184,29 @@ export class Encoder<F extends Fields = Fields> {
     expectRange(fits, 'encode', 'batchEvents to be a whole number ≥ 1', batchEvents)
     expectType(encoded.inputs.length === this.encoding.inputs.length, 'encode', 'events of this encoding', 'others')
     const { width } = this
-    const result = new Float32Array(encoded.ids.length * width)
-    const waiting: Promise<void>[] = []
-    const pace = new Pace(signal)
+    const vectors = new Float32Array(encoded.ids.length * width)
     const onAbort = () => this.device.cancel()
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      for (const { begin, end } of consecutiveBatches(encoded.offsets, batchEvents)) {
-        signal?.throwIfAborted()
-        // Not before the first: a single batch is encoded without a detour.
-        if (waiting.length > 0) await pace.turn()
-        const vectors = scope(() => {
-          const batch = toDevice(this.device, viewBatch(encoded, begin, end))
-          return this.vectors(batch)
-        })
-        waiting.push(
-          vectors.read().then(rows => {
-            result.set(rows, begin * width)
-          }),
-        )
-        vectors.dispose()
-        // A few batches in flight keep the device busy; more would only hold memory.
-        if (waiting.length >= 4) await waiting.shift()
-      }
-      await Promise.all(waiting)
+      await readBatches(this.#submit(encoded, batchEvents, signal), vectors)
     } catch (error) {
-      await Promise.allSettled(waiting)
       signal?.throwIfAborted()
       throw error
     } finally {
       signal?.removeEventListener('abort', onAbort)
     }
-    return { ids: encoded.ids, width, vectors: result }
+    return { ids: encoded.ids, width, vectors }
+  }
+
+  async *#submit(encoded: EncodedEvents, batchEvents: number, signal?: AbortSignal): AsyncGenerator<BatchRows> {
+    const pace = new Pace(signal)
+    for (const { begin, end } of consecutiveBatches(encoded.offsets, batchEvents)) {
+      signal?.throwIfAborted()
+      // Not before the first: a single batch is encoded without a detour.
+      if (begin > 0) await pace.turn()
+      const rows = scope(() => this.vectors(toDevice(this.device, viewBatch(encoded, begin, end))))
+      yield { rows, at: begin * this.width }
+    }
   }
 
   /** Frees the weights, and the device if the encoder opened it. */

@@ -2,7 +2,7 @@ import type { ForestHandle, NumberArray } from '../../binding.js'
 import { binding } from '../native.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
-import { inChunks } from './chunks.js'
+import { inChunks } from '../util/chunks.js'
 
 export const TRANSFORMS = ['raw', 'sigmoid', 'softmax', 'average'] as const
 export type ForestTransform = (typeof TRANSFORMS)[number]
@@ -105,7 +105,7 @@ export class Forest {
     const cancel = () => device.cancel()
     signal?.addEventListener('abort', cancel, { once: true })
     try {
-      await inChunks(rows, SHAP_VALUES, put, signal)
+      await inChunks(rows, SHAP_VALUES, put, { signal })
     } catch (error) {
       signal?.throwIfAborted()
       throw error

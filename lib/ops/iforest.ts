@@ -1,7 +1,7 @@
 import type { IforestHandle, NumberArray } from '../../binding.js'
 import { binding } from '../native.js'
 import type { Device } from '../runtime/device.js'
-import { inChunks } from './chunks.js'
+import { inChunks } from '../util/chunks.js'
 
 // Copying the rows of a batch of trees holds the JavaScript thread for about a millisecond.
 const BATCH_VALUES = 1 << 16
@@ -41,7 +41,7 @@ export class NativeIforest {
     const put = async (row: number, count: number) => {
       out.set(await binding.iforest_score(this.#handle, source, row, count), row)
     }
-    await inChunks(rows, this.features, put, signal)
+    await inChunks(rows, this.features, put, { signal })
     return out
   }
 }

@@ -1,7 +1,7 @@
 import type { KmeansHandle, NumberArray } from '../../binding.js'
 import { binding } from '../native.js'
 import type { Device } from '../runtime/device.js'
-import { inChunks } from './chunks.js'
+import { inChunks } from '../util/chunks.js'
 
 export interface KmeansNumbers {
   readonly rows: number
@@ -32,7 +32,7 @@ export class NativeKmeans {
     const put = async (row: number, count: number) => {
       await binding.kmeans_append(this.#handle, source, row, count)
     }
-    await inChunks(rows, features, put, signal)
+    await inChunks(rows, features, put, { signal })
     signal?.throwIfAborted()
     await binding.kmeans_begin(this.#handle, centers)
   }

@@ -2,6 +2,7 @@
 
 import type { BinnedColumn, BinnedHandle, NumberArray } from '../../binding.js'
 import { binding } from '../native.js'
+import { inChunks } from '../util/chunks.js'
 import { expectOptions, expectRange, expectType, sentence } from '../util/errors.js'
 import { Philox } from '../util/philox.js'
 import type { Device } from './device.js'
@@ -35,8 +36,6 @@ export interface BinnedMatrixOptions {
   readonly signal?: AbortSignal
 }
 
-// A chunk's copy and its bins stay in L2, and copying one holds the JavaScript thread for about a millisecond.
-const CHUNK_VALUES = 1 << 19
 // As native/ops/gbrt_rows.h groups features.
 const GROUP_FEATURES = 16
 const SAMPLE_STREAM = 0x62
@@ -114,21 +113,15 @@ export class BinnedMatrix {
     table: Table,
     signal: AbortSignal | undefined,
   ): Promise<BinnedMatrix> {
-    const matrix = new BinnedMatrix(device, handle, table.rows, table.names)
-    binding.binned_reserve(handle, table.rows)
-    const chunk = Math.max(512, Math.floor(CHUNK_VALUES / table.names.length / 512) * 512)
-    // Two chunks on their way: one is binned while the next one is copied.
-    let before: Promise<unknown> = Promise.resolve()
+    const { rows, names, source } = table
+    const matrix = new BinnedMatrix(device, handle, rows, names)
+    binding.binned_reserve(handle, rows)
+    const put = async (row: number, count: number) => {
+      await binding.binned_append(handle, row, source, row, count)
+    }
     try {
-      for (let row = 0; row < table.rows; row += chunk) {
-        const next = binding.binned_append(handle, row, table.source, row, Math.min(chunk, table.rows - row))
-        await before
-        before = next
-        signal?.throwIfAborted()
-      }
-      await before
+      await inChunks(rows, names.length, put, { signal, multiple: 512 })
     } catch (error) {
-      before.catch(() => {})
       matrix.dispose()
       throw error
     }

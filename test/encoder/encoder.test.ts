@@ -12,7 +12,9 @@ import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.
 import { AdamW } from '../../lib/runtime/optimizer.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
+import { queueLongWork } from '../support/long_work.js'
 import { smallSource } from '../support/small_source.js'
+import { unhandledRejections } from '../support/unhandled.js'
 
 const source = smallSource()
 const encoding = await fitEncoding(source)
@@ -130,6 +132,28 @@ describe('Encoder', () => {
     const controller = new AbortController()
     controller.abort(new Error('enough'))
     await expect(encoder.encode(source, { signal: controller.signal })).rejects.toThrow('enough')
+  })
+
+  it('leaves no batch unwatched that fails while others are prepared', async () => {
+    const device = openDevice({ guard: false })
+    const encoder = new Encoder(encoding, small({}), { device })
+    const encoded = await encodeSource(source, encoding)
+    const vectors = encoder.vectors.bind(encoder)
+    let batches = 0
+    encoder.vectors = batch => {
+      batches++
+      if (batches === 1) queueLongWork(device, 10)
+      if (batches === 2) setImmediate(() => device.cancel())
+      // The loop rests behind a batch that was slow to prepare: behind the third the first two have failed.
+      const slow = batches === 3 ? 100 : 6
+      for (const begun = performance.now(); performance.now() - begun < slow; );
+      return vectors(batch)
+    }
+    const unhandled = await unhandledRejections(() =>
+      expect(encoder.encodeBlock(encoded, { batchEvents: 64 })).rejects.toMatchObject({ code: 'ABORTED' }),
+    )
+    expect(batches).toBeGreaterThan(2)
+    expect(unhandled).toEqual([])
   })
 })
 

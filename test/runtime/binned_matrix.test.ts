@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { everyVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
+import { unhandledRejections } from '../support/unhandled.js'
 
 const NONE = Number.NaN
 
@@ -169,6 +170,22 @@ describe('BinnedMatrix', () => {
     matrix.dispose()
     expect(device.info().liveBytes).toBe(before)
     await expect(matrix.read()).rejects.toThrow(/freed/)
+  })
+
+  it('rejects when its device is closed meanwhile, and leaves nothing unhandled', async () => {
+    const device = openDevice({ guard: false })
+    const column = Float64Array.from({ length: 4_000_000 }, (_, row) => row % 1000)
+    const before = device.info().liveBytes
+    const unhandled = await unhandledRejections(async () => {
+      const running = expect(BinnedMatrix.from(device, { columns: [column] })).rejects.toMatchObject({
+        code: expect.stringMatching(/ABORTED|CLOSED/),
+      })
+      // Until its rows are on their way.
+      while (device.info().liveBytes === before) await new Promise(resolve => setImmediate(resolve))
+      device.close()
+      await running
+    })
+    expect(unhandled).toEqual([])
   })
 
   it('refuses wrong input', async () => {

@@ -9,21 +9,11 @@ import { softmaxCrossEntropy } from '../../lib/ops/softmax_cross_entropy.js'
 import { Device, variants } from '../../lib/runtime/device.js'
 import { Offsets, scope, Tensor } from '../../lib/runtime/tensor.js'
 import { openDevice } from '../support/devices.js'
+import { queueLongWork } from '../support/long_work.js'
 import { smallModel } from '../support/model.js'
 
 // Bounds on time hold for this process; another one may keep it from the cores, hence the further tries.
 const timing = { retry: 4 }
-
-/** Queues seconds of work: products of (4000 × 1000) and (1000 × 1000), 8 GFLOP each. */
-function queueLongWork(device: Device, ops = 40): Tensor<'float32'> {
-  return scope(() => {
-    const x = Tensor.zeros(device, 'float32', [4000, 1000])
-    const weight = Tensor.zeros(device, 'float32', [1000, 1000])
-    let out = x
-    for (let i = 0; i < ops; i++) out = linear(x, weight)
-    return out
-  })
-}
 
 /** A loss whose target does not exist: a fault of the stream. */
 const fault = (device: Device, target: number) =>
