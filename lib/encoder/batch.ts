@@ -3,6 +3,7 @@
 import type { PackedBatch } from '../events/batch.js'
 import type { Device } from '../runtime/device.js'
 import { Offsets, Tensor } from '../runtime/tensor.js'
+import { unlessAborted } from '../util/abort.js'
 
 /** Batches that wait to be read: a few keep the device busy, more would only hold memory. */
 const IN_FLIGHT = 4
@@ -55,7 +56,11 @@ export interface BatchRows {
  * Fills `result` with what batches become, and frees their tensors.
  * @param batches  submits the next one when it is asked for it
  */
-export async function readBatches(batches: AsyncIterable<BatchRows>, result: Float32Array): Promise<void> {
+export async function readBatches(
+  batches: AsyncIterable<BatchRows>,
+  result: Float32Array,
+  signal?: AbortSignal,
+): Promise<void> {
   const waiting: Promise<void>[] = []
   for await (const { rows, at } of batches) {
     const reading = rows.read().then(values => {
@@ -65,7 +70,7 @@ export async function readBatches(batches: AsyncIterable<BatchRows>, result: Flo
     reading.catch(() => {})
     waiting.push(reading)
     rows.dispose()
-    if (waiting.length >= IN_FLIGHT) await waiting.shift()
+    if (waiting.length >= IN_FLIGHT) await unlessAborted(waiting.shift()!, signal)
   }
-  await Promise.all(waiting)
+  await unlessAborted(Promise.all(waiting), signal)
 }

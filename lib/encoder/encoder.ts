@@ -185,16 +185,7 @@ export class Encoder<F extends Fields = Fields> {
     expectType(encoded.inputs.length === this.encoding.inputs.length, 'encode', 'events of this encoding', 'others')
     const { width } = this
     const vectors = new Float32Array(encoded.ids.length * width)
-    const onAbort = () => this.device.cancel()
-    signal?.addEventListener('abort', onAbort, { once: true })
-    try {
-      await readBatches(this.#submit(encoded, batchEvents, signal), vectors)
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw error
-    } finally {
-      signal?.removeEventListener('abort', onAbort)
-    }
+    await readBatches(this.#submit(encoded, batchEvents, signal), vectors, signal)
     return { ids: encoded.ids, width, vectors }
   }
 

@@ -34,7 +34,10 @@ export interface Progress {
   readonly total: number
 }
 
-/** What every long call takes. An aborted call rejects with the reason of its signal. */
+/**
+ * What every long call takes. An aborted call rejects with the reason of its signal. What it has handed to a device by then, a few batches
+ * or two steps, still runs there, unseen: others may use that device.
+ */
 export interface LongCall {
   readonly signal?: AbortSignal
   /** Called between pieces of the work. */

@@ -5,9 +5,11 @@ import { readParameters } from '../encoder/model_files.js'
 import { expectFinite } from '../encoder/parameters.js'
 import { lengthGroupedSteps, type Piece } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
+import { quiet } from '../runtime/device.js'
 import { AdamW } from '../runtime/optimizer.js'
 import { Tape } from '../runtime/tape.js'
 import { scope, Tensor } from '../runtime/tensor.js'
+import { unlessAborted } from '../util/abort.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
@@ -74,9 +76,6 @@ export class Trainer {
   /** Trains to the end, or to an early stop. */
   async run(): Promise<readonly EpochRow[]> {
     const { epochs, patience } = this.#options
-    const { signal } = this.#call
-    const onAbort = () => this.#encoder.device.cancel()
-    signal?.addEventListener('abort', onAbort, { once: true })
     try {
       if (this.#call.resume) await this.#resume()
       const stepsPerEpoch = (await this.#batches(0)).length
@@ -86,10 +85,8 @@ export class Trainer {
       }
       return this.#rows
     } catch (error) {
-      signal?.throwIfAborted()
+      if (this.#call.device === undefined) await quiet(this.#encoder.device)
       throw error
-    } finally {
-      signal?.removeEventListener('abort', onAbort)
     }
   }
 
@@ -183,13 +180,13 @@ export class Trainer {
     })
     if (norm) report.view(2 * terms.length, [1]).copyFrom(norm)
     const values = report.read()
-    // A cancelled run may never look at it again.
+    // A run that was aborted never looks at it again.
     values.catch(() => {})
     return values
   }
 
   async #finishStep(step: StepResult, begun: number): Promise<void> {
-    const values = await step.values
+    const values = await unlessAborted(step.values, this.#call.signal)
     const sums = this.#sums
     const loss = addStep(sums, step.terms, values)
     const norm = values[2 * step.terms.length]
@@ -226,11 +223,12 @@ export class Trainer {
   /** Loss over the held-out entities, with the same hidden events and cuts each time; null without any. */
   async #heldOutSums(): Promise<Sums | null> {
     const { heldOut } = this.#split
+    const { signal } = this.#call
     if (heldOut.length === 0) return null
     const sums = emptySums()
     let stream = HELD_OUT_STREAM
     for (const sequences of await this.#grouped(heldOut, 0)) {
-      this.#call.signal?.throwIfAborted()
+      signal?.throwIfAborted()
       const prepared = await this.#prepare(sequences, stream++)
       const { terms, values } = scope(() => {
         const terms = this.#model.losses(prepared, false)
@@ -240,7 +238,7 @@ export class Trainer {
         }
       })
       this.#model.reuse()
-      addStep(sums, terms, await values)
+      addStep(sums, terms, await unlessAborted(values, signal))
     }
     return sums
   }
@@ -287,8 +285,9 @@ export class Trainer {
       bestHeldOut: this.#bestHeldOut,
       epochsWithoutBetter: this.#epochsWithoutBetter,
     }
-    const tensors = await readParameters(this.#model.parameters)
-    for (const [name, tensor] of await this.#optimizer.state()) tensors.set(name, tensor)
+    const { signal } = this.#call
+    const tensors = await unlessAborted(readParameters(this.#model.parameters), signal)
+    for (const [name, tensor] of await unlessAborted(this.#optimizer.state(), signal)) tensors.set(name, tensor)
     await writeCheckpoint(out, this.#fingerprint, { state, tensors })
     this.#lastCheckpoint = `epoch ${this.#epoch}, step ${this.#step} in ${out}`
   }

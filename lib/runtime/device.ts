@@ -142,7 +142,10 @@ export class Device {
     return binding.stream_sync(this.handle)
   }
 
-  /** Skips all work that was submitted so far; reads that wait reject with code `ABORTED`. */
+  /**
+   * Skips all work that was submitted so far, whoever did so; reads that wait reject with code `ABORTED`. A call that is aborted by
+   * its own signal leaves the work of others alone.
+   */
   cancel(): void {
     binding.stream_cancel(this.handle)
   }
@@ -151,4 +154,13 @@ export class Device {
   close(): void {
     binding.stream_close(this.handle)
   }
+}
+
+/**
+ * Ends the work of a device that nobody else uses, before it is closed: `close` alone would hold the event loop until the op that runs
+ * has stopped.
+ */
+export async function quiet(device: Device): Promise<void> {
+  device.cancel()
+  await device.sync().catch(() => {})
 }

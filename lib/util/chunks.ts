@@ -1,5 +1,7 @@
 // Long work over rows in chunks: copying one holds the JavaScript thread for about a millisecond.
 
+import { unlessAborted } from './abort.js'
+
 // A chunk's copy and what becomes of it stay in L2.
 const CHUNK_VALUES = 1 << 19
 
@@ -23,8 +25,8 @@ export async function inChunks(
     signal?.throwIfAborted()
     const next = put(row, Math.min(chunk, rows - row))
     next.catch(() => {})
-    await before
+    await unlessAborted(before, signal)
     before = next
   }
-  await before
+  await unlessAborted(before, signal)
 }

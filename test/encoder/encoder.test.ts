@@ -134,6 +134,26 @@ describe('Encoder', () => {
     await expect(encoder.encode(source, { signal: controller.signal })).rejects.toThrow('enough')
   })
 
+  it('stops at once, and leaves the other calls on its device alone', async () => {
+    const device = openDevice({ guard: false })
+    const encoded = await encodeSource(source, encoding)
+    const alone = new Encoder(encoding, small({}), { device, seed: 3 })
+    const { vectors } = await alone.encodeBlock(encoded)
+    queueLongWork(device, 10)
+    // Their weights and sketches are still to be filled in when the first call is aborted.
+    const [first, second] = [3, 3].map(seed => new Encoder(encoding, small({}), { device, seed }))
+    const controller = new AbortController()
+    const aborted = expect(first.encodeBlock(encoded, { signal: controller.signal })).rejects.toThrow('enough')
+    const other = second.encodeBlock(encoded)
+    await new Promise(resolve => setImmediate(resolve))
+    const begun = performance.now()
+    controller.abort(new Error('enough'))
+    await aborted
+    expect(performance.now() - begun).toBeLessThan(100)
+    expectSameBits((await other).vectors, vectors)
+    expectSameBits((await first.encodeBlock(encoded)).vectors, vectors)
+  })
+
   it('leaves no batch unwatched that fails while others are prepared', async () => {
     const device = openDevice({ guard: false })
     const encoder = new Encoder(encoding, small({}), { device })

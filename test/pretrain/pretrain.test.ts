@@ -7,6 +7,7 @@ import { type PretrainOptions, pretrain } from '../../lib/index.js'
 import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
+import { queueLongWork } from '../support/long_work.js'
 import { smallSource } from '../support/small_source.js'
 
 const source = smallSource()
@@ -145,6 +146,31 @@ describe('pretrain', () => {
     })
     await expect(run).rejects.toThrow('cancelled')
     expect(performance.now() - cancelledAt).toBeLessThan(100)
+  })
+
+  it('stops at once on a device that others use, and leaves their work alone', async () => {
+    const device = openDevice({ guard: false })
+    const controller = new AbortController()
+    const others: Promise<unknown>[] = []
+    let abortedAt = 0
+    const run = pretrain(source, {
+      ...small,
+      epochs: 1000,
+      device,
+      signal: controller.signal,
+      onProgress: ({ phase }) => {
+        if (phase !== 'train' || others.length > 0) return
+        others.push(queueLongWork(device, 10).read())
+        // By then the next step waits behind that work.
+        setTimeout(() => {
+          abortedAt = performance.now()
+          controller.abort(new Error('cancelled'))
+        }, 20)
+      },
+    })
+    await expect(run).rejects.toThrow('cancelled')
+    expect(performance.now() - abortedAt).toBeLessThan(100)
+    expect((await Promise.allSettled(others)).map(({ status }) => status)).toEqual(['fulfilled'])
   })
 
   it('says which step diverged and where the last good checkpoint is', async () => {

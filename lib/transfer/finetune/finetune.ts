@@ -6,7 +6,7 @@ import { readParameters } from '../../encoder/model_files.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import type { Fields, Schema } from '../../events/schema.js'
 import { removeCheckpoint } from '../../pretrain/checkpoint.js'
-import { Device } from '../../runtime/device.js'
+import { Device, quiet } from '../../runtime/device.js'
 import { expectRange, expectType } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
@@ -114,6 +114,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     }
     return model
   } catch (error) {
+    if (ownsDevice(options)) await quiet(encoder.device)
     head?.dispose()
     encoder.dispose()
     throw error
@@ -178,6 +179,9 @@ function split(
   return { training, validation: held, isCross: validation === 'cross' }
 }
 
+/** Whether the encoder has a device of its own: nobody else's. */
+const ownsDevice = ({ init, device }: FinetuneOptions) => device === undefined && !(init instanceof Encoder)
+
 /** A copy of the encoder, or a new one; and what tells which: the weights that it starts with, or their seed. */
 async function startingEncoder<F extends Fields>(options: FinetuneOptions, { seed }: Resolved) {
   const { init } = options
@@ -187,8 +191,8 @@ async function startingEncoder<F extends Fields>(options: FinetuneOptions, { see
     return { encoder, arrays: Array.from(weights.values(), ({ values }) => values), seed: null }
   }
   const device = options.device ?? new Device()
-  const ownsDevice = options.device === undefined
   const start = init.seed ?? seed
-  const encoder = new Encoder<F>(init.encoding, initConfig(init), { device, seed: start, ownsDevice })
+  const own = { device, seed: start, ownsDevice: ownsDevice(options) }
+  const encoder = new Encoder<F>(init.encoding, initConfig(init), own)
   return { encoder, arrays: [], seed: start }
 }

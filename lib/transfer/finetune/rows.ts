@@ -30,8 +30,8 @@ export async function encodeRows(
   options: RowsOptions = {},
 ): Promise<Float32Array> {
   const where = 'finetune'
-  const { device } = encoder
-  const { rows, window = Number.POSITIVE_INFINITY, batchEvents = ENCODE_BATCH_EVENTS[device.kind], signal } = options
+  const { rows, window = Number.POSITIVE_INFINITY, signal } = options
+  const { batchEvents = ENCODE_BATCH_EVENTS[encoder.device.kind] } = options
   expectRange(Number.isInteger(batchEvents) && batchEvents > 0, where, 'batchEvents ≥ 1', batchEvents)
   expectType(encoded.inputs.length === encoder.encoding.inputs.length, where, 'events of this encoding', 'others')
   const sequences = encoded.offsets.length - 1
@@ -40,16 +40,7 @@ export async function encodeRows(
     if (!(rows[i] >= 0 && rows[i] < sequences)) expectRange(false, where, `rows in [0, ${sequences})`, rows[i])
   }
   const result = new Float32Array(count * (head ? head.outputs : encoder.width))
-  const onAbort = () => device.cancel()
-  signal?.addEventListener('abort', onAbort, { once: true })
-  try {
-    await readBatches(submit(encoder, head, encoded, { ...options, window, batchEvents }), result)
-  } catch (error) {
-    signal?.throwIfAborted()
-    throw error
-  } finally {
-    signal?.removeEventListener('abort', onAbort)
-  }
+  await readBatches(submit(encoder, head, encoded, { ...options, window, batchEvents }), result, signal)
   return result
 }
 

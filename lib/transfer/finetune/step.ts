@@ -2,6 +2,7 @@
 
 import { Tape } from '../../runtime/tape.js'
 import { scope, Tensor } from '../../runtime/tensor.js'
+import { unlessAborted } from '../../util/abort.js'
 import { SeqriskError } from '../../util/errors.js'
 import type { Goal } from './goal.js'
 import type { StepSums } from './log.js'
@@ -51,7 +52,7 @@ export function enqueueStep(
     })
     return all.read()
   })
-  // A cancelled run may never look at it again.
+  // A run that was aborted never looks at it again.
   values.catch(() => {})
   return { rows: sequences.length, events, values, groups: optimizer.size }
 }
@@ -62,8 +63,14 @@ export function enqueueStep(
  * @returns its loss
  * @throws {SeqriskError} code `TRAINING_DIVERGED` when loss or gradient is not finite
  */
-export async function finishStep(step: Step, goal: Goal, sums: StepSums, where: () => string): Promise<number> {
-  const values = await step.values
+export async function finishStep(
+  step: Step,
+  goal: Goal,
+  sums: StepSums,
+  where: () => string,
+  signal?: AbortSignal,
+): Promise<number> {
+  const values = await unlessAborted(step.values, signal)
   const end = values.length - step.groups
   const loss = lossOf(goal, values.subarray(0, end))
   const norm = Math.hypot(...values.subarray(end))

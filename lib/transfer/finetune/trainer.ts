@@ -6,11 +6,13 @@ import { readParameters } from '../../encoder/model_files.js'
 import { expectFinite } from '../../encoder/parameters.js'
 import type { Piece } from '../../events/batch.js'
 import { slicePooled } from '../../events/slice.js'
+import type { StoredTensor } from '../../export/safetensors.js'
 import { readCheckpoint, writeCheckpoint } from '../../pretrain/checkpoint.js'
 import { maskSteps } from '../../pretrain/masked_events.js'
 import { fastPhilox } from '../../runtime/random.js'
 import type { Parameter } from '../../runtime/tape.js'
 import type { Tensor } from '../../runtime/tensor.js'
+import { unlessAborted } from '../../util/abort.js'
 import { ArrayPool } from '../../util/array_pool.js'
 import { SeqriskError } from '../../util/errors.js'
 import { inTurns, Pace } from '../../util/pace.js'
@@ -87,9 +89,7 @@ export class FinetuneTrainer {
    */
   async run(choose: () => Promise<Best | null> = async () => null): Promise<FinetuneOutcome> {
     const { patience } = this.#options
-    const { signal, out, resume } = this.#call
-    const onAbort = () => this.#encoder.device.cancel()
-    signal?.addEventListener('abort', onAbort, { once: true })
+    const { out, resume } = this.#call
     const groups = rateGroups(this.#encoder, this.#head.parameters, this.#options)
     const optimizer = this.#options.epochs > 0 && groups.length > 0 ? new GroupedAdamW(groups, this.#options) : null
     try {
@@ -106,11 +106,7 @@ export class FinetuneTrainer {
       restore(this.#kept, this.#parameters)
       const mixes = await this.#mix()
       return { log: this.#rows, best: this.#best ?? this.#chosen, mixes }
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw error
     } finally {
-      signal?.removeEventListener('abort', onAbort)
       optimizer?.dispose()
     }
   }
@@ -151,7 +147,7 @@ export class FinetuneTrainer {
     let previous: Step | null = null
     let share = 0
     const finish = async (step: Step, begun: number) => {
-      const loss = await finishStep(step, this.#job.goal, this.#sums, () => this.#where())
+      const loss = await finishStep(step, this.#job.goal, this.#sums, () => this.#where(), signal)
       const seconds = (performance.now() - begun) / 1000
       this.#sums.seconds += seconds
       this.#eventsSeen += step.events
@@ -334,6 +330,13 @@ export class FinetuneTrainer {
       epochsWithoutBetter: this.#epochsWithoutBetter,
       chosen: this.#chosen,
     }
+    const tensors = await unlessAborted(this.#tensors(optimizer), this.#call.signal)
+    await writeCheckpoint(out, this.#fingerprint, { state, tensors })
+    this.#lastCheckpoint = `epoch ${this.#epoch}, step ${this.#step} in ${out}`
+  }
+
+  /** All that a checkpoint holds beside the state. */
+  async #tensors(optimizer: GroupedAdamW): Promise<Map<string, StoredTensor>> {
     const tensors = await readParameters(this.#encoder.parameters)
     for (const [name, tensor] of await this.#head.read()) tensors.set(name, tensor)
     for (const [prefix, copies] of Object.entries({ best: this.#kept, first: this.#first })) {
@@ -342,8 +345,7 @@ export class FinetuneTrainer {
       }
     }
     for (const [name, tensor] of await optimizer.state()) tensors.set(name, tensor)
-    await writeCheckpoint(out, this.#fingerprint, { state, tensors })
-    this.#lastCheckpoint = `epoch ${this.#epoch}, step ${this.#step} in ${out}`
+    return tensors
   }
 
   async #resume(optimizer: GroupedAdamW, out: string): Promise<boolean> {

@@ -20,6 +20,7 @@ import {
 } from '../../../lib/index.js'
 import { expectSameBits } from '../../support/close.js'
 import { openDevice } from '../../support/devices.js'
+import { queueLongWork } from '../../support/long_work.js'
 import { plantedEvents, plantedSchema } from '../../support/planted.js'
 import { watchTurns } from '../../support/turns.js'
 
@@ -140,6 +141,43 @@ describe('a run of fine-tuning', () => {
     // The encoder that it started from serves on.
     expect((await large.encodeBlock(encoded)).vectors.every(Number.isFinite)).toBe(true)
     large.dispose()
+  })
+
+  it('leaves the other calls on its device alone when it is aborted', async () => {
+    const controller = new AbortController()
+    const others: Promise<unknown>[] = []
+    let abortedAt = 0
+    const run = finetuneEncoded(encoded, labels.order, {
+      ...small,
+      epochs: 1000,
+      signal: controller.signal,
+      onProgress: ({ phase }) => {
+        if (phase !== 'train' || others.length > 0) return
+        others.push(queueLongWork(device, 10).read())
+        setTimeout(() => {
+          abortedAt = performance.now()
+          controller.abort(new Error('cancelled'))
+        }, 20)
+      },
+    })
+    await expect(run).rejects.toThrow('cancelled')
+    expect(performance.now() - abortedAt).toBeLessThan(100)
+    expect((await Promise.allSettled(others)).map(({ status }) => status)).toEqual(['fulfilled'])
+  })
+
+  it('scores on when another call on its device is aborted', async () => {
+    const model = await finetuneEncoded(encoded, labels.order, { ...small, epochs: 0 })
+    const want = await model.scoreEncoded(encoded)
+    queueLongWork(device, 5)
+    const controller = new AbortController()
+    const aborted = expect(model.scoreEncoded(encoded, undefined, { signal: controller.signal })).rejects.toThrow(
+      'stop',
+    )
+    const other = model.scoreEncoded(encoded)
+    await new Promise(resolve => setTimeout(resolve, 5))
+    controller.abort(new Error('stop'))
+    await aborted
+    expect([...(await other)]).toEqual([...want])
   })
 
   // A full garbage collection, which no code of ours can put off, holds the loop as well: see test/pretrain.
