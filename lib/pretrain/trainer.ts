@@ -80,8 +80,9 @@ export class Trainer {
       if (this.#call.resume) await this.#resume()
       const stepsPerEpoch = (await this.#batches(0)).length
       while (this.#epoch < epochs) {
-        await this.#runEpoch(stepsPerEpoch * epochs)
+        // Before the epoch: a run that is resumed may have stopped already.
         if (patience > 0 && this.#epochsWithoutBetter >= patience) break
+        await this.#runEpoch(stepsPerEpoch * epochs)
       }
       return this.#rows
     } catch (error) {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -96,6 +96,21 @@ describe('pretrain', () => {
       await expect(interrupted).rejects.toThrow('stop')
       expectSameBits(await weights({ ...small, out, resume: true }), whole, `stopped at step ${stopAt}`)
     }
+  })
+
+  it('trains no further when it resumes a run that stopped early and could not be saved', async () => {
+    // Nothing is learnt, so that no epoch is better than the first.
+    const options = { ...small, learningRate: 0, heldOut: 0.2, patience: 1, epochs: 7 }
+    const whole = await pretrain(source, options)
+    expect(whole.log.length).toBe(2)
+    const out = await temporaryFolder()
+    const inTheWay = join(out, 'weights.safetensors', 'in the way')
+    await mkdir(inTheWay, { recursive: true })
+    await expect(pretrain(source, { ...options, out })).rejects.toThrow()
+    await rm(join(out, 'weights.safetensors'), { recursive: true })
+    const resumed = await pretrain(source, { ...options, out, resume: true })
+    expect(resumed.log.map(({ epoch }) => epoch)).toEqual([0, 1])
+    for (const { encoder } of [whole, resumed]) encoder.dispose()
   })
 
   it('refuses to resume a run with other options', async () => {
