@@ -6,7 +6,7 @@ import { ParameterStore } from '../encoder/parameters.js'
 import type { Piece } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { slicePooled } from '../events/slice.js'
-import { fastPhilox } from '../runtime/random.js'
+import { dropSeed, fastPhilox, keyed } from '../runtime/random.js'
 import type { Parameter } from '../runtime/tape.js'
 import { ArrayPool } from '../util/array_pool.js'
 import { atOnce, type Steps } from '../util/pace.js'
@@ -15,8 +15,9 @@ import type { Resolved } from './options.js'
 import { cutInPieces, hideCalendar, type Pairs, QuickThoughtHead } from './quick_thought.js'
 import type { Term } from './terms.js'
 
-/** Sampled classes draw from a key of their own. */
+/** Sampled classes and dropped elements draw from keys of their own. */
 const SAMPLES_KEY = 0x5a3c
+const DROPOUT_KEY = 0xd509
 
 /** A batch as it was prepared on the host: cut, hidden, with its targets. */
 export interface PreparedBatch {
@@ -24,7 +25,8 @@ export interface PreparedBatch {
   readonly pairs: Pairs | null
   readonly batch: Pick<MaskedBatch['batch'], 'offsets' | 'inputs'>
   readonly events: number
-  readonly seed: number
+  /** Of the seed's random numbers: each batch has one of its own. */
+  readonly stream: number
 }
 
 export class PretrainModel {
@@ -52,14 +54,14 @@ export class PretrainModel {
     return [...(this.#masked?.names ?? []), ...(this.#quick?.names ?? [])]
   }
 
-  /** Chooses pieces and hides events; a function of the seed alone. Good until `reuse`. */
-  prepare(encoded: EncodedEvents, whole: readonly Piece[], seed: number): PreparedBatch {
-    return atOnce(this.prepareSteps(encoded, whole, seed))
+  /** Chooses pieces and hides events; a function of the seed and the stream alone. Good until `reuse`. */
+  prepare(encoded: EncodedEvents, whole: readonly Piece[], stream: number): PreparedBatch {
+    return atOnce(this.prepareSteps(encoded, whole, stream))
   }
 
   /** The same in short steps. */
-  *prepareSteps(encoded: EncodedEvents, whole: readonly Piece[], seed: number): Steps<PreparedBatch> {
-    const random = fastPhilox(this.#options.seed, seed)
+  *prepareSteps(encoded: EncodedEvents, whole: readonly Piece[], stream: number): Steps<PreparedBatch> {
+    const random = fastPhilox(this.#options.seed, stream)
     const pairs = this.#quick ? cutInPieces(whole, random, this.#options.quick) : null
     yield
     const sliced = yield* slicePooled(encoded, pairs?.pieces ?? whole, this.#arrays)
@@ -72,7 +74,7 @@ export class PretrainModel {
     const masked = this.#masked ? yield* maskSteps(packed, random, this.#options.masked, this.#arrays) : null
     yield
     const batch = masked?.batch ?? packed
-    return { masked, pairs, batch, events: packed.offsets[packed.offsets.length - 1], seed }
+    return { masked, pairs, batch, events: packed.offsets[packed.offsets.length - 1], stream }
   }
 
   /** The batches prepared so far are on the device, or no longer wanted: their arrays serve the next ones. */
@@ -83,12 +85,15 @@ export class PretrainModel {
   /** The terms of the loss, computed on the device in the open scope. */
   losses(prepared: PreparedBatch, isTraining: boolean): Term[] {
     const { encoder } = this
+    const { seed } = this.#options
+    const { stream } = prepared
     const batch: DeviceBatch = toDevice(encoder.device, prepared.batch)
     const rate = isTraining ? encoder.config.dropout : 0
-    const events = encoder.forward(batch, { dropout: { rate, seed: prepared.seed, nextElement: 0 } })
+    const dropout = { rate, seed: dropSeed(keyed(seed, DROPOUT_KEY), stream), nextElement: 0 }
+    const events = encoder.forward(batch, { dropout })
     const terms: Term[] = []
     if (this.#masked && prepared.masked) {
-      const random = fastPhilox((this.#options.seed ^ SAMPLES_KEY) >>> 0, prepared.seed)
+      const random = fastPhilox(keyed(seed, SAMPLES_KEY), stream)
       terms.push(...this.#masked.terms(events, prepared.masked, 1, random))
     }
     if (this.#quick && prepared.pairs) {

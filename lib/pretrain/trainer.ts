@@ -7,6 +7,7 @@ import { lengthGroupedSteps, type Piece } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { quiet } from '../runtime/device.js'
 import { AdamW } from '../runtime/optimizer.js'
+import { keyed } from '../runtime/random.js'
 import { Tape } from '../runtime/tape.js'
 import { scope, Tensor } from '../runtime/tensor.js'
 import { unlessAborted } from '../util/abort.js'
@@ -22,6 +23,8 @@ import type { Term } from './terms.js'
 
 /** Philox streams from here on prepare batches of the held-out loss; those below prepare batches of training. */
 const HELD_OUT_STREAM = 0x80000000
+/** Windows of long sequences draw from a key of their own. */
+const WINDOWS_KEY = 0x5eed
 /** At most this many steps in one epoch get streams of their own. */
 const STEPS_PER_EPOCH_STREAMS = 1 << 20
 
@@ -246,7 +249,7 @@ export class Trainer {
 
   #prepare(sequences: Int32Array, stream: number): Promise<PreparedBatch> {
     const { offsets } = this.#encoded
-    const random = new Philox((this.#options.seed ^ 0x5eed) >>> 0, stream)
+    const random = new Philox(keyed(this.#options.seed, WINDOWS_KEY), stream)
     const pieces = Array.from(sequences, (sequence): Piece => {
       const length = offsets[sequence + 1] - offsets[sequence]
       const kept = this.#split.lengths[sequence]

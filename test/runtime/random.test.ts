@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { binding } from '../../lib/native.js'
-import { fastPhilox } from '../../lib/runtime/random.js'
+import { fastPhilox, keyed } from '../../lib/runtime/random.js'
 import { Philox, philox4x32 } from '../../lib/util/philox.js'
 import { TestRandom } from '../support/random.js'
 
@@ -73,5 +73,21 @@ describe('fastPhilox', () => {
         expect(draw(got)).toEqual(draw(want))
       }
     }
+  })
+})
+
+describe('keyed', () => {
+  it('leaves no bit of a seed out, and is another seed for another key', () => {
+    const given = [0, 1, 0x5eed, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 2 ** 52 + 1, Number.MAX_SAFE_INTEGER]
+    const keys = [0x5eed, 0x5a3c, 2 ** 32 - 1]
+    for (const key of keys) {
+      const made = given.map(seed => keyed(seed, key))
+      expect(made.every(seed => Number.isSafeInteger(seed) && seed >= 0)).toBe(true)
+      expect(made.map(seed => keyed(seed, key))).toEqual(given)
+    }
+    for (const seed of given) expect(new Set(keys.map(key => keyed(seed, key))).size).toBe(keys.length)
+    // Runs with seeds below 2³² rest on these bits.
+    expect(keyed(1, 0x5eed)).toBe(0x5eec)
+    expect(keyed(2 ** 32 - 1, 0x5eed)).toBe(0xffffa112)
   })
 })

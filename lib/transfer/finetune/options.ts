@@ -8,7 +8,6 @@ import type { Schema } from '../../events/schema.js'
 import type { Progress } from '../../events/source.js'
 import type { Device } from '../../runtime/device.js'
 import { expectOptions, expectRange, expectType } from '../../util/errors.js'
-import { Philox } from '../../util/philox.js'
 
 /** What labels are: classes, or numbers. */
 export type FinetuneTask = 'classification' | 'regression'
@@ -184,11 +183,6 @@ export const streams = {
   parts: 0xfffffffc,
   split: 0xfffffffe,
   scale: 0xfffffffb,
-}
-
-/** The seed of the dropped elements of one step. */
-export function dropSeed(seed: number, stream: number): number {
-  return new Philox(seed, stream).uint32()
 }
 
 /** Refuses options that do not exist or cannot be, before any data is read. `more`: options of the caller. */
