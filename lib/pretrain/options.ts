@@ -8,6 +8,12 @@ import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import type { MaskedEventsOptions } from './masked_events.js'
 import type { QuickThoughtOptions } from './quick_thought.js'
 
+/**
+ * Philox streams of one seed: so many for the steps of each epoch; behind those of all epochs, the batches of the held-out loss.
+ */
+export const streams = { perEpoch: 2 ** 20, heldOut: 2 ** 31 } as const
+const MOST_EPOCHS = streams.heldOut / streams.perEpoch
+
 /** What is learnt without labels: hidden events, and which halves belong together. */
 export type ProxyTask = 'masked' | 'quick'
 
@@ -27,7 +33,7 @@ export interface PretrainOptions extends Partial<EncoderConfig> {
   readonly masked?: MaskedEventsOptions
   readonly quick?: QuickThoughtOptions
   readonly encoding?: Omit<FitEncodingOptions, 'signal' | 'onProgress'>
-  /** Passes over the events. Default: as many as make about 4 million events, 2 … 60. */
+  /** Passes over the events. Default: as many as make about 4 million events, 2 … 60; at most 2048. */
   readonly epochs?: number
   /** Events per step. Default 4096, fewer for small data so that an epoch has some steps. */
   readonly batchEvents?: number
@@ -117,7 +123,7 @@ export function checkOptions(options: PretrainOptions): void {
     const isNumber = typeof value === 'number' && value >= low && value <= high && (!isWhole || Number.isInteger(value))
     expectRange(isNumber, where, `${name} to be ${isWhole ? 'a whole number ' : ''}in [${low}, ${high}]`, value)
   }
-  within('epochs', 1, 1e6, true)
+  within('epochs', 1, MOST_EPOCHS, true)
   within('batchEvents', 1, 1 << 24, true)
   within('window', 1, 1 << 24, true)
   within('learningRate', 0, 10, false)

@@ -17,16 +17,12 @@ import { Philox } from '../util/philox.js'
 import { type RunState, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { addStep, type EpochRow, emptySums, type Sums, summary, writeLog } from './log.js'
 import { type PreparedBatch, PretrainModel } from './model.js'
-import { learningRateAt, type PretrainOptions, type Resolved } from './options.js'
+import { learningRateAt, type PretrainOptions, type Resolved, streams } from './options.js'
 import type { Split } from './split.js'
 import type { Term } from './terms.js'
 
-/** Philox streams from here on prepare batches of the held-out loss; those below prepare batches of training. */
-const HELD_OUT_STREAM = 0x80000000
 /** Windows of long sequences draw from a key of their own. */
 const WINDOWS_KEY = 0x5eed
-/** At most this many steps in one epoch get streams of their own. */
-const STEPS_PER_EPOCH_STREAMS = 1 << 20
 
 interface StepResult {
   readonly terms: readonly Term[]
@@ -109,7 +105,7 @@ export class Trainer {
       const begun = performance.now()
       const prepared = await this.#prepare(
         batches[this.#stepInEpoch],
-        this.#epoch * STEPS_PER_EPOCH_STREAMS + this.#stepInEpoch,
+        this.#epoch * streams.perEpoch + this.#stepInEpoch,
       )
       const next = this.#enqueueStep(prepared, steps)
       // The step before is read while this one runs: the device never waits for JavaScript.
@@ -230,7 +226,7 @@ export class Trainer {
     const { signal } = this.#call
     if (heldOut.length === 0) return null
     const sums = emptySums()
-    let stream = HELD_OUT_STREAM
+    let stream = streams.heldOut
     for (const sequences of await this.#grouped(heldOut, 0)) {
       signal?.throwIfAborted()
       const prepared = await this.#prepare(sequences, stream++)

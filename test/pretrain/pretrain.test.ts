@@ -201,6 +201,9 @@ describe('pretrain', () => {
     await expect(pretrain(source, { epoch: 3 } as never)).rejects.toThrow(/did you mean 'epochs'/)
     await expect(pretrain(source, { ...small, tasks: ['mask'] as never })).rejects.toThrow(TypeError)
     await expect(pretrain(source, { ...small, epochs: 0 })).rejects.toThrow(RangeError)
+    // The next one would see the hidden events of the held-out loss.
+    const many = pretrain(source, { ...small, epochs: 2049, signal: AbortSignal.timeout(1000) })
+    await expect(many).rejects.toThrow('[pretrain] expected epochs to be a whole number in [1, 2048] but received 2049')
     await expect(pretrain(source, { ...small, resume: true })).rejects.toThrow(/out with resume/)
   })
 })
