@@ -75,6 +75,18 @@ function interruptSignal(): AbortSignal {
   return controller.signal
 }
 
+/** A reader that has gone (`| head`) wants no more, and that is no failure; a full disk is one. */
+function watchOutput(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit()
+    process.stderr.write(`seqrisk: expected to write to stdout but received ${error.message}\n`)
+    process.exit(1)
+  })
+  // Progress that nobody reads is no reason to stop.
+  process.stderr.on('error', () => {})
+}
+
+watchOutput()
 main(process.argv.slice(2)).then(
   code => {
     process.exitCode = code

@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { mkdtemp, readFile, readlink, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -118,6 +119,34 @@ describe('seqrisk', () => {
     expect(stderr.trim().split('\n').length).toBe(1)
     expect(stderr).toMatch(/expected a readable config.json/)
     expect(existsSync(out)).toBe(false)
+  })
+
+  it.each([
+    ['a list', ['bench', '--list']],
+    ['a version', ['--version']],
+    ['help', ['encode', '--help']],
+  ])('says nothing where nobody reads %s any more', async (_, args) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.destroy()
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', text => {
+      stderr += text
+    })
+    const [code] = await once(child, 'close')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  })
+
+  it.skipIf(!existsSync('/dev/full'))('ends with 1 and one line where stdout cannot be written', async () => {
+    const full = openSync('/dev/full', 'w')
+    const child = spawn(process.execPath, ['--import', 'tsx', main, '--help'], { stdio: ['ignore', full, 'pipe'] })
+    closeSync(full)
+    let stderr = ''
+    child.stderr!.setEncoding('utf8').on('data', text => {
+      stderr += text
+    })
+    const [code] = await once(child, 'close')
+    expect(stderr).toMatch(/^seqrisk: expected to write to stdout but received .*ENOSPC.*\n$/)
+    expect(code).toBe(1)
   })
 
   it('explains itself', async () => {
