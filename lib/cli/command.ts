@@ -17,6 +17,8 @@ export interface OptionSpec {
   readonly required?: boolean
   readonly oneOf?: readonly string[]
   readonly fallback?: string | number
+  /** Of numbers: whole ones in this range. */
+  readonly whole?: readonly [least: number, most: number]
 }
 
 type ValueOf<K extends Kind> = K extends 'text'
@@ -70,8 +72,8 @@ export function defineCommand<const O extends Record<string, OptionSpec>, R exte
 }
 
 const COMMON: Readonly<Record<string, OptionSpec>> = {
-  seed: { kind: 'number', value: 'N', about: 'seed of everything random' },
-  threads: { kind: 'number', value: 'N', about: 'threads (default: all cores)' },
+  seed: { kind: 'number', value: 'N', about: 'seed of everything random', whole: [0, Number.MAX_SAFE_INTEGER] },
+  threads: { kind: 'number', value: 'N', about: 'threads (default: all cores)', whole: [1, 1024] },
   device: { kind: 'text', about: 'where to compute', oneOf: ['auto', 'cpu', 'cuda'], fallback: 'auto' },
   json: { kind: 'flag', about: 'print one JSON object on stdout' },
   help: { kind: 'flag', about: 'show this help' },
@@ -135,7 +137,7 @@ export function parseCommand(
   }
 }
 
-function convert(name: string, { kind, oneOf }: OptionSpec, text: string): unknown {
+function convert(name: string, { kind, oneOf, whole }: OptionSpec, text: string): unknown {
   const one = (word: string) => {
     if (oneOf && !oneOf.includes(word)) {
       throw new UsageError(`expected --${name} to be one of ${oneOf.join(', ')} but received '${word}'`)
@@ -146,6 +148,9 @@ function convert(name: string, { kind, oneOf }: OptionSpec, text: string): unkno
     const value = Number(word)
     if (word.trim() === '' || !Number.isFinite(value)) {
       throw new UsageError(`expected --${name} to be a number but received '${word}'`)
+    }
+    if (whole && !(Number.isInteger(value) && value >= whole[0] && value <= whole[1])) {
+      throw new UsageError(`expected --${name} to be a whole number in [${whole.join(', ')}] but received '${word}'`)
     }
     return value
   }

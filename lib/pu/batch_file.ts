@@ -1,6 +1,6 @@
 // Batches as CSV for people: id, the features as they were in the table, and an empty column `label`. And back.
 
-import { readTable } from '../events/table.js'
+import { type ReadTableOptions, readTable } from '../events/table.js'
 import { quoted } from '../events/write.js'
 import type { Levels } from '../trees/model.js'
 import { SeqriskError, sentence } from '../util/errors.js'
@@ -30,8 +30,12 @@ export async function writeBatch(path: string, id: string, { ids, names, levels,
  * Answers by id; rows with an empty label are left out.
  * @throws {SeqriskError} codes `ANSWER_INVALID`, `ID_TWICE`, and those of reading
  */
-export async function readAnswers(path: string, id: string, signal?: AbortSignal): Promise<Map<string, Answer>> {
-  const table = await readTable(path, { id, columns: ['label'], text: ['label'], signal })
+export async function readAnswers(
+  path: string,
+  id: string,
+  control: Pick<ReadTableOptions, 'threads' | 'signal'> = {},
+): Promise<Map<string, Answer>> {
+  const table = await readTable(path, { id, columns: ['label'], text: ['label'], ...control })
   const answers = new Map<string, Answer>()
   const seen = new Set<string>()
   for (const [row, name] of table.ids.entries()) {

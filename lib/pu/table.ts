@@ -19,7 +19,7 @@ export interface PuTable {
 }
 
 /** What `readPuTable` can be told. */
-export interface PuTableOptions extends Pick<ReadTableOptions, 'signal'> {
+export interface PuTableOptions extends Pick<ReadTableOptions, 'threads' | 'signal'> {
   readonly id: string
   readonly positive: string
   readonly drop?: readonly string[]
@@ -31,8 +31,8 @@ export interface PuTableOptions extends Pick<ReadTableOptions, 'signal'> {
  * @throws {SeqriskError} codes `ID_TWICE`, `CELL_INVALID` and those of reading
  */
 export async function readPuTable(where: string, file: string, options: PuTableOptions): Promise<PuTable> {
-  const { id, positive, drop = [], categorical = [], signal } = options
-  const table: Table = await readTable(file, { id, numeric: [positive], signal })
+  const { id, positive, drop = [], categorical = [], threads, signal } = options
+  const table: Table = await readTable(file, { id, numeric: [positive], threads, signal })
   const layout = layoutOf(where, table, { drop: [positive, ...drop], categorical })
   const marks = table.columns[positive]
   const positives = new Uint8Array(marks.length)

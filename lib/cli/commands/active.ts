@@ -66,8 +66,8 @@ const init = defineCommand({
     const { id, positive, drop = [], categorical = [], batch, candidates, threshold, learner, setting } = values
     const clash = [id, positive].find(name => drop.includes(name) || categorical.includes(name))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
-    const { signal, seed } = context
-    const table = await readPuTable('active', values.table, { id, positive, drop, categorical, signal })
+    const { signal, threads, seed } = context
+    const table = await readPuTable('active', values.table, { id, positive, drop, categorical, threads, signal })
     const given = {
       budget: values.budget,
       rounds: values.rounds,
@@ -127,9 +127,9 @@ const answer = defineCommand({
   name: signed('answer'),
   about: 'record answers; they are on disk when it returns',
   options: { session, in: { kind: 'text', value: 'FILE', required: true, about: 'what ask wrote, with labels' } },
-  async run(values, { signal }) {
+  async run(values, { signal, threads }) {
     return withSession(values.session, async open => {
-      const answers = await readAnswers(values.in, open.settings.id, signal)
+      const answers = await readAnswers(values.in, open.settings.id, { threads, signal })
       const { recorded, repeated } = await open.answer(answers)
       return { recorded, repeated, pending: open.status().pending }
     })

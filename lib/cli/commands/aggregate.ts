@@ -13,9 +13,9 @@ export const aggregateCommand = defineCommand({
     schema: { kind: 'text', value: 'FILE', required: true, about: 'schema: entity, time and fields' },
     out: { kind: 'text', value: 'FILE', required: true, about: 'features, .parquet or .csv' },
   },
-  async run(values, { signal, json }) {
+  async run(values, { signal, threads, json }) {
     const schema = await loadSchema(values.schema)
-    const source = readEvents(values.events, schema)
+    const source = readEvents(values.events, schema, { threads })
     const line = progressLine({ quiet: json })
     const begun = performance.now()
     try {

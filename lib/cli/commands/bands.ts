@@ -21,17 +21,17 @@ export const bandsCommand = defineCommand({
     plan: { kind: 'number', value: 'N', about: 'also say how N labels are best shared between the bands' },
     plot: { kind: 'text', value: 'FILE', about: 'draw the bands to an .svg file' },
   },
-  async run(values, { signal, seed = 0 }) {
+  async run(values, { signal, seed = 0, threads }) {
     const { scores: files, id, label, score, edges, confidence, precision, plan, plot } = values
     if (plan !== undefined && !(Number.isInteger(plan) && plan >= 0)) {
       throw new UsageError(`expected --plan N, an integer from 0, but received '${plan}'`)
     }
-    const known = await readTable(values.labels, { id, columns: [label], numeric: [label], signal })
+    const known = await readTable(values.labels, { id, columns: [label], numeric: [label], threads, signal })
     const labelOf = new Map(known.ids.map((name, row) => [name, known.columns[label][row]]))
     const read: { file: string; name: string; ids: readonly string[]; values: Float64Array; labels: Float64Array }[] =
       []
     for (const file of files) {
-      const table = await readTable(file, { id, columns: [score], numeric: [score], signal })
+      const table = await readTable(file, { id, columns: [score], numeric: [score], threads, signal })
       const values = table.columns[score]
       const hole = values.findIndex(Number.isNaN)
       if (hole >= 0) {

@@ -15,14 +15,14 @@ export const encodeCommand = defineCommand({
     out: { kind: 'text', value: 'FILE', required: true, about: 'vectors, .parquet or .csv' },
   },
   async run(values, context) {
-    const { signal, json } = context
+    const { signal, threads, json } = context
     const present = asOf(values['as-of'])
     const device = inferenceDevice(values.precision, context)
     const line = progressLine({ quiet: json })
     const begun = performance.now()
     try {
       const { encoder, schema } = await loadEncoder(values.model, { device })
-      const source = readEvents(values.events, schema)
+      const source = readEvents(values.events, schema, { threads })
       try {
         const writer = new VectorWriter(values.out, schema.entity, encoder.width, { signal })
         let entities = 0

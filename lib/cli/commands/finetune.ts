@@ -85,9 +85,9 @@ export const finetuneCommand = defineCommand({
     const begun = performance.now()
     try {
       const { encoder, schema } = await loadEncoder(values.model, { device })
-      const table = await readTable(values.labels, { id, columns, numeric: columns, signal })
+      const table = await readTable(values.labels, { id, columns, numeric: columns, threads, signal })
       const labels = pickLabel(table, label, foldColumn)
-      const source = readEvents(values.events, schema)
+      const source = readEvents(values.events, schema, { threads })
       try {
         const { encoding, config } = encoder
         const { model, rows, absent, folds } = await finetune(source, labels, {

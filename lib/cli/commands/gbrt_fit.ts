@@ -79,7 +79,7 @@ export const gbrtFitCommand = defineCommand({
     const clash = own.find(name => drop.includes(name) || categorical.includes(name))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
     const begun = performance.now()
-    const table = await readTable(values.table, { numeric: own, signal })
+    const table = await readTable(values.table, { numeric: own, threads, signal })
     const layout = layoutOf('gbrt', table, { drop: [...own, ...drop], categorical })
     const reading = readingOf(layout)
     const valid =
@@ -89,6 +89,7 @@ export const gbrtFitCommand = defineCommand({
             ...reading,
             columns: [...reading.columns!, ...own],
             numeric: [...reading.numeric!, ...own],
+            threads,
             signal,
           })
     const targets = table.columns[target]

@@ -22,7 +22,7 @@ export const gbrtPredictCommand = defineCommand({
     const begun = performance.now()
     const model = await loadLightgbm(values.model)
     const layout = layoutOfModel(model)
-    const table = await readTable(values.table, { ...readingOf(layout), id, signal })
+    const table = await readTable(values.table, { ...readingOf(layout), id, threads, signal })
     const device = new Device({ kind, threads })
     try {
       const { numClass } = model.info

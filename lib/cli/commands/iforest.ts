@@ -24,7 +24,7 @@ export const iforestCommand = defineCommand({
     if (id !== undefined && drop.includes(id))
       throw new UsageError(`expected '${id}' in one option but received it in two`)
     const begun = performance.now()
-    const table = await readTable(values.table, { id, signal })
+    const table = await readTable(values.table, { id, threads, signal })
     const layout = layoutOf('iforest', table, { drop, categorical })
     const columns = columnsOfLayout(layout, table)
     const device = new Device({ kind, threads })

@@ -1,4 +1,4 @@
-import { readTable } from '../../events/table.js'
+import { type ReadTableOptions, readTable } from '../../events/table.js'
 import { readVectors } from '../../events/vectors.js'
 import { writeTable } from '../../events/write.js'
 import { mapPlot } from '../../report/map_plot.js'
@@ -39,7 +39,8 @@ export const mapCommand = defineCommand({
         await writeTable(out, table.idColumn, map, { signal })
         return result
       }
-      const names = label === undefined ? undefined : await labelsOf(labelFile!, label, table.idColumn, signal)
+      const names =
+        label === undefined ? undefined : await labelsOf(labelFile!, label, table.idColumn, { threads, signal })
       const title = 'Map of vectors'
       const plot = mapPlot({ title, subtitle: label === undefined ? method : `${label}, ${method}` }, map, names)
       await writeSvg(out, plot.specification)
@@ -57,7 +58,12 @@ export const mapCommand = defineCommand({
   },
 })
 
-async function labelsOf(file: string, label: string, id: string, signal: AbortSignal): Promise<Map<string, string>> {
-  const { ids, texts } = await readTable(file, { id, columns: [label], text: [label], signal })
+async function labelsOf(
+  file: string,
+  label: string,
+  id: string,
+  control: Pick<ReadTableOptions, 'threads' | 'signal'>,
+): Promise<Map<string, string>> {
+  const { ids, texts } = await readTable(file, { id, columns: [label], text: [label], ...control })
   return new Map(ids.map((one, row) => [one, texts[label][row] ?? '']))
 }

@@ -58,7 +58,7 @@ export const pretrainCommand = defineCommand({
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
     const schema = await loadSchema(values.schema)
-    const source = readEvents(values.events, schema)
+    const source = readEvents(values.events, schema, { threads })
     const { width, blocks, 'batch-events': batch = USUAL_BATCH, precision } = values
     const device = new Device({
       kind,

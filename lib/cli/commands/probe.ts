@@ -27,12 +27,13 @@ export const probeCommand = defineCommand({
     }
     const columns = foldColumn === undefined ? [label] : [label, foldColumn]
     const labels = pickLabel(
-      await readTable(values.labels, { id, columns, numeric: columns, signal }),
+      await readTable(values.labels, { id, columns, numeric: columns, threads, signal }),
       label,
       foldColumn,
     )
-    const vectors = await readVectors(values.vectors, { id, signal })
-    const features = values.features === undefined ? undefined : await readTable(values.features, { id, signal })
+    const vectors = await readVectors(values.vectors, { id, threads, signal })
+    const features =
+      values.features === undefined ? undefined : await readTable(values.features, { id, threads, signal })
     const device = new Device({ kind, threads })
     try {
       const learner = values.learner as 'linear' | 'gbrt'

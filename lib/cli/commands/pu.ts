@@ -57,7 +57,7 @@ export const puCommand = defineCommand({
     const clash = [id, positive].find(name => drop.includes(name) || categorical.includes(name))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
     const begun = performance.now()
-    const table = await readPuTable('pu', values.table, { id, positive, drop, categorical, signal })
+    const table = await readPuTable('pu', values.table, { id, positive, drop, categorical, threads, signal })
     const { layout, columns, positives } = table
     const device = new Device({ kind, threads, tableValues: positives.length * columns.length })
     const line = progressLine({ quiet: json })

@@ -15,7 +15,7 @@ export const scoreCommand = defineCommand({
     out: { kind: 'text', value: 'FILE', required: true, about: 'scores, .csv or .parquet' },
   },
   async run(values, context) {
-    const { signal, json } = context
+    const { signal, threads, json } = context
     const present = asOf(values['as-of'])
     const device = inferenceDevice(values.precision, context)
     const line = progressLine({ quiet: json })
@@ -23,7 +23,7 @@ export const scoreCommand = defineCommand({
     try {
       const model = await loadFinetuned(values.model, { device })
       const schema = model.schema!
-      const source = readEvents(values.events, schema)
+      const source = readEvents(values.events, schema, { threads })
       try {
         const { ids, width, scores } = await model.score(source, { asOf: present, signal, onProgress: line.update })
         const column = (c: number) => Float64Array.from(ids, (_, row) => scores[row * width + c])

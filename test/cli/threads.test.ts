@@ -1,0 +1,95 @@
+// --threads: every command hands it to whatever reads a file.
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { parseCommand } from '../../lib/cli/command.js'
+import { commands } from '../../lib/cli/commands/index.js'
+import { writeDemo } from '../../lib/demo/write.js'
+import { Database } from '../../lib/events/duckdb.js'
+
+const folder = await mkdtemp(join(tmpdir(), 'seqrisk-threads-'))
+const at = (name: string) => join(folder, name)
+afterAll(() => rm(folder, { recursive: true }))
+
+const files = await writeDemo(folder, { users: 60 })
+const opened = vi.spyOn(Database, 'open')
+beforeEach(() => opened.mockClear())
+
+async function run(name: string, ...args: string[]): Promise<void> {
+  const command = commands.find(one => one.name === name)!
+  const { values, help, ...context } = parseCommand(command, [...args, '--threads', '2', '--json'])
+  await command.run(values, { ...context, signal: new AbortController().signal })
+}
+
+/** The threads of every database that was opened. */
+const threads = () => opened.mock.calls.map(([, options]) => options?.threads)
+
+const onEvents = ['--events', files.events]
+const ofUsers = ['--id', 'user_id', '--label', 'type']
+const table = ['--table', at('table.csv')]
+const known = ['--id', 'row', '--positive', 'known']
+
+beforeAll(async () => {
+  const rows = Array.from({ length: 60 }, (_, row) => [`r${row}`, row % 7, row / 60, Number(row % 3 === 0), row % 2])
+  const lines = [['row', 'x', 'score', 'known', 'target'], ...rows].map(cells => cells.join(','))
+  await writeFile(at('table.csv'), lines.join('\n'))
+  await writeFile(at('answers.csv'), 'row,label\n')
+})
+
+/** Commands with the number of files that they read; some read what an earlier one wrote. */
+const reading: [string, number, string[]][] = [
+  [
+    'pretrain',
+    1,
+    [
+      ...[...onEvents, '--schema', files.schema, '--out', at('model'), '--width', '4', '--heads', '1'],
+      ...['--blocks', '1', '--epochs', '1'],
+    ],
+  ],
+  ['encode', 1, ['--model', at('model'), ...onEvents, '--out', at('vectors.csv')]],
+  ['aggregate', 1, [...onEvents, '--schema', files.schema, '--out', at('features.csv')]],
+  [
+    'probe',
+    3,
+    ['--vectors', at('vectors.csv'), '--features', at('features.csv'), '--labels', files.labels, ...ofUsers],
+  ],
+  [
+    'finetune',
+    2,
+    [
+      ...['--model', at('model'), ...onEvents, '--labels', files.labels, ...ofUsers, '--out', at('tuned')],
+      ...['--epochs', '1', '--validation', '0'],
+    ],
+  ],
+  ['score', 1, ['--model', at('tuned'), ...onEvents, '--out', at('scores.csv')]],
+  ['map', 2, ['--vectors', at('vectors.csv'), '--labels', files.labels, '--label', 'type', '--out', at('map.svg')]],
+  ['analogy', 2, ['--vectors', at('vectors.csv'), '--a', 'u00', '--b', 'u01', '--c', 'u02']],
+  [
+    'gbrt fit',
+    2,
+    [
+      ...[...table, '--valid', at('table.csv'), '--target', 'target', '--drop', 'row', '--num-iterations', '2'],
+      ...['--model', at('trees.txt')],
+    ],
+  ],
+  ['gbrt predict', 1, [...table, '--model', at('trees.txt'), '--out', at('predicted.csv')]],
+  ['iforest', 1, [...table, '--drop', 'row', '--trees', '2', '--out', at('unusual.csv')]],
+  ['pu', 1, [...table, ...known, '--trees', '2', '--rounds', '1,1', '--out', at('pu')]],
+  ['active init', 1, [...table, ...known, '--session', at('session')]],
+  ['active answer', 1, ['--session', at('session'), '--in', at('answers.csv')]],
+  ['bands', 2, ['--scores', at('table.csv'), '--labels', at('table.csv'), '--id', 'row', '--label', 'target']],
+]
+
+it.each(reading)('%s reads with so many threads', async (name, count, args) => {
+  await run(name, ...args)
+  expect(threads()).toEqual(new Array(count).fill(2))
+})
+
+it('knows all commands that read files of rows', () => {
+  const others = commands.map(({ name }) => name).filter(name => !reading.some(([one]) => one === name))
+  expect(others).toEqual([
+    ...['export', 'bench', 'gbrt importance', 'active ask', 'active status', 'active undo', 'active export'],
+  ])
+})
