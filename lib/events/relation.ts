@@ -28,7 +28,7 @@ export interface Conversion {
   readonly expected: string
 }
 
-/** What a cell must become. `format` is a strptime format for calendar times in text. */
+/** What a cell must become. `format` is a strptime format for calendar times in text, or in the digits of numbers. */
 export type Target = { readonly to: 'text' | 'number' | 'calendar'; readonly format?: string }
 
 /** A quarter of DuckDB's own: a cancelled query stops between buffers. Longest lines are 2 MB. */
@@ -157,11 +157,12 @@ export function convert(sql: string, value: ValueClass, target: Target): Convers
       : { sql: `CAST(replace(${cell}, '_', '?') AS DOUBLE)`, fails, expected }
   }
   const micros = (time: string) => `epoch_us(CAST(${time} AS TIMESTAMPTZ)) / 1000.0`
-  if (target.format !== undefined && value === 'text') {
+  if (target.format !== undefined && value !== 'calendar') {
     const format = text(target.format)
+    const written = value === 'text' ? cell : `CAST(${cell} AS VARCHAR)`
     return {
-      sql: micros(`strptime(${cell}, ${format})`),
-      fails: `${cell} IS NOT NULL AND try_strptime(${cell}, ${format}) IS NULL`,
+      sql: micros(`strptime(${written}, ${format})`),
+      fails: `${cell} IS NOT NULL AND try_strptime(${written}, ${format}) IS NULL`,
       expected: `a time in the format ${target.format}`,
     }
   }

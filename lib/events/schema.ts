@@ -37,7 +37,7 @@ export type FieldKind = FieldSpec['kind']
 /** The fields of a schema by name. */
 export type Fields = Readonly<Record<string, FieldSpec>>
 
-/** A column whose text is read by a `strptime` format; text without a zone (%z) is UTC. */
+/** A column whose text, or the digits of whose numbers, a `strptime` format reads; without a zone (%z) it is UTC. */
 export interface TimeFormat<T extends string = string> {
   readonly column: T
   readonly format: string

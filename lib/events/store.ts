@@ -129,7 +129,7 @@ async function load(
   return kind ?? 'number'
 }
 
-/** Whether times are numbers or dates; text is a number when the first time that is not empty is one. */
+/** Whether times are numbers or dates; without a format, text is a number when the first time that is not empty is one. */
 async function timeKind(
   connection: DuckDBConnection,
   relation: Relation,
@@ -138,9 +138,8 @@ async function timeKind(
   signal?: AbortSignal,
 ): Promise<TimeKind> {
   const { sql, value, isList } = relation.columns.get(timeColumn(schema))!
-  if (value === 'calendar') return 'calendar'
+  if (value === 'calendar' || typeof schema.time !== 'string') return 'calendar'
   if (value === 'number') return 'number'
-  if (typeof schema.time !== 'string') return 'calendar'
   const cells = isList
     ? `SELECT unnest(${sql}) AS cell FROM ${relation.from}`
     : `SELECT ${sql} AS cell FROM ${relation.from}`

@@ -223,6 +223,22 @@ describe('time', () => {
     expect((await plainEvents(readEvents(file, schema)))[0][1]).toBe(DAY)
   })
 
+  it('follows a strptime format in numbers of Parquet, as in CSV', async () => {
+    const time = { column: 'at', format: '%Y%m%d' }
+    const read = async (file: string) => {
+      const source = readEvents(file, { ...schema, time } as typeof schema)
+      expect((await source.summary()).time).toBe('calendar')
+      return (await plainEvents(source)).map(event => event[1])
+    }
+    const want = [DAY, 2 * DAY]
+    expect(await read(files.write('.csv', 'user,at,type,amount,note\nu,19700102,,,\nu,19700103,,,\n'))).toEqual(want)
+    const cells = (at: string) => `'u' AS "user", ${at} AS "at", '' AS type, NULL AS amount, '' AS note`
+    expect(await read(await files.parquet(`SELECT ${cells('19700102 + range')} FROM range(2)`))).toEqual(want)
+    expect(await read(await files.parquet(`SELECT ${cells('[19700102, 19700103]')}`))).toEqual(want)
+    const json = [19700102, 19700103].map(at => JSON.stringify({ user: 'u', at, type: '', amount: 1, note: '' }))
+    expect(await read(files.write('.jsonl', json.join('\n')))).toEqual(want)
+  })
+
   it('says which parts of the time vary', async () => {
     const varies = async (cells: string[]) => {
       const file = files.write('.csv', `user,at,type,amount,note\n${cells.map(cell => `u,${cell},,,`).join('\n')}\n`)

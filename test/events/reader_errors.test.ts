@@ -205,6 +205,18 @@ describe('unreadable events', () => {
     })
   })
 
+  it('a number that breaks the format, in Parquet as in CSV', async () => {
+    const rows = `(VALUES ('u', 20201231, 'a', 1), ('u', 20201332, 'a', 1)) t("user", "at", type, amount)`
+    const csv = files.write('.csv', `${head}u,20201231,a,1\nu,20201332,a,1\n`)
+    for (const path of [csv, await files.parquet(`SELECT * FROM ${rows}`)]) {
+      const error = await failure(path, { column: 'at', format: '%Y%m%d' })
+      expect(error).toMatchObject({
+        code: 'CELL_INVALID',
+        message: expect.stringMatching(/%Y%m%d in column 'at', row 2 .*'20201332'/),
+      })
+    }
+  })
+
   it('times of two kinds in two files', async () => {
     const error = await failure([files.write('.csv', head + good), files.write('.csv', `${head}u,5,a,1\n`)])
     expect(error).toMatchObject({
