@@ -102,7 +102,7 @@ export function parseCommand(
       continue
     }
     const { name, value } = token
-    const spec = specs[name]
+    const spec = Object.hasOwn(specs, name) ? specs[name] : undefined
     if (!spec) throw new UsageError(unknownOption(command.name, name, Object.keys(specs)))
     open = null
     if (spec.kind === 'flag') {

@@ -111,10 +111,11 @@ function* encodeInput(chunk: EventChunk, encoding: EventEncoding, i: number, fou
 }
 
 function columnOf(chunk: EventChunk, field: string, kind: FieldKind): Float64Array | TextColumn {
+  const isThere = Object.hasOwn(chunk.columns, field)
   const column = chunk.columns[field]
   const isNumber = column instanceof Float64Array
-  const isRight = column !== undefined && isNumber === (kind === 'numeric')
-  expectType(isRight, WHERE, `a ${kind} column '${field}'`, column && (isNumber ? 'numbers' : 'texts'))
+  const isRight = isThere && isNumber === (kind === 'numeric')
+  expectType(isRight, WHERE, `a ${kind} column '${field}'`, isThere ? (isNumber ? 'numbers' : 'texts') : undefined)
   return column
 }
 

@@ -2,6 +2,7 @@
 
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { emptyRecord } from '../util/record.js'
 import { DATABASE_OPTIONS, type DatabaseOptions } from './database_options.js'
 import { Dictionary } from './dictionary.js'
 import { Database, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
@@ -109,7 +110,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
         const { ids, offsets } = await entities.take(budget)
         if (ids.length === 0) break
         const arrays = await cursor.take(offsets[ids.length], this.#fields)
-        const chunkColumns: Record<string, Float64Array | TextColumn> = {}
+        const chunkColumns = emptyRecord<Float64Array | TextColumn>()
         for (const [i, field] of this.#fields.entries()) {
           const dictionary = dictionaries[i]
           const array = arrays[i + 1]

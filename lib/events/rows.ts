@@ -2,6 +2,7 @@
 
 import { expectOptions, expectRange, expectType, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
+import { emptyRecord } from '../util/record.js'
 import { TextIndex } from '../util/text_index.js'
 import { calendarPart, parseIso } from './calendar.js'
 import { type FieldSpec, type Fields, parseSchema, type Schema, timeColumn } from './schema.js'
@@ -234,7 +235,7 @@ async function sortRows(
     }
   }
   const { order, offsets } = await orderOf(entity, time, ids.length, options.signal)
-  const columns: Record<string, Float64Array | TextColumn> = {}
+  const columns = emptyRecord<Float64Array | TextColumn>()
   for (const [field, spec] of Object.entries(schema.fields)) {
     columns[field] = await readColumn(rows, order, field, spec, pace)
   }

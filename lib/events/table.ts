@@ -3,6 +3,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { expectOptions, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
+import { emptyRecord } from '../util/record.js'
 import { DATABASE_OPTIONS, type DatabaseOptions } from './database_options.js'
 import { rows, stream, texts, view } from './duckdb.js'
 import { openFile } from './open_file.js'
@@ -60,8 +61,8 @@ export async function readTable(file: string, options: ReadTableOptions = {}): P
     const idSql = id === undefined ? `''` : `CAST(${relation.columns.get(id)!.sql} AS VARCHAR)`
     const table = {
       ids: [] as string[],
-      columns: {} as Record<string, Float64Array>,
-      texts: {} as Record<string, (string | null)[]>,
+      columns: emptyRecord<Float64Array>(),
+      texts: emptyRecord<(string | null)[]>(),
     }
     for (const [i, column] of columns.entries()) {
       if (kinds.isNumber[i]) table.columns[column] = new Float64Array(kinds.rows)

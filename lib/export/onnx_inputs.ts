@@ -3,6 +3,7 @@
 import type { PackedBatch } from '../events/batch.js'
 import type { EventEncoding } from '../events/inputs.js'
 import { expectRange, expectType } from '../util/errors.js'
+import { emptyRecord } from '../util/record.js'
 import { expectOtherName } from './onnx_graph.js'
 
 /** A dense array as ONNX runtimes take them. */
@@ -30,7 +31,8 @@ export function padInputs(
   const fits = Number.isInteger(size) && size >= longest
   expectRange(fits, where, `length to be a whole number ≥ ${longest}, the longest sequence`, size)
   expectType(batch.inputs.length === encoding.inputs.length, where, 'a batch of this encoding', 'another')
-  const arrays: Record<string, OnnxArray> = { lengths: { type: 'int32', shape: [users], values: lengths } }
+  const arrays = emptyRecord<OnnxArray>()
+  arrays.lengths = { type: 'int32', shape: [users], values: lengths }
   const add = (name: string, array: OnnxArray) => {
     expectOtherName(!Object.hasOwn(arrays, name), where, name)
     arrays[name] = array

@@ -27,9 +27,8 @@ export function rowsOf(where: string, data: TableData, names?: readonly string[]
   const source = Array.isArray(columns)
     ? (columns as readonly NumberArray[])
     : (names ?? Object.keys(columns)).map(name => {
-        const column = (columns as Readonly<Record<string, NumberArray>>)[name]
-        expectType(column !== undefined, where, `column '${name}'`, undefined)
-        return column
+        expectType(Object.hasOwn(columns, name), where, `column '${name}'`, undefined)
+        return (columns as Readonly<Record<string, NumberArray>>)[name]
       })
   const rows = source[0]?.length ?? 0
   for (const column of source) expectRange(column.length === rows, where, `columns of ${rows} rows`, column.length)

@@ -91,12 +91,6 @@ describe('seqrisk', () => {
       ],
       [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--epochs', 'many'], /--epochs to be a number/],
       [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--attention', 'blocks'], /one of block/],
-      [
-        ['aggregate', '--events', 'a', '--schema', 'b', '--out', 'c', '--threads', '0'],
-        /--threads to be a whole number/,
-      ],
-      [['iforest', '--table', 'a', '--out', 'b', '--threads', '1.5'], /--threads to be a whole number in \[1, 1024\]/],
-      [['iforest', '--table', 'a', '--out', 'b', '--seed', '-3'], /--seed to be a whole number/],
     ]
     for (const [args, message] of wrong) {
       const { code, stderr, stdout } = await seqrisk(...args)

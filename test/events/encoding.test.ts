@@ -327,6 +327,12 @@ describe('encodings', () => {
       expect(() => encodeChunk(chunk, encoding)).toThrow(/a categorical column 'type' but received 'numbers'/)
       expect(() => encodeChunk(chunk, encoding, { lastEvents: 0 })).toThrow(RangeError)
     }
+    // What Object has of that name is no column.
+    const member = { entity: 'u', time: 't', fields: { constructor: { kind: 'categorical' } } } as const
+    const ofMember = await fitEncoding(fromRows(member, [{ u: 'u', t: 1, constructor: 'a' }]))
+    for await (const chunk of fromRows(other, [{ u: 'u', t: 1, type: 1 }]).chunks()) {
+      expect(() => encodeChunk(chunk, ofMember)).toThrow(/a categorical column 'constructor' but received undefined/)
+    }
     // @ts-expect-error: no such option
     await expect(fitEncoding(fromRows(schema, rows), { bucket: 3 })).rejects.toThrow(/did you mean 'buckets'/)
     await expect(fitEncoding(fromRows(schema, rows), { buckets: 0 })).rejects.toThrow(/whole number ≥ 1/)

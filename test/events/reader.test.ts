@@ -5,7 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
-import { defineSchema, readEvents } from '../../lib/events/index.js'
+import { defineSchema, fromRows, readEvents } from '../../lib/events/index.js'
 import { EventFiles, plainEvents } from '../support/event_files.js'
 
 const files = new EventFiles()
@@ -183,6 +183,35 @@ describe('order', () => {
     }
     await source.close()
     await source.close()
+  })
+})
+
+describe('fields named like members of Object', () => {
+  const fields = JSON.parse('{"__proto__":{"kind":"numeric"},"constructor":{"kind":"categorical"}}')
+  const members = { entity: 'user', time: 'at', fields }
+  const want = [
+    ['u', 1, 2.5, 'a'],
+    ['u', 2, null, 'b'],
+  ]
+
+  it('are read from files', async () => {
+    const file = files.write('.csv', 'user,at,__proto__,constructor\nu,1,2.5,a\nu,2,,b\n')
+    expect(await plainEvents(readEvents(file, members))).toEqual(want)
+  })
+
+  it('are read from rows', async () => {
+    const rows = [
+      '{"user":"u","at":1,"__proto__":2.5,"constructor":"a"}',
+      '{"user":"u","at":2,"__proto__":null,"constructor":"b"}',
+    ]
+    expect(
+      await plainEvents(
+        fromRows(
+          members,
+          rows.map(row => JSON.parse(row)),
+        ),
+      ),
+    ).toEqual(want)
   })
 })
 

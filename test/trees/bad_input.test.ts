@@ -179,6 +179,14 @@ describe('is refused with a clear error', () => {
     expect(() => model.predictRow([1])).toThrow(/5 values but received 1/)
   })
 
+  it('a column that is named like a member of Object, and missing', async () => {
+    const named = { constructor: columns[0], valueOf: columns[1] }
+    const own = await BinnedMatrix.from(device, { columns: named })
+    const { model } = await new GbrtTrainer(own, { numIterations: 1 }).fit({ targets: labels })
+    const { valueOf: _, ...fewer } = named
+    await expect(model.predict(device, { columns: fewer })).rejects.toThrow(/column 'valueOf'/)
+  })
+
   it('gradients of the caller that are no numbers', async () => {
     const custom = new GbrtTrainer(matrix, { objective: 'custom', numIterations: 1 })
     const fill = (gradient: number, hessian: number) =>

@@ -70,4 +70,29 @@ describe('columns of a file', () => {
       await inMemory.read(),
     )
   })
+
+  it('may be named like members of Object', async () => {
+    const path = join(folder, 'members.csv')
+    await writeFile(path, 'id,__proto__,constructor,toString,valueOf\nu0,1,2,3,red\nu1,4,5,6,\nu2,7,8,,blue\n')
+    const read = await readTable(path, { id: 'id' })
+    expect(Object.keys(read.columns)).toEqual(['__proto__', 'constructor', 'toString'])
+    expect([read.texts.constructor, read.columns.valueOf, read.columns.hasOwnProperty]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ])
+    expect(() => layoutOf('test', read)).toThrow(/numbers in 'valueOf' but received 'red'/)
+    const layout = layoutOf('test', read, { categorical: ['valueOf', 'constructor'] })
+    expect(layout).toEqual({
+      names: ['__proto__', 'constructor', 'toString', 'valueOf'],
+      levels: [null, [2, 5, 8], null, ['blue', 'red']],
+    })
+    const columns = columnsOfLayout(layout, read).map(column => [...column])
+    expect(columns).toEqual([
+      [1, 4, 7],
+      [0, 1, 2],
+      [3, 6, Number.NaN],
+      [1, Number.NaN, 0],
+    ])
+  })
 })
