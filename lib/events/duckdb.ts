@@ -40,8 +40,7 @@ export class Database {
   /** An empty database in memory: its tables too move to the temporary folder when memory runs short. */
   static async open(where: string, options: DatabaseOptions = {}): Promise<Database> {
     const { DuckDBInstance } = loadDuckdb(where)
-    const folder = mkdtempSync(join(options.temporaryFolder ?? tmpdir(), 'seqrisk-'))
-    folders.add(folder)
+    const folder = folderIn(options.temporaryFolder ?? tmpdir(), where)
     try {
       const instance = await DuckDBInstance.create(':memory:', {
         memory_limit: options.memoryLimit ?? '1GB',
@@ -75,6 +74,19 @@ export class Database {
     this.#connections.clear()
     this.#instance.closeSync()
     forget(this.#folder)
+  }
+}
+
+/** A new folder, removed at the end of the process at the latest. */
+function folderIn(parent: string, where: string): string {
+  try {
+    const folder = mkdtempSync(join(parent, 'seqrisk-'))
+    folders.add(folder)
+    return folder
+  } catch (cause) {
+    const reason = (cause as Error).message
+    const message = `[${where}] expected to make a folder in ${parent} but received ${reason}; name another temporaryFolder`
+    throw new SeqriskError('DATABASE_FAILED', message, { cause })
   }
 }
 

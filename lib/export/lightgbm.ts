@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { GbrtModel, type Levels, type ModelInfo, type ModelObjective, type Trees } from '../trees/model.js'
-import { SeqriskError } from '../util/errors.js'
+import { SeqriskError, sentence } from '../util/errors.js'
 import { writeFileAtomic } from '../util/files.js'
 
 const OBJECTIVE_WORDS: Record<ModelObjective, (info: ModelInfo) => string> = {
@@ -69,9 +69,16 @@ export async function saveLightgbm(model: GbrtModel, path: string): Promise<void
   await writeFileAtomic(path, toLightgbm(model))
 }
 
-/** @throws {SeqriskError} code `BAD_MODEL` for a file that is damaged or holds what is not supported */
+/**
+ * @throws {SeqriskError} code `BAD_MODEL` for a file that is damaged or holds what is not supported, `FILE_NOT_FOUND` when
+ *         there is none
+ */
 export async function loadLightgbm(path: string): Promise<GbrtModel> {
-  return fromLightgbm(await readFile(path, 'utf8'))
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    const advice = 'check the path'
+    throw new SeqriskError('FILE_NOT_FOUND', sentence('lightgbm', 'a readable file', path, advice), { cause })
+  })
+  return fromLightgbm(text)
 }
 
 /** White space would end a name: LightGBM writes an underscore, too. */

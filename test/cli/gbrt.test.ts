@@ -171,6 +171,12 @@ describe('seqrisk gbrt', () => {
     ['no such column', [...onTrain, '--target', 'bad', '--drop', 'ids'], 1, /expected a column 'ids'/],
     ['text', [...onTrain, '--target', 'bad', '--drop', 'id'], 1, /numbers in 'job'.*name 'job' as categorical/],
     ['targets outside', [...onTrain, '--target', 'grade', '--drop', 'id,job', '--objective', 'binary'], 1, /\[0, 1\]/],
+    [
+      'no model',
+      ['gbrt', 'importance', '--model', at('none.txt')],
+      1,
+      /expected a readable file but received '.*none.txt'/,
+    ],
     ['an option outside', [...onTrain, '--target', 'bad', '--drop', 'id,job', '--num-leaves', '1'], 1, /numLeaves/],
   ]
   it.each(wrong)('refuses %s in one line, and writes nothing', async (_, args, code, message) => {

@@ -197,7 +197,12 @@ describe("LightGBM's text format", () => {
   })
 
   it('refuses a file that is not there or not text', async () => {
-    await expect(loadLightgbm(join(folder, 'none.txt'))).rejects.toThrow(/ENOENT/)
+    const none = {
+      code: 'FILE_NOT_FOUND',
+      message: expect.stringMatching(/^\[lightgbm\] expected a readable file but/),
+    }
+    await expect(loadLightgbm(join(folder, 'none.txt'))).rejects.toMatchObject(none)
+    await expect(loadLightgbm(folder)).rejects.toMatchObject(none)
     writeFileSync(join(folder, 'bytes.txt'), Buffer.from(Array.from({ length: 500 }, (_, i) => (i * 37) % 256)))
     await expect(loadLightgbm(join(folder, 'bytes.txt'))).rejects.toThrow(/starts with/)
   })
