@@ -2,6 +2,7 @@
 
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SeqriskError, sentence } from '../util/errors.js'
+import { ISO_TIME } from './calendar.js'
 import { filePath, name, rows, scalar, shortage, text } from './duckdb.js'
 import { broken, type InputFile, readCsvHeader } from './files.js'
 
@@ -166,11 +167,20 @@ export function convert(sql: string, value: ValueClass, target: Target): Convers
       expected: `a time in the format ${target.format}`,
     }
   }
+  const time = value === 'text' ? isoTime(cell) : cell
   return {
-    sql: micros(cell),
-    fails: `${cell} IS NOT NULL AND epoch_us(TRY_CAST(${cell} AS TIMESTAMPTZ)) IS NULL`,
-    expected: 'an ISO date or date-time',
+    sql: micros(time),
+    fails: `${cell} IS NOT NULL AND TRY(${micros(time)}) IS NULL`,
+    expected: 'an ISO date or date-time (other texts need a format in the schema)',
   }
+}
+
+/** DuckDB takes much that is no ISO text, and refuses a zone right behind the minutes: the slow second way is for these. */
+function isoTime(cell: string): string {
+  const iso = text(ISO_TIME.source)
+  const usual = `CASE WHEN regexp_full_match(${cell}, ${iso}) THEN ${cell} END`
+  const rare = `regexp_replace(regexp_extract(${cell}, ${iso}), '([T ]\\d+:\\d\\d)(Z| UTC|[+-].*)$', '\\1:00\\2')`
+  return `COALESCE(TRY_CAST(${usual} AS TIMESTAMPTZ), CAST(${rare} AS TIMESTAMPTZ))`
 }
 
 /** The error behind a failed read: the cell that breaks its rule, or what DuckDB says about the file. */

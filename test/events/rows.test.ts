@@ -73,6 +73,67 @@ describe('fromRows', () => {
     await expect(fromRows(schema, []).summary()).rejects.toMatchObject({ code: 'FILE_EMPTY' })
   })
 
+  describe('takes the times that files take', () => {
+    const NOON = Date.UTC(2024, 6, 1, 12)
+    const HOUR = 3_600_000
+    const timesOf = async (at: string) => {
+      const file = files.write('.csv', `user,at,type,amount,note\nu,${at},,,\n`)
+      const row = { user: 'u', at, type: null, amount: null, note: null }
+      const sources = [readEvents(file, schema, { threads: 1 }), fromRows(schema, [row])]
+      return Promise.all(
+        sources.map(source =>
+          plainEvents(source).then(
+            ([event]) => event[1],
+            error => error.code,
+          ),
+        ),
+      )
+    }
+    it.each([
+      ['2024-07-01T12:00Z', NOON],
+      ['2024-07-01T12:00+02:00', NOON - 2 * HOUR],
+      ['2024-07-01 12:00Z', NOON],
+      ['2024-07-01 12:00-0230', NOON + 2.5 * HOUR],
+      ['2024-07-01 12:00', NOON],
+      ['2024-7-1 9:05', NOON - 3 * HOUR + 300_000],
+      ['2024-07-01T12:00:01+02', NOON - 2 * HOUR + 1000],
+      ['2024-07-01 12:00:00 UTC', NOON],
+      ['2024-07-01 12:00 UTC', NOON],
+      ['2024-07-01T12:00:00.5Z', NOON + 500],
+      ['2024-07-01T12:00:00.0019999Z', NOON + 1.999],
+      ['2024-07-01T23:59:59.9999999', NOON + 12 * HOUR - 0.001],
+      ['2024-02-29', Date.UTC(2024, 1, 29)],
+      ['0044-03-15', -60_772_291_200_000],
+      ['12024-07-01', Date.UTC(12024, 6, 1)],
+    ])('%s', async (at, time) => {
+      expect(await timesOf(at)).toEqual([time, time])
+    })
+
+    it.each([
+      ['2024-07-01T24:00:00Z'],
+      ['2024-07-01T12:60Z'],
+      ['2024-07-01T12:00:60Z'],
+      ['2024-07-01T12'],
+      ['2024-07-01T12:00:00.Z'],
+      ['2024-07-01  12:00:00'],
+      ['2024-07-01 12:00:00 +02:00'],
+      ['2024-07-01T12:00+24:00'],
+      ['2024-07-01T12:00+02:60'],
+      ['2024-07-01T12:00:00+02:30:15'],
+      ['2024-07-01 12:00:00 Europe/Moscow'],
+      ['2024/07/01'],
+      ['24-07-01'],
+      ['-0044-03-15'],
+      ['112024-07-01'],
+      ['2024-07-01 (BC)'],
+      ['2023-02-29'],
+      ['2023-02-29T12:00Z'],
+      ['epoch'],
+    ])('not %s', async at => {
+      expect(await timesOf(at)).toEqual(['CELL_INVALID', 'CELL_INVALID'])
+    })
+  })
+
   it('gives the same events and the same encoding as the same rows in a CSV file', async () => {
     const cell = fc.option(fc.constantFrom('a', 'b', 'c', 'é', 'NA', '😀', 'a b'), { nil: null })
     const row: fc.Arbitrary<Row> = fc.record({
