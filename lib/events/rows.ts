@@ -20,6 +20,7 @@ import {
   type TimeKind,
   type ValueCounts,
 } from './source.js'
+import { timeReader } from './time_format.js'
 
 /** The value of a field in a row; null, undefined, '' and NaN are missing. */
 export type CellOf<K extends FieldSpec['kind']> =
@@ -27,7 +28,10 @@ export type CellOf<K extends FieldSpec['kind']> =
   | null
   | undefined
 
-/** One event. Times are numbers, ISO texts (UTC without a zone) or Dates, all rows alike. */
+/**
+ * One event. Times are numbers, or ISO texts (UTC without a zone), Dates and, where the schema has one, texts and digits of
+ * its format: of %Y %y %m %b %B %d %a %A %H %I %p %M %S %f %z.
+ */
 export type EventRow<F extends Fields, E extends string = string, T extends string = string> = {
   readonly [K in E]: string | number
 } & { readonly [K in T]: string | number | Date } & { readonly [N in keyof F]: CellOf<F[N]['kind']> }
@@ -215,7 +219,8 @@ async function sortRows(
   const ids: string[] = []
   const entity = new Int32Array(rows.length)
   const time = new Float64Array(rows.length)
-  const kind = typeof rows[0][timeColumn(schema)] === 'number' ? 'number' : 'calendar'
+  const isNumber = typeof schema.time === 'string' && typeof rows[0][schema.time] === 'number'
+  const reading = isNumber ? PLAIN_NUMBERS : calendarReading(schema)
   for (const [i, row] of rows.entries()) {
     const id = row[schema.entity]
     if ((typeof id !== 'string' && typeof id !== 'number') || id === '')
@@ -228,7 +233,9 @@ async function sortRows(
       ids.push(text)
     }
     entity[i] = number
-    time[i] = parseTime(row[timeColumn(schema)], kind, schema, i)
+    const at = row[timeColumn(schema)]
+    time[i] = reading.read(at)
+    if (!Number.isFinite(time[i])) throw invalid(timeColumn(schema), i, reading.expected, at)
     if (i % BLOCK === 0) {
       options.onProgress?.({ phase: 'read', done: i, total: rows.length })
       await pace.turn()
@@ -243,6 +250,7 @@ async function sortRows(
   await inBlocks(order.length, options.signal, (begin, end) => {
     for (let t = begin; t < end; t++) sortedTime[t] = time[order[t]]
   })
+  const kind: TimeKind = isNumber ? 'number' : 'calendar'
   const summary = {
     entities: ids.length,
     events: rows.length,
@@ -313,20 +321,31 @@ async function readColumn(
   return spec.kind === 'numeric' ? numbers : { dictionary, codes }
 }
 
-function parseTime(cell: unknown, kind: TimeKind, schema: Schema, row: number): number {
-  const column = timeColumn(schema)
-  let time = Number.NaN
-  if (kind === 'number') {
-    if (typeof cell === 'number') time = cell
-  } else if (cell instanceof Date) {
-    time = cell.getTime()
-  } else if (typeof cell === 'string' && typeof schema.time === 'string') {
-    time = parseIso(cell)
-  }
-  if (Number.isFinite(time)) return time
-  const isOwnFormat = typeof schema.time !== 'string' && typeof cell === 'string'
-  const expected = kind === 'number' ? 'a finite number' : isOwnFormat ? 'a Date' : 'a Date or an ISO date or date-time'
-  throw invalid(column, row, expected, cell)
+/** How the cells of a time are read (NaN for what is none), and what they are expected to be. */
+interface TimeReading {
+  readonly read: (cell: unknown) => number
+  readonly expected: string
+}
+
+const PLAIN_NUMBERS: TimeReading = {
+  read: cell => (typeof cell === 'number' ? cell : Number.NaN),
+  expected: 'a finite number',
+}
+
+function calendarReading({ time }: Schema): TimeReading {
+  const reading = (readText: (text: string) => number, expected: string): TimeReading => ({
+    read(cell) {
+      if (cell instanceof Date) return cell.getTime()
+      return typeof cell === 'string' || typeof cell === 'number' ? readText(String(cell)) : Number.NaN
+    },
+    expected,
+  })
+  const usual = 'a Date or an ISO date or date-time'
+  if (typeof time === 'string') return reading(parseIso, usual)
+  const read = timeReader(time.format)
+  if (read === null) return reading(parseIso, `${usual} (of '${time.format}' only files are read)`)
+  const expected = `a Date, an ISO date or date-time or a text in the format ${time.format}`
+  return reading(text => read(text) ?? parseIso(text), expected)
 }
 
 function varyingParts(time: Float64Array, kind: TimeKind): SourceSummary['varies'] {

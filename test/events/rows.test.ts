@@ -134,6 +134,71 @@ describe('fromRows', () => {
     })
   })
 
+  describe('with a format of times', () => {
+    const inFormat = (format: string) => ({ ...schema, time: { column: 'at', format } }) as const
+    const row = (at: string | number | Date) => ({ user: 'u', at, type: null, amount: null, note: null })
+    const TEN = Date.UTC(2024, 6, 1, 10)
+
+    const formats: [string, string, number | null][] = [
+      ['%m/%d/%Y %H:%M', '07/01/2024 10:00', TEN],
+      ['%m/%d/%Y %H:%M', '7/1/2024  10:00 ', TEN],
+      ['%m/%d/%Y %H:%M', '07/01/2024', null],
+      ['%m/%d/%Y %H:%M', '07/01/2024 24:00', null],
+      ['%-d.%-m.%y', '1.7.24', TEN - 36_000_000],
+      ['%d.%m.%y', '31.12.69', -86_400_000],
+      ['%d.%m.%Y', '31.02.2024', null],
+      ['%Y%m%d', '20240701', TEN - 36_000_000],
+      ['%Y%m%d', '202471', null],
+      ['%Y%m%d%H%M%S', '20240701100001', TEN + 1000],
+      ['%Y-%d-%m', '2024-01-07', TEN - 36_000_000],
+      ['%Y-%d-%m', '2024-07-31', null],
+      ['%d %b %Y %I:%M:%S %p', '1 JUL 2024 12:00:01 am', TEN - 36_000_000 + 1000],
+      ['%B %d, %Y %I %p', 'July 1, 2024 12 PM', TEN + 7_200_000],
+      ['%d %b %Y %I %p', '1 Jul 2024 13 PM', null],
+      ['%d %b %Y %I %p', '1 Jul 2024 0 AM', null],
+      ['%a %b %d %H:%M:%S %z %Y', 'Mon Jul 01 08:00:00 -0200 2024', TEN],
+      ['%Y-%m-%dT%H:%M:%S.%f%z', '2024-07-01T12:00:00.25+02:00', TEN + 250],
+      ['%d.%m.%Y %H:%M:%S.%f', '01.07.2024 12:00:00.1234567', null],
+      ['%d%%%m^%Y', '1%7^2024', TEN - 36_000_000],
+    ]
+    it.each(formats)('reads by %j what files do: %s', async (format, at, time) => {
+      const file = files.write('.csv', `user,at,type,amount,note\nu,"${at}",,,\n`)
+      const times = [readEvents(file, inFormat(format), { threads: 1 }), fromRows(inFormat(format), [row(at)])]
+      const found = times.map(source =>
+        plainEvents(source).then(
+          ([event]) => event[1],
+          error => error.code,
+        ),
+      )
+      expect(await Promise.all(found)).toEqual([time ?? 'CELL_INVALID', time ?? 'CELL_INVALID'])
+    })
+
+    it.each([[new Date(TEN)], ['2024-07-01T10:00Z'], ['07/01/2024 10:00']])('takes %s', async at => {
+      const source = fromRows(inFormat('%m/%d/%Y %H:%M'), [row(at)])
+      expect(await source.summary()).toMatchObject({ time: 'calendar' })
+      expect((await plainEvents(source))[0][1]).toBe(TEN)
+    })
+
+    it('reads the digits of a number', async () => {
+      const source = fromRows(inFormat('%Y%m%d'), [row(20240701)])
+      expect(await source.summary()).toMatchObject({ time: 'calendar' })
+      expect((await plainEvents(source))[0][1]).toBe(TEN - 36_000_000)
+    })
+
+    it('says what it takes', async () => {
+      await expect(fromRows(inFormat('%d.%m.%Y'), [row('soon')]).summary()).rejects.toMatchObject({
+        code: 'CELL_INVALID',
+        message: expect.stringMatching(
+          /a Date, an ISO date or date-time or a text in the format %d\.%m\.%Y in 'at' of row 0/,
+        ),
+      })
+      await expect(fromRows(inFormat('%Y %j'), [row('2024 60')]).summary()).rejects.toThrow(
+        /a Date or an ISO date or date-time \(of '%Y %j' only files are read\) in 'at' of row 0 but received '2024 60'/,
+      )
+      expect((await plainEvents(fromRows(inFormat('%Y %j'), [row('2024-07-01 10:00')])))[0][1]).toBe(TEN)
+    })
+  })
+
   it('gives the same events and the same encoding as the same rows in a CSV file', async () => {
     const cell = fc.option(fc.constantFrom('a', 'b', 'c', 'é', 'NA', '😀', 'a b'), { nil: null })
     const row: fc.Arbitrary<Row> = fc.record({
