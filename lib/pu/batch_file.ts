@@ -1,5 +1,6 @@
 // Batches as CSV for people: id, the features as they were in the table, and an empty column `label`. And back.
 
+import { stat } from 'node:fs/promises'
 import { type ReadTableOptions, readTable } from '../events/table.js'
 import { quoted } from '../events/write.js'
 import type { Levels } from '../trees/model.js'
@@ -53,4 +54,43 @@ export async function readAnswers(
     answers.set(name, label === 'unsure' ? label : label === '1' ? 1 : 0)
   }
   return answers
+}
+
+/**
+ * Refuses a place that holds labels which are in no log yet: a new batch there would be the end of them.
+ * @param recorded  answers by id, as the session has them
+ * @throws {SeqriskError} code `LABELS_NOT_RECORDED`, and those of reading
+ */
+export async function expectRecorded(
+  path: string,
+  id: string,
+  recorded: ReadonlyMap<string, Answer>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const labels = await labelsIn(path, id, signal)
+  const lost = labels.filter(([name, label]) => label !== '' && String(recorded.get(name)) !== label).length
+  if (lost === 0) return
+  const received = `${lost} that are not in ${path}`
+  const advice = 'record them first with `active answer`, or name another file'
+  throw new SeqriskError(
+    'LABELS_NOT_RECORDED',
+    `[active] expected labels that are recorded but received ${received}; ${advice}`,
+  )
+}
+
+/** What stands in the column `label` of a file, with the ids beside it; nothing where there is no such file or column. */
+async function labelsIn(path: string, id: string, signal?: AbortSignal): Promise<(readonly [string, string])[]> {
+  const before = await stat(path).catch(() => null)
+  if (!before?.isFile() || before.size === 0) return []
+  // Labels beside another id are no answers of this session, but labels nevertheless.
+  for (const ids of [{ id }, {}]) {
+    try {
+      const table = await readTable(path, { ...ids, columns: ['label'], text: ['label'], signal })
+      const nameOf = (row: number) => ('id' in ids ? table.ids[row] : '')
+      return table.texts.label.map((label, row) => [nameOf(row), label?.trim() ?? ''] as const)
+    } catch (error) {
+      if (!(error instanceof SeqriskError && error.code === 'COLUMN_MISSING')) throw error
+    }
+  }
+  return []
 }

@@ -202,6 +202,14 @@ export class ActiveSession {
     return (await this.#lines()).all()
   }
 
+  /** What is recorded, by id; rows that wait for an answer have none. */
+  async answers(): Promise<ReadonlyMap<string, Answer>> {
+    const { answers, pending } = this.#stateAt(this.#log.entries.length)
+    const rows = [...answers.keys()].filter(row => !pending.has(row))
+    const ids = (await this.#lines()).of(rows)
+    return new Map(ids.map((id, i) => [id, answers.get(rows[i])!]))
+  }
+
   /**
    * The next rows to ask about, logged before they are returned. While some wait for an answer, it is those.
    * @param options  `anyway`: go on although a stop rule holds

@@ -56,8 +56,14 @@ describe('seqrisk active', () => {
     for (const line of lines) expect(line).toMatch(/^u\d+,-?\d.*,(clerk|"nurse, retired"|pilot),$/)
     const labels = ['1', '0', 'unsure', '', '0']
     await writeFile(at('labelled.csv'), [head, ...lines.map((line, i) => line + labels[i])].join('\n'))
+    const over = ['active', 'ask', ...session, '--out', at('labelled.csv')]
+    const lost = await seqrisk(...over)
+    expect(lost).toMatchObject({ code: 1, stdout: '' })
+    expect(lost.stderr).toMatch(/received 4 that are not in \S+labelled\.csv; record them first with `active answer`/)
+    expect((await readFile(at('labelled.csv'), 'utf8')).split('\n')[1]).toBe(`${lines[0]}1`)
     const answered = await seqrisk('active', 'answer', ...session, '--in', at('labelled.csv'), '--json')
     expect(JSON.parse(answered.stdout)).toEqual({ recorded: 4, repeated: 0, pending: 1 })
+    expect(await seqrisk(...over)).toMatchObject({ code: 0, stdout: `1 rows to label: ${at('labelled.csv')}\n` })
     await writeFile(at('wrong.csv'), [head, `${lines[3]}maybe`].join('\n'))
     const wrong = await seqrisk('active', 'answer', ...session, '--in', at('wrong.csv'))
     expect(wrong).toMatchObject({ code: 1, stdout: '' })

@@ -40,6 +40,7 @@ describe('a session', () => {
       expect(asked.values[i * names.length + 3]).toBe(planted.columns[3][rowOf(id)])
     })
     await inSession(folder, session => session.answer(said(asked.ids.slice(0, 3))))
+    expect(await inSession(folder, session => session.answers())).toEqual(said(asked.ids.slice(0, 3)))
     const left = await inSession(folder, session => session.ask(device))
     expect([...left.ids].sort()).toEqual(asked.ids.slice(3).sort())
   })
@@ -108,6 +109,15 @@ describe('a session', () => {
     }
     await session.close()
     expect(await inSession(folder, async one => one.status())).toMatchObject({ pending: 8, entries: 1 })
+  })
+
+  it('has no answer of a row that is asked about again', async () => {
+    const folder = await begin({ batch: ROWS, askAgain: true })
+    const ids = await inSession(folder, session => session.ask(device).then(asked => asked.ids))
+    await inSession(folder, session => session.answer(said(ids, () => 0)))
+    expect(await inSession(folder, session => session.answers())).toEqual(said(ids, () => 0))
+    await inSession(folder, session => session.ask(device))
+    expect(await inSession(folder, session => session.answers())).toEqual(new Map())
   })
 
   it('refuses what cannot be, and records nothing of it', async () => {

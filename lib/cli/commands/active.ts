@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { writeTable } from '../../events/write.js'
 import { saveLightgbm } from '../../export/lightgbm.js'
-import { readAnswers, writeBatch } from '../../pu/batch_file.js'
+import { expectRecorded, readAnswers, writeBatch } from '../../pu/batch_file.js'
 import { SAMPLERS, type Sampler } from '../../pu/samplers.js'
 import { ActiveSession, type SessionControl } from '../../pu/session.js'
 import { readPuTable } from '../../pu/table.js'
@@ -111,8 +111,9 @@ const ask = defineCommand({
   async run({ session: folder, out, anyway }, context) {
     return computing(context, (device, control) =>
       withSession(folder, async open => {
-        const asked = await open.ask(device, { anyway, ...control })
         const { id, names, levels } = open.settings
+        await expectRecorded(out, id, await open.answers(), context.signal)
+        const asked = await open.ask(device, { anyway, ...control })
         if (asked.reason === null) await writeBatch(out, id, { ...asked, names, levels })
         return { out: asked.reason === null ? out : null, rows: asked.ids.length, reason: asked.reason }
       }),

@@ -1,0 +1,41 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import type { Answer } from '../../lib/index.js'
+import { expectRecorded } from '../../lib/pu/batch_file.js'
+import { sessionRoom } from '../support/sessions.js'
+
+const { root } = await sessionRoom()
+const at = (name: string) => join(root, name)
+const recorded = new Map<string, Answer>([
+  ['007', 1],
+  ['u1', 'unsure'],
+])
+
+describe('labels that are in no log yet', () => {
+  it.each([
+    ['of rows without an answer', 'account,a,label\n007,1,1\nu2,2,0\nu3,3,\n', 1],
+    ['that differ from the answer', 'account,a,label\n007,1,0\nu1,2,1\n', 2],
+    ['that are no answers at all', 'account,a,label\nu2,1,maybe\n', 1],
+    ['beside another id', 'user,label\n1,1\n2,0\n', 2],
+    ['from a spreadsheet', 'account;a;label\n"u2";1;"1"\n', 1],
+  ])('keep a file from being replaced: %s', async (_, text, count) => {
+    await writeFile(at('batch.csv'), text)
+    await expect(expectRecorded(at('batch.csv'), 'account', recorded)).rejects.toThrow(
+      `[active] expected labels that are recorded but received ${count} that are not in ${at('batch.csv')}; ` +
+        'record them first with `active answer`, or name another file',
+    )
+    expect(await readFile(at('batch.csv'), 'utf8')).toBe(text)
+  })
+
+  it.each([
+    ['recorded ones', 'account,a,label\n007,1,1\nu1,2, unsure \nu2,3,\n'],
+    ['none', 'account,a,label\n007,1,\n'],
+    ['no such column', 'account,a\n007,1\n'],
+    ['an empty file', ''],
+  ])('are not: %s', async (_, text) => {
+    await writeFile(at('batch.csv'), text)
+    await expectRecorded(at('batch.csv'), 'account', recorded)
+    await expectRecorded(at('none.csv'), 'account', recorded)
+  })
+})
