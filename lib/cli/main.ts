@@ -34,7 +34,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   // A table that goes to standard output has it for itself.
   const report = isStandardOutput(values.out) ? process.stderr : process.stdout
-  const result = await command.run(values, { ...context, signal: interruptSignal() })
+  const result = await command.run(values, { ...context, signal: interruptSignal(command) })
   report.write(context.json ? `${JSON.stringify(result)}\n` : command.show(result))
   return 0
 }
@@ -67,10 +67,11 @@ function isStandardOutput(path: unknown): boolean {
 }
 
 /** Ctrl-C stops at the next step, with everything written that is whole; a second one ends the process. */
-function interruptSignal(): AbortSignal {
+function interruptSignal({ options }: Command): AbortSignal {
   const controller = new AbortController()
+  const advice = options.resume ? 'go on with --resume' : 'run it again'
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(name, () => controller.abort(new Error(`expected to finish but received ${name}; run it again`)))
+    process.once(name, () => controller.abort(new Error(`expected to finish but received ${name}; ${advice}`)))
   }
   return controller.signal
 }

@@ -46,6 +46,7 @@ try {
     device,
     epochs: args.epochs === undefined ? undefined : Number(args.epochs),
     out: join(out, 'model'),
+    restart: true,
     onProgress: line.update,
   })
   line.done()

@@ -3,7 +3,7 @@
 import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'
-import { SeqriskError } from '../util/errors.js'
+import { SeqriskError, sentence } from '../util/errors.js'
 import type { EpochRow, Sums } from './log.js'
 
 /** Where a run stands, between two steps. */
@@ -55,6 +55,40 @@ export async function readCheckpoint<S>(
     throw new SeqriskError('CHECKPOINT_MISMATCH', text)
   }
   return { state: JSON.parse(metadata.state) as S, tensors }
+}
+
+/** What a call says about a run that was there before. */
+export interface Continuation {
+  readonly out?: string | undefined
+  readonly resume?: boolean | undefined
+  readonly restart?: boolean | undefined
+}
+
+/**
+ * Refuses to begin where an interrupted run left its work: the new one would write over hours of it.
+ * @param files  beside the checkpoint, what only an unfinished run leaves
+ * @throws {SeqriskError} code `RUN_UNFINISHED` unless the call resumes that run or gives it up
+ */
+export async function expectNoUnfinished(
+  where: string,
+  { out, resume, restart }: Continuation,
+  files: readonly string[] = [],
+): Promise<void> {
+  if (out === undefined || resume || restart) return
+  for (const file of [NAME, ...files]) {
+    const path = join(out, file)
+    const isThere = await stat(path).then(
+      () => true,
+      () => false,
+    )
+    if (isThere) throw unfinished(where, path)
+  }
+}
+
+/** The error for the work of a run that did not end. */
+export function unfinished(where: string, path: string): SeqriskError {
+  const advice = 'resume that run, restart to give it up, or name another folder'
+  return new SeqriskError('RUN_UNFINISHED', sentence(where, 'no unfinished run', path, advice))
 }
 
 export async function removeCheckpoint(folder: string): Promise<void> {

@@ -56,6 +56,8 @@ export interface PretrainOptions extends Partial<EncoderConfig> {
   readonly out?: string
   /** Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. */
   readonly resume?: boolean
+  /** Begin anew although `out` holds an unfinished run, which is lost then. Without this and `resume` that is an error. */
+  readonly restart?: boolean
   /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
   readonly checkpointSeconds?: number
   readonly signal?: AbortSignal
@@ -99,6 +101,7 @@ const OWN = [
   'device',
   'out',
   'resume',
+  'restart',
   'checkpointSeconds',
   'signal',
   'onProgress',
@@ -135,6 +138,7 @@ export function checkOptions(options: PretrainOptions): void {
   within('seed', 0, Number.MAX_SAFE_INTEGER, true)
   within('checkpointSeconds', 0, 1e9, false)
   expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
+  expectType(!(options.resume && options.restart), where, 'resume or restart', 'both')
 }
 
 /** Events that a default run sees over all its epochs. */

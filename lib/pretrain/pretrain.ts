@@ -14,7 +14,7 @@ import type { EventSource } from '../events/source.js'
 import { Device } from '../runtime/device.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, Pace } from '../util/pace.js'
-import { removeCheckpoint } from './checkpoint.js'
+import { expectNoUnfinished, removeCheckpoint } from './checkpoint.js'
 import type { EpochRow } from './log.js'
 import { checkOptions, type PretrainOptions, resolveOptions } from './options.js'
 import { splitSteps } from './split.js'
@@ -32,8 +32,8 @@ export interface Pretrained<F extends Fields = Fields> {
  *
  * Runs off the JavaScript thread; `signal` stops it within a step, `onProgress` reports every step. With `out`, the
  * model, its log and its checkpoints are written there, and `resume` continues to the same bits as an uninterrupted run.
- * @throws {SeqriskError} code `TRAINING_DIVERGED` when a loss or gradient is not finite; names the step and the last
- * good checkpoint
+ * @throws {SeqriskError} code `RUN_UNFINISHED` where `out` holds the checkpoint of a run that did not end, without `resume` or
+ * `restart`; `TRAINING_DIVERGED` when a loss or gradient is not finite, which names the step and the last good checkpoint
  */
 export async function pretrain<F extends Fields>(
   source: EventSource<F>,
@@ -42,6 +42,7 @@ export async function pretrain<F extends Fields>(
   checkOptions(options)
   const { signal, onProgress } = options
   signal?.throwIfAborted()
+  await expectNoUnfinished('pretrain', options)
   const encoding = await fitEncoding(source, { ...options.encoding, signal, onProgress })
   const { encoded, digest } = await readEncoded(source, encoding, options)
   if (encoded.ids.length === 0) {

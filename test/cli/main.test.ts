@@ -5,7 +5,7 @@ import { mkdtemp, readFile, readlink, symlink, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { writeDemo } from '../../lib/demo/write.js'
 
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
@@ -78,6 +78,30 @@ describe('seqrisk', () => {
       expect(await readlink(at('stdout.csv'))).toBe('/proc/self/fd/1')
     },
   )
+
+  it('stops pre-training on Ctrl-C, says how to go on, and does not lose the checkpoint', {
+    timeout: 120_000,
+  }, async () => {
+    const out = join(folder, 'stopped')
+    const checkpoint = join(out, 'checkpoint.safetensors')
+    const sizes = ['--width', '16', '--blocks', '1', '--heads', '2', '--epochs', '2000', '--batch-events', '1024']
+    const args = ['pretrain', '--events', files.events, '--schema', files.schema, '--out', out, ...sizes]
+    const child = spawn(process.execPath, ['--import', 'tsx', main, ...args, '--json'])
+    let said = ''
+    child.stderr.on('data', part => {
+      said += part
+    })
+    const ended = new Promise(resolve => child.once('close', resolve))
+    await vi.waitUntil(() => existsSync(checkpoint), { timeout: 60_000, interval: 20 })
+    child.kill('SIGINT')
+    expect(await ended).toBe(1)
+    expect(said).toBe('seqrisk: expected to finish but received SIGINT; go on with --resume\n')
+    const kept = await readFile(checkpoint)
+    const again = await seqrisk(...args)
+    expect(again).toMatchObject({ code: 1, stdout: '' })
+    expect(again.stderr).toContain(`expected no unfinished run but received '${checkpoint}'; resume that run`)
+    expect(await readFile(checkpoint)).toEqual(kept)
+  })
 
   it('ends with 2 on wrong usage, and says what is right', async () => {
     const wrong: [string[], RegExp][] = [

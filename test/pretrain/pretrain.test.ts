@@ -130,6 +130,35 @@ describe('pretrain', () => {
     await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
   })
 
+  it('keeps the checkpoint of an unfinished run until it is told to begin anew', async () => {
+    const out = await temporaryFolder()
+    const controller = new AbortController()
+    const stopped = pretrain(source, {
+      ...small,
+      out,
+      checkpointSeconds: 0,
+      signal: controller.signal,
+      onProgress: ({ phase }) => {
+        if (phase === 'train') controller.abort(new Error('stop'))
+      },
+    })
+    await expect(stopped).rejects.toThrow('stop')
+    const checkpoint = join(out, 'checkpoint.safetensors')
+    const kept = await readFile(checkpoint)
+    for (const options of [{}, { resume: false }]) {
+      const again = pretrain(source, { ...small, ...options, out })
+      await expect(again).rejects.toMatchObject({
+        code: 'RUN_UNFINISHED',
+        message: `[pretrain] expected no unfinished run but received '${checkpoint}'; resume that run, restart to give it up, or name another folder`,
+      })
+    }
+    expect(await readFile(checkpoint)).toEqual(kept)
+    const whole = await weights(small)
+    expectSameBits(await weights({ ...small, out, restart: true }), whole)
+    // A folder with a model alone is free for the next one.
+    expectSameBits(await weights({ ...small, out }), whole)
+  })
+
   it('writes the model, its log, and no checkpoint in the end', async () => {
     const out = await temporaryFolder()
     const { encoder } = await pretrain(source, { ...small, out })
@@ -205,5 +234,7 @@ describe('pretrain', () => {
     const many = pretrain(source, { ...small, epochs: 2049, signal: AbortSignal.timeout(1000) })
     await expect(many).rejects.toThrow('[pretrain] expected epochs to be a whole number in [1, 2048] but received 2049')
     await expect(pretrain(source, { ...small, resume: true })).rejects.toThrow(/out with resume/)
+    const both = pretrain(source, { ...small, out: 'x', resume: true, restart: true })
+    await expect(both).rejects.toThrow(/resume or restart but received 'both'/)
   })
 })

@@ -67,6 +67,7 @@ export const finetuneCommand = defineCommand({
     'stop-on': { kind: 'text', oneOf: ['score', 'loss'], about: 'what a better validation is' },
     precision: PRECISION,
     resume: { kind: 'flag', about: 'continue from the checkpoint in --out' },
+    restart: { kind: 'flag', about: 'begin anew although --out holds an unfinished run, which is lost then' },
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
     if (resolve(values.out) === resolve(values.model)) {
@@ -108,6 +109,7 @@ export const finetuneCommand = defineCommand({
           patience: values.patience,
           stopOn: values['stop-on'] as 'score' | undefined,
           resume: values.resume,
+          restart: values.restart,
           out: values.out,
           device,
           seed,

@@ -55,6 +55,7 @@ export const pretrainCommand = defineCommand({
     },
     precision: PRECISION,
     resume: { kind: 'flag', about: 'continue from the checkpoint in --out' },
+    restart: { kind: 'flag', about: 'begin anew although --out holds an unfinished run, which is lost then' },
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
     const schema = await loadSchema(values.schema)
@@ -94,6 +95,7 @@ export const pretrainCommand = defineCommand({
         heldOut: values['held-out'],
         patience: values.patience,
         resume: values.resume,
+        restart: values.restart,
         out: values.out,
         device,
         seed,

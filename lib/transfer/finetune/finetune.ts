@@ -5,7 +5,7 @@ import { Encoder } from '../../encoder/encoder.js'
 import { readParameters } from '../../encoder/model_files.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import type { Fields, Schema } from '../../events/schema.js'
-import { removeCheckpoint } from '../../pretrain/checkpoint.js'
+import { expectNoUnfinished, removeCheckpoint } from '../../pretrain/checkpoint.js'
 import { Device, quiet } from '../../runtime/device.js'
 import { expectRange, expectType } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
@@ -31,7 +31,7 @@ import { FinetuneTrainer } from './trainer.js'
 
 const where = 'finetune'
 /** Where a run keeps the parts of its cross-validation that are done, with `out`. */
-const CROSS = 'cross.json'
+export const CROSS = 'cross.json'
 /**
  * Sequences that tell means and deviations of vectors within a few hundredths of a deviation. As many that have a label tell them
  * alone: those without may be another population.
@@ -48,8 +48,8 @@ const SCRATCH_SCALE_ROWS = 1024
  * @param encoded  as the encoding of `init` makes them
  * @param targets  one label per entity; NaN = not used
  * @throws {RangeError} for labels or sizes that cannot be
- * @throws {SeqriskError} codes `ONE_CLASS`, `TOO_FEW_LABELS`; `TRAINING_DIVERGED`, which names the step and the last good
- * checkpoint
+ * @throws {SeqriskError} codes `ONE_CLASS`, `TOO_FEW_LABELS`; `RUN_UNFINISHED` where `out` holds a run that did not end, without
+ * `resume` or `restart`; `TRAINING_DIVERGED`, which names the step and the last good checkpoint
  */
 export async function finetuneEncoded<F extends Fields = Fields>(
   encoded: EncodedEvents,
@@ -59,6 +59,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   checkOptions(options)
   const { init, signal, out } = options
   signal?.throwIfAborted()
+  await expectNoUnfinished(where, options, [CROSS])
   const entities = encoded.offsets.length - 1
   expectRange(targets.length === entities, where, `${entities} labels, one for each entity`, targets.length)
   const { inputs } = init instanceof Encoder ? init.encoding : init.encoding

@@ -8,7 +8,7 @@ import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
 import { digestOf } from './digest.js'
 import { finetuneEncoded } from './finetune.js'
 import { goalOf, qualityOf, type ScoreQuality } from './goal.js'
-import { KeptParts } from './kept_parts.js'
+import { expectAllParts, KeptParts } from './kept_parts.js'
 import { checkOptions, type FinetuneOptions } from './options.js'
 
 const where = 'finetune'
@@ -34,11 +34,12 @@ export interface FoldsResult {
 }
 
 /** Where an interrupted run keeps what it has, with `out`. */
-const NAME = 'folds.json'
+export const FOLDS = 'folds.json'
 
 /**
  * Cross-validates: for each fold, fine-tunes on the others and scores it. With `out`, finished folds are kept there, and
  * `resume` goes on behind them.
+ * @throws {SeqriskError} code `RUN_UNFINISHED` where `out` holds some of the folds, without `resume` or `restart`
  * @param targets  one label per entity; NaN = not used
  * @param fold     the fold that each entity is scored in, 0 or more
  */
@@ -49,7 +50,7 @@ export async function finetuneFolds(
   options: FinetuneOptions,
 ): Promise<FoldsResult> {
   checkOptions(options)
-  const { signal, out, resume, schema: _, ...rest } = options
+  const { signal, out, resume, restart, schema: _, ...rest } = options
   expectRange(fold.length === targets.length, where, `${targets.length} folds, one for each label`, fold.length)
   const rows = Int32Array.from(targets.keys()).filter(row => !Number.isNaN(targets[row]))
   const { task } = goalOf(targets, rows, options, encoded.ids)
@@ -67,7 +68,8 @@ export async function finetuneFolds(
     )
     throw new SeqriskError('ONE_CLASS', text)
   }
-  const path = out === undefined ? null : join(out, NAME)
+  const path = out === undefined ? null : join(out, FOLDS)
+  if (path !== null && !resume && !restart) await expectAllParts(path, tests.length)
   const fingerprint = path === null ? '' : await foldsDigest(encoded, targets, fold, options)
   const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true)
   for (const [f, test] of tests.entries()) {
@@ -102,7 +104,8 @@ async function foldsDigest(
   fold: Int32Array,
   options: FinetuneOptions,
 ): Promise<string> {
-  const { init, signal, device, onProgress, out, resume, checkpointSeconds, schema, validation, ...plain } = options
+  const { init, signal, device, onProgress, out, resume, restart, checkpointSeconds, schema, validation, ...plain } =
+    options
   const arrays: ArrayBufferView[] = [targets, fold, validation instanceof Int32Array ? validation : new Int32Array(0)]
   let start: unknown
   if (init instanceof Encoder) for (const { value } of init.parameters) arrays.push(await value.read())

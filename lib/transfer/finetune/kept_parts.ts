@@ -1,6 +1,7 @@
 // Results of those parts of a long run that are done, in one JSON file: an interrupted run goes on behind them.
 
 import { readFile, rm } from 'node:fs/promises'
+import { unfinished } from '../../pretrain/checkpoint.js'
 import { SeqriskError, sentence } from '../../util/errors.js'
 import { writeFileAtomic } from '../../util/files.js'
 
@@ -48,6 +49,16 @@ export class KeptParts<T> {
   async remove(): Promise<void> {
     if (this.#path !== null) await rm(this.#path, { force: true })
   }
+}
+
+/**
+ * Refuses a file with some parts of a run that did not end.
+ * @param parts  of a whole run
+ * @throws {SeqriskError} codes `RUN_UNFINISHED`, `CHECKPOINT_INVALID`
+ */
+export async function expectAllParts(path: string, parts: number): Promise<void> {
+  const stored = await readStored(path)
+  if (stored !== null && stored.parts.length < parts) throw unfinished('finetune', path)
 }
 
 /** Null where there is no such file. */

@@ -98,6 +98,8 @@ export interface FinetuneOptions {
   readonly schema?: Schema
   /** Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. */
   readonly resume?: boolean
+  /** Begin anew although `out` holds an unfinished run, which is lost then. Without this and `resume` that is an error. */
+  readonly restart?: boolean
   /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
   readonly checkpointSeconds?: number
   readonly signal?: AbortSignal
@@ -156,6 +158,7 @@ const OPTIONS = [
   'out',
   'schema',
   'resume',
+  'restart',
   'checkpointSeconds',
   'signal',
   'onProgress',
@@ -234,6 +237,7 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
   within('checkpointSeconds', 0, 1e9, false)
   if (!(validation instanceof Int32Array) && validation !== 'cross') within('validation', 0, 0.5, false)
   expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
+  expectType(!(options.resume && options.restart), where, 'resume or restart', 'both')
   const hasSchema = options.out === undefined || options.schema !== undefined
   expectType(hasSchema, where, 'schema with out', 'none', 'a saved model holds the schema of its events')
 }

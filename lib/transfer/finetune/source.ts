@@ -9,12 +9,13 @@ import { fitEncoding } from '../../events/encoding.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
+import { expectNoUnfinished } from '../../pretrain/checkpoint.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
 import { join, type LabelTable } from '../tables.js'
-import { finetuneEncoded } from './finetune.js'
+import { CROSS, finetuneEncoded } from './finetune.js'
 import { expectSchema, type FineTuned } from './finetuned.js'
-import { type FoldsResult, finetuneFolds } from './folds.js'
+import { FOLDS, type FoldsResult, finetuneFolds } from './folds.js'
 import { checkOptions, type FinetuneOptions, type ScratchInit } from './options.js'
 
 const where = 'finetune'
@@ -54,7 +55,8 @@ export interface FinetuneResult<F extends Fields = Fields> {
  * Long call: `signal` stops it within a step, `onProgress` reports each. With `out`, model, log and checkpoints are written
  * there, and `resume` continues to the same bits.
  * @throws {RangeError} for labels that are infinite or repeat an id
- * @throws {SeqriskError} codes `NO_COMMON_IDS`, `ONE_CLASS`, `TOO_FEW_LABELS`, `SCHEMA_MISMATCH`, `TRAINING_DIVERGED`
+ * @throws {SeqriskError} codes `NO_COMMON_IDS`, `ONE_CLASS`, `TOO_FEW_LABELS`, `SCHEMA_MISMATCH`, `TRAINING_DIVERGED`;
+ * `RUN_UNFINISHED` where `out` holds a run that did not end, without `resume` or `restart`
  */
 export async function finetune<F extends Fields>(
   source: EventSource<F>,
@@ -62,6 +64,7 @@ export async function finetune<F extends Fields>(
   options: FinetuneSourceOptions,
 ): Promise<FinetuneResult<F>> {
   const { init, signal, onProgress, out } = options
+  await expectNoUnfinished(where, options, [CROSS, FOLDS])
   const isFitted = init instanceof Encoder || init.encoding !== undefined
   const start = isFitted
     ? (init as FinetuneOptions['init'])
@@ -71,7 +74,7 @@ export async function finetune<F extends Fields>(
   const { encoded, targets, fold, absent } = await readLabelled(source, start.encoding, labels, { signal, onProgress })
   const folds = fold && (await finetuneFolds(encoded, targets, fold, all))
   const model = await finetuneEncoded<F>(encoded, targets, all)
-  if (folds && out !== undefined) await rm(joinPath(out, 'folds.json'), { force: true })
+  if (folds && out !== undefined) await rm(joinPath(out, FOLDS), { force: true })
   return { model, rows: encoded.ids.length, absent, folds }
 }
 

@@ -106,6 +106,21 @@ describe('a run of fine-tuning', () => {
     expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
   })
 
+  it('keeps what an unfinished run left until it is told to begin anew', async () => {
+    const out = await temporaryFolder()
+    await interrupted({ ...small, out }, 9)
+    const unfinished = { code: 'RUN_UNFINISHED', message: /; resume that run, restart to give it up, or/ }
+    const kept = await readFile(join(out, 'checkpoint.safetensors'))
+    await expect(finetuneEncoded(encoded, labels.order, { ...small, out })).rejects.toMatchObject(unfinished)
+    await expect(finetune(source, table, { init, out, resume: false })).rejects.toMatchObject(unfinished)
+    expect(await readFile(join(out, 'checkpoint.safetensors'))).toEqual(kept)
+    const anew = { ...small, epochs: 1, out }
+    ;(await finetuneEncoded(encoded, labels.order, { ...anew, restart: true })).dispose()
+    ;(await finetuneEncoded(encoded, labels.order, anew)).dispose()
+    await writeFile(join(out, 'cross.json'), '{}')
+    await expect(finetuneEncoded(encoded, labels.order, anew)).rejects.toMatchObject(unfinished)
+  })
+
   it('refuses to resume a run with other options or labels', async () => {
     const out = await temporaryFolder()
     await interrupted({ ...small, out }, 9)
@@ -291,6 +306,9 @@ describe('fine-tuning from a source', () => {
     stored.parts = stored.parts.slice(0, 2)
     stored.parts[0].score = 0.125
     await writeFile(path, JSON.stringify(stored))
+    const unfinished = { code: 'RUN_UNFINISHED' }
+    await expect(finetuneFolds(encoded, labels.order, fold, options)).rejects.toMatchObject(unfinished)
+    await expect(finetune(source, { ...table, fold }, { init, out: options.out })).rejects.toMatchObject(unfinished)
     const resumed = await finetuneFolds(encoded, labels.order, fold, { ...options, resume: true })
     expect(resumed.folds.map(one => one.score)).toEqual([0.125, ...whole.folds.slice(1).map(one => one.score)])
     const other = finetuneFolds(encoded, labels.order, fold, { ...options, epochs: 3, resume: true })
@@ -332,6 +350,7 @@ describe('fine-tuning refuses', () => {
       [{ validation: Int32Array.of(999) }, /validation rows with a label/],
       [{ validation: 0.9 }, /validation to be in/],
       [{ resume: true }, /out with resume/],
+      [{ resume: true, restart: true, out: 'somewhere' }, /resume or restart but received 'both'/],
       [{ out: 'somewhere', schema: undefined }, /schema with out/],
       [{ stopOn: 'auc' }, /stopOn 'score' or 'loss'/],
     ]
