@@ -5,7 +5,7 @@ import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { machineLimits } from '../lib/ops/machine.js'
 import type { DeviceKind, Precision } from '../lib/runtime/device.js'
-import { benchDevice, chooseDevice } from './support/device.js'
+import { allowInstalls, benchDevice, chooseDevice } from './support/device.js'
 
 export interface BenchOptions {
   /** Parts of names; none for all benches. */
@@ -13,6 +13,8 @@ export interface BenchOptions {
   readonly device?: DeviceKind
   readonly threads?: number
   readonly precision?: Precision
+  /** Whether a peer that is not there may be fetched from the npm registry. Default false. */
+  readonly installPeers?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -38,7 +40,7 @@ function benchFiles(): string[] {
 
 /** The lines of the report as they come. @throws {RangeError} when no bench has such a name */
 export async function* runBenches(options: BenchOptions): AsyncGenerator<BenchLine> {
-  const { names, device: kind, threads, precision, signal } = options
+  const { names, device: kind, threads, precision, installPeers = false, signal } = options
   const files = benchFiles()
   const unknown = names.find(name => !files.some(file => file.includes(name)))
   if (unknown !== undefined) {
@@ -46,6 +48,7 @@ export async function* runBenches(options: BenchOptions): AsyncGenerator<BenchLi
     throw new RangeError(`[bench] expected the name of a bench but received '${unknown}'; ${advice}`)
   }
   chooseDevice(kind, threads, precision)
+  if (installPeers) allowInstalls()
   const device = benchDevice()
   const { gigaflops, copyGigabytes } = await machineLimits(device)
   const limits = `multiply-add ${gigaflops.toFixed(0)} GFLOP/s, copy ${copyGigabytes.toFixed(1)} GB/s`

@@ -1,8 +1,11 @@
 // The package as somebody installs it: into an empty folder, without install scripts and without a compiler.
 
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { execute, packPackage, root, unpackPackage } from './support/package.js'
 
@@ -56,6 +59,28 @@ describe('the example', () => {
   it('has a command', async () => {
     const { stdout } = await execute(join(example, 'node_modules', '.bin', 'seqrisk'), ['--version'], { cwd: example })
     expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+
+  it('fetches nothing for a bench unasked', async () => {
+    const calls = join(folder, 'npm-calls')
+    const shims = join(folder, 'shims')
+    await mkdir(shims)
+    await writeFile(join(shims, 'npm'), `#!/bin/sh\necho called >> ${calls}\nexit 1\n`, { mode: 0o755 })
+    const env = { ...process.env, PATH: `${shims}:${process.env.PATH}` }
+    const bench = join(example, 'node_modules', '.bin', 'seqrisk')
+    const firstLine = async (...flags: string[]) => {
+      const child = spawn(bench, ['bench', 'encoder/inference', '--threads', '1', ...flags], { cwd: example, env })
+      let line: string | undefined
+      for await (line of createInterface({ input: child.stdout })) if (line.startsWith('encoder/inference')) break
+      child.kill('SIGKILL')
+      return line
+    }
+    expect(await firstLine()).toBe(
+      'encoder/inference  SKIPPED: onnxruntime-node is not installed; seqrisk bench --install-peers fetches it (290 MB)',
+    )
+    expect(existsSync(calls)).toBe(false)
+    expect(await firstLine('--install-peers')).toMatch(/SKIPPED: onnxruntime-node is not installed; .*npm ci/)
+    expect(await readFile(calls, 'utf8')).toBe('called\n')
   })
 
   it.each([

@@ -7,8 +7,15 @@ import type { EventEncoding } from '../../lib/events/inputs.js'
 import { exportEncoder } from '../../lib/export/onnx.js'
 import { padInputs } from '../../lib/export/onnx_inputs.js'
 import type { Device } from '../../lib/runtime/device.js'
-import { INSTALL, loadOnnxruntime, type Onnxruntime, type OnnxSession, type OnnxTensor } from '../peers/onnxruntime.js'
-import { benchDevice, benchPrecision } from '../support/device.js'
+import {
+  INSTALL,
+  INSTALLED_BY,
+  loadOnnxruntime,
+  type Onnxruntime,
+  type OnnxSession,
+  type OnnxTensor,
+} from '../peers/onnxruntime.js'
+import { benchDevice, benchPrecision, mayInstall } from '../support/device.js'
 import { benchEncoder, CONFIG, evenEvents, expectSame, inTurns, THREADS } from './contenders.js'
 import { realEvents } from './real_events.js'
 import { compared, type Row, type Skip, toLines } from './rows.js'
@@ -32,8 +39,9 @@ const TOLERANCE = { float32: 1e-4, bfloat16: 0.05 }[benchPrecision()]
 export default () => toLines(inferenceBench())
 
 async function* inferenceBench(): AsyncGenerator<Row | Skip> {
-  const ort = loadOnnxruntime({ install: true })
-  if (!ort) yield { bench: BENCH, reason: `onnxruntime-node is not installed; ${INSTALL}` }
+  const ort = loadOnnxruntime({ install: mayInstall() })
+  if (!ort)
+    yield { bench: BENCH, reason: `onnxruntime-node is not installed; ${mayInstall() ? INSTALL : INSTALLED_BY}` }
   const device = benchDevice(THREADS)
   try {
     for (const shape of SHAPES) yield* even(device, ort, shape)

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { OnnxArray } from '../../lib/export/onnx_inputs.js'
 
 export const INSTALL = 'ONNXRUNTIME_NODE_INSTALL=skip npm ci --prefix bench/peers'
+export const INSTALLED_BY = 'seqrisk bench --install-peers fetches it (290 MB)'
 
 /** What is used of the package; its own types are there only when it is. */
 interface Package {

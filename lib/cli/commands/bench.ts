@@ -14,9 +14,10 @@ export const benchCommand = defineCommand({
   options: {
     names: { kind: 'words', value: 'NAME', about: 'parts of the names of benches (default: all)' },
     precision: PRECISION,
+    'install-peers': { kind: 'flag', about: 'fetch onnxruntime-node (290 MB) beside the benches, if it is not there' },
     list: { kind: 'flag', about: 'show the names alone' },
   },
-  async run({ names, precision, list }, { device, threads, signal, json }) {
+  async run({ names, precision, list, 'install-peers': installPeers }, { device, threads, signal, json }) {
     const benches = (await import(new URL('../../../bench/run.js', import.meta.url).href)) as Benches
     if (list) return { names: benches.benchNames(), lines: [] as BenchLine[] }
     const lines: BenchLine[] = []
@@ -27,6 +28,7 @@ export const benchCommand = defineCommand({
         threads,
         signal,
         precision: precisionOf(precision),
+        installPeers,
       })) {
         lines.push(one)
         const out = json ? process.stderr : process.stdout
