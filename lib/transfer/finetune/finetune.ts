@@ -22,7 +22,6 @@ import {
   checkOptions,
   defaultValidation,
   type FinetuneOptions,
-  initConfig,
   type Resolved,
   resolveOptions,
   streams,
@@ -194,6 +193,6 @@ async function startingEncoder<F extends Fields>(options: FinetuneOptions, { see
   const device = options.device ?? new Device()
   const start = init.seed ?? seed
   const own = { device, seed: start, ownsDevice: ownsDevice(options) }
-  const encoder = new Encoder<F>(init.encoding, initConfig(init), own)
+  const encoder = new Encoder<F>(init.encoding, init.config, own)
   return { encoder, arrays: [], seed: start }
 }

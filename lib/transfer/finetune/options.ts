@@ -1,7 +1,6 @@
 // What fine-tuning can be told, with defaults.
 
 import type { EncoderConfig } from '../../encoder/config.js'
-import { DEFAULT_ENCODER } from '../../encoder/config.js'
 import { Encoder } from '../../encoder/encoder.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Schema } from '../../events/schema.js'
@@ -274,11 +273,6 @@ export function resolveOptions(options: FinetuneOptions, labels: number, isValid
 /** How to stop where nothing is said, with so many labels, of sequences with so many events. */
 export function defaultValidation(labels: number, events: number): number | 'cross' {
   return labels < FEW_LABELS && events <= FEW_EVENTS ? 'cross' : Math.min(0.15, MOST_VALIDATION / labels)
-}
-
-/** Sizes of the encoder that training starts from. */
-export function initConfig(init: Encoder | ScratchInit): Partial<EncoderConfig> {
-  return init instanceof Encoder ? init.config : { ...DEFAULT_ENCODER, ...init.config }
 }
 
 /** Linear warm-up, then a half cosine down to zero; `done` is the share of the steps. */

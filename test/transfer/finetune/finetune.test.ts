@@ -166,6 +166,15 @@ describe('fine-tuning', () => {
     expectSameBits(vectors.subarray(width, 2 * width), whole.vectors.subarray(3 * width, 4 * width))
   })
 
+  it.each([
+    [32, 128],
+    [128, 512],
+  ])('has from scratch, at width %i, a sketch of %i columns, as any new encoder', async (width, sketch) => {
+    const model = await run(labels.order, { init: { encoding, config: { width, blocks: 0 } }, device, epochs: 0 })
+    expect(model.encoder.config.sketch).toBe(sketch)
+    expect(model.encoder.config).toEqual(new Encoder(encoding, { width, blocks: 0 }, { device }).config)
+  })
+
   it('learns from few labels of a class, with as many classes as there are', async () => {
     const few = first(labels.order, 0)
     for (const row of [0, 1, 2, 3]) few[row] = row % 2
