@@ -164,6 +164,7 @@ export {
   type Levels,
   type ModelInfo,
   type ModelObjective,
+  type PredictManyOptions,
   type PredictOptions,
   type Trees,
 } from './trees/model.js'

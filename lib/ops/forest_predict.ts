@@ -14,6 +14,12 @@ export type ForestTransform = (typeof TRANSFORMS)[number]
 const SHAP_VALUES = 512
 const SHAP_VALUES_PER_TREE = 8
 
+/** How a prediction ends before its time, and who hears of the rows that are done. */
+export interface PredictCall {
+  readonly signal?: AbortSignal
+  readonly report?: (done: number) => void
+}
+
 /** Trees one after the other, as LightGBM's files number them: leaf l of a tree stands as child −1 − l. */
 export interface ForestArrays {
   readonly numLeaves: Int32Array
@@ -69,15 +75,18 @@ export class Forest {
     rows: number,
     transform: ForestTransform,
     trees = this.trees,
+    { signal, report }: PredictCall = {},
   ): Promise<Float64Array<ArrayBuffer>> {
     const out = new Float64Array(rows * this.classes)
     const kind = TRANSFORMS.indexOf(transform)
-    await inChunks(rows, this.features, async (row, count) => {
+    const put = async (row: number, count: number) => {
       out.set(
         await binding.forest_predict(device.handle, this.#handle, values, row, count, kind, trees),
         row * this.classes,
       )
-    })
+      report?.(row + count)
+    }
+    await inChunks(rows, this.features, put, { signal })
     return out
   }
 
@@ -111,14 +120,25 @@ export class Forest {
   }
 
   /** Predictions of all rows of a matrix, (rows, classes); its bins must be those that the trees were trained on. */
-  predictBinned(
+  async predictBinned(
     matrix: BinnedMatrix,
     transform: ForestTransform,
     trees = this.trees,
+    { signal, report }: PredictCall = {},
   ): Promise<Float64Array<ArrayBuffer>> {
     const kind = TRANSFORMS.indexOf(transform)
     const { device, handle, rows } = matrix
-    return binding.forest_predict_binned(device.handle, this.#handle, handle, 0, rows, kind, trees)
+    const out = new Float64Array(rows * this.classes)
+    const put = async (row: number, count: number) => {
+      out.set(
+        await binding.forest_predict_binned(device.handle, this.#handle, handle, row, count, kind, trees),
+        row * this.classes,
+      )
+      report?.(row + count)
+    }
+    // The rows are where they are: predictions alone are copied.
+    await inChunks(rows, this.classes, put, { signal })
+    return out
   }
 
   /** Prediction of one row, at once: microseconds. `out` has a place for each class. */

@@ -188,7 +188,7 @@ export class GbrtTrainer {
     const before = from ? this.#roundsOf(from, input) : 0
     const rates = this.#rates(before, numIterations)
     await this.#fits.run(numIterations, input, async () => {
-      const scores = from ? await this.#scoresOf(from, this.matrix) : (input.scores ?? null)
+      const scores = from ? await this.#scoresOf(from, this.matrix, signal) : (input.scores ?? null)
       await this.#native.begin(
         targets ?? null,
         weights ?? null,
@@ -197,7 +197,7 @@ export class GbrtTrainer {
         before,
       )
       if (apart) {
-        const started = from ? await this.#scoresOf(from, apart.matrix) : (apart.scores ?? null)
+        const started = from ? await this.#scoresOf(from, apart.matrix, signal) : (apart.scores ?? null)
         await this.#native.watch(apart.matrix, apart.targets, apart.weights ?? null, started)
       }
       signal?.throwIfAborted()
@@ -254,10 +254,10 @@ export class GbrtTrainer {
   }
 
   /** (classes, rows) */
-  async #scoresOf(from: GbrtModel, matrix: BinnedMatrix): Promise<Float64Array> {
+  async #scoresOf(from: GbrtModel, matrix: BinnedMatrix, signal?: AbortSignal): Promise<Float64Array> {
     const { numClass } = this.options
     const { rows } = matrix
-    const byRow = await from.predictBinned(matrix, { raw: true })
+    const byRow = await from.predictBinned(matrix, { raw: true, signal })
     return byRow.map((_, i) => byRow[(i % rows) * numClass + Math.floor(i / rows)])
   }
 

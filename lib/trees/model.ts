@@ -39,12 +39,19 @@ export interface ModelInfo {
   readonly shrinkage?: number
 }
 
-/** What predictions can be told. */
+/** What a prediction can be told. */
 export interface PredictOptions {
   /** Scores before the sigmoid or softmax. Default false. */
   readonly raw?: boolean
   /** Use the first iterations alone. Default all. */
   readonly iterations?: number
+}
+
+/** What predictions of many rows can be told. */
+export interface PredictManyOptions extends PredictOptions {
+  readonly signal?: AbortSignal
+  /** Called between pieces of the work. */
+  readonly onProgress?: (progress: { readonly phase: 'predict'; readonly done: number; readonly total: number }) => void
 }
 
 const TRANSFORM: Record<ModelObjective, ForestTransform> = {
@@ -86,21 +93,25 @@ export class GbrtModel {
    * Predictions of all rows of a table, (rows, classes), on the device's threads: probabilities for logistic and
    * softmax unless `raw`. Missing values are NaN; unknown categories go right.
    */
-  async predict(device: Device, data: TableData, options: PredictOptions = {}): Promise<Float64Array<ArrayBuffer>> {
-    const { transform, trees } = this.#options(options)
+  async predict(device: Device, data: TableData, options: PredictManyOptions = {}): Promise<Float64Array<ArrayBuffer>> {
+    const { signal, onProgress, ...rest } = options
+    const { transform, trees } = this.#options(rest)
     const { source, rows, features } = rowsOf('GbrtModel', data, this.info.names)
     expectRange(features === this.features, 'GbrtModel', `${this.features} features`, features)
-    return this.forest.predict(device, source, rows, transform, trees)
+    const report = (done: number) => onProgress?.({ phase: 'predict', done, total: rows })
+    return this.forest.predict(device, source, rows, transform, trees, { signal, report })
   }
 
   /**
    * Predictions of all rows of a matrix, (rows, classes), such as the one that the model was trained on.
    * @throws {RangeError} when a threshold or category of the model is none of the matrix's
    */
-  async predictBinned(matrix: BinnedMatrix, options: PredictOptions = {}): Promise<Float64Array<ArrayBuffer>> {
-    const { transform, trees } = this.#options(options)
+  async predictBinned(matrix: BinnedMatrix, options: PredictManyOptions = {}): Promise<Float64Array<ArrayBuffer>> {
+    const { signal, onProgress, ...rest } = options
+    const { transform, trees } = this.#options(rest)
     this.#expectBins(matrix)
-    return this.forest.predictBinned(matrix, transform, trees)
+    const report = (done: number) => onProgress?.({ phase: 'predict', done, total: matrix.rows })
+    return this.forest.predictBinned(matrix, transform, trees, { signal, report })
   }
 
   /**

@@ -4,6 +4,7 @@ import { auc } from '../../lib/report/metrics.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { type FitInput, type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
+import type { PredictManyOptions } from '../../lib/trees/model.js'
 import { expectClose } from '../support/close.js'
 import { everyVariant, everywhere, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
@@ -419,6 +420,40 @@ describe('boosted trees', () => {
     expect(toLightgbm(fit.model)).toBe(
       toLightgbm((await new GbrtTrainer(matrix, options).fit({ targets: labels })).model),
     )
+  })
+
+  describe('predictions of many rows', () => {
+    const times = 50
+    const many = columns.map(column => {
+      const long = new Float32Array(column.length * times)
+      for (let i = 0; i < times; i++) long.set(column, i * column.length)
+      return long
+    })
+    const total = many[0].length
+
+    it.each(['rows', 'bins'])('of %s stop when told, and the device works on', async kind => {
+      const device = openDevice({ threads: 1 })
+      const matrix = await BinnedMatrix.from(device, { columns })
+      const options = { numIterations: 300, minDataInLeaf: 1 }
+      const { model } = await new GbrtTrainer(matrix, options).fit({ targets: labels })
+      const long = await matrix.like({ columns: many })
+      const predict = (control: PredictManyOptions) =>
+        kind === 'rows' ? model.predict(device, { columns: many }, control) : model.predictBinned(long, control)
+      const begun = performance.now()
+      const seen: number[] = []
+      const all = await predict({ onProgress: ({ done }) => void seen.push(done) })
+      const whole = performance.now() - begun
+      expect(seen.at(-1)).toBe(total)
+      const told = new AbortController()
+      const running = predict({ signal: told.signal })
+      await new Promise(resolve => setTimeout(resolve, whole / 20))
+      const then = performance.now()
+      told.abort(new Error('enough'))
+      await expect(running).rejects.toThrow('enough')
+      expect(performance.now() - then).toBeLessThan(whole / 2)
+      await expect(predict({ signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
+      expect(await predict({})).toEqual(all)
+    })
   })
 
   it('large weights and real ones are near to what they should be', async () => {

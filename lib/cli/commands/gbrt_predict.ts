@@ -1,6 +1,7 @@
 import { readTable } from '../../events/table.js'
 import { writeTable } from '../../events/write.js'
 import { loadLightgbm } from '../../export/lightgbm.js'
+import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import type { GbrtModel } from '../../trees/model.js'
 import { columnsOfLayout, layoutOfModel, readingOf } from '../../trees/table_input.js'
@@ -17,17 +18,18 @@ export const gbrtPredictCommand = defineCommand({
     raw: { kind: 'flag', about: 'scores before the sigmoid or softmax' },
     shap: { kind: 'text', value: 'FILE', about: 'what each feature adds to the raw scores, .csv or .parquet' },
   },
-  async run(values, { signal, threads, device: kind }) {
+  async run(values, { signal, threads, device: kind, json }) {
     const { id, raw, shap } = values
     const begun = performance.now()
     const model = await loadLightgbm(values.model)
     const layout = layoutOfModel(model)
     const table = await readTable(values.table, { ...readingOf(layout), id, threads, signal })
     const device = new Device({ kind, threads })
+    const line = progressLine({ quiet: json })
     try {
       const { numClass } = model.info
       const data = { columns: columnsOfLayout(layout, table) }
-      const all = await model.predict(device, data, { raw })
+      const all = await model.predict(device, data, { raw, signal, onProgress: line.update })
       const score = (k: number) => Float64Array.from(table.ids, (_, row) => all[row * numClass + k])
       const columns =
         numClass === 1
@@ -39,6 +41,7 @@ export const gbrtPredictCommand = defineCommand({
       const seconds = (performance.now() - begun) / 1000
       return { out: values.out, ...(added && { shap }), rows: table.ids.length, seconds }
     } finally {
+      line.done()
       device.close()
     }
   },
