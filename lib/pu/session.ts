@@ -269,7 +269,7 @@ export class ActiveSession {
     const ids = await this.#lines()
     // Those that answers may be about are few; all others are looked for only to say what is wrong with them.
     const asked = [...state.pending, ...state.answers.keys()]
-    const rowOf = new Map(ids.of(asked).map((id, i) => [id, asked[i]]))
+    const rowOf = new Map((await ids.of(asked)).map((id, i) => [id, asked[i]]))
     const rows: number[] = []
     const answers: Answer[] = []
     let repeated = 0
@@ -318,7 +318,7 @@ export class ActiveSession {
     }
     const { rows } = this.#log.entries[at] as Extract<Entry, { kind: 'answer' }>
     await this.#log.append({ kind: 'undo', entry: at })
-    return { undone: rows.length, ids: (await this.#lines()).of(rows) }
+    return { undone: rows.length, ids: await (await this.#lines()).of(rows) }
   }
 
   /** What was asked, answered and learnt so far. */
@@ -381,7 +381,7 @@ export class ActiveSession {
   }
 
   async #asked(rows: readonly number[], reason: string | null): Promise<Asked> {
-    const ids = rows.length > 0 ? (await this.#lines()).of(rows) : []
+    const ids = rows.length > 0 ? await (await this.#lines()).of(rows) : []
     const values = await readValues(this.folder, this.settings, rows)
     return { rows, ids, values, reason }
   }

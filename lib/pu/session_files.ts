@@ -50,8 +50,8 @@ export async function writeTableFiles(
   unusual: Float64Array,
   signal?: AbortSignal,
 ): Promise<Record<string, number>> {
-  const ids = IdLines.text(table.ids)
-  await writeFileAtomic(join(folder, IDS), [ids])
+  const ids = await IdLines.parts(table.ids, signal)
+  await writeFileAtomic(join(folder, IDS), ids)
   await writeFileAtomic(join(folder, POSITIVES), [table.positives])
   const { columns, positives } = table
   const values = new Float64Array(positives.length * columns.length)
@@ -63,7 +63,8 @@ export async function writeTableFiles(
   await writeFileAtomic(join(folder, VALUES), [bytesOf(values)])
   await writeFileAtomic(join(folder, UNUSUAL), [bytesOf(unusual)])
   await saveBins(matrix, join(folder, BINS), { signal })
-  return { [IDS]: crc32(ids), [POSITIVES]: crc32(positives), [UNUSUAL]: crc32(bytesOf(unusual)) }
+  const idsCheck = ids.reduce((sum, part) => crc32(part, sum), 0)
+  return { [IDS]: idsCheck, [POSITIVES]: crc32(positives), [UNUSUAL]: crc32(bytesOf(unusual)) }
 }
 
 /** @returns the text, which the log's checksums begin with */
@@ -108,7 +109,7 @@ export async function readSettings(folder: string): Promise<{ settings: SessionS
 
 export async function readIds(folder: string, settings: SessionSettings): Promise<IdLines> {
   const ids = new IdLines(await checked(folder, IDS, settings))
-  if (ids.count !== settings.rows) throw damaged(join(folder, IDS))
+  if ((await ids.count()) !== settings.rows) throw damaged(join(folder, IDS))
   return ids
 }
 
