@@ -41,9 +41,14 @@ export class ParameterStore {
         ? Tensor.from(this.device, stored(this.#stored, name, shape), shape)
         : drawInitial(Tensor.empty(this.device, 'float32', shape), name, initial, this.#seed),
     )
-    const parameter = new Parameter(name, value, options)
-    this.#parameters.set(name, parameter)
-    return parameter
+    try {
+      const parameter = new Parameter(name, value, options)
+      this.#parameters.set(name, parameter)
+      return parameter
+    } catch (error) {
+      value.dispose()
+      throw error
+    }
   }
 
   get all(): Parameter[] {

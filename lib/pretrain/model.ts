@@ -41,8 +41,14 @@ export class PretrainModel {
     this.encoder = encoder
     this.#options = options
     this.#store = new ParameterStore(encoder.device, { seed: options.seed })
-    this.#masked = options.tasks.includes('masked') ? new MaskedEventsHead(this.#store, encoder, options.masked) : null
-    this.#quick = options.tasks.includes('quick') ? new QuickThoughtHead(this.#store, encoder, options.quick) : null
+    const { tasks, masked, quick } = options
+    try {
+      this.#masked = tasks.includes('masked') ? new MaskedEventsHead(this.#store, encoder, masked) : null
+      this.#quick = tasks.includes('quick') ? new QuickThoughtHead(this.#store, encoder, quick) : null
+    } catch (error) {
+      this.dispose()
+      throw error
+    }
   }
 
   get parameters(): Parameter[] {

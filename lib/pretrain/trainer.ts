@@ -69,7 +69,12 @@ export class Trainer {
     this.#fingerprint = fingerprint
     this.#model = new PretrainModel(encoder, options)
     const { weightDecay, clip } = options
-    this.#optimizer = new AdamW(this.#model.parameters, { weightDecay, maxNorm: clip })
+    try {
+      this.#optimizer = new AdamW(this.#model.parameters, { weightDecay, maxNorm: clip })
+    } catch (error) {
+      this.#model.dispose()
+      throw error
+    }
   }
 
   /** Trains to the end, or to an early stop. */
