@@ -206,7 +206,7 @@ export class ActiveSession {
   async answers(): Promise<ReadonlyMap<string, Answer>> {
     const { answers, pending } = this.#stateAt(this.#log.entries.length)
     const rows = [...answers.keys()].filter(row => !pending.has(row))
-    const ids = (await this.#lines()).of(rows)
+    const ids = await (await this.#lines()).of(rows)
     return new Map(ids.map((id, i) => [id, answers.get(rows[i])!]))
   }
 
