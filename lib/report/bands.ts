@@ -264,7 +264,7 @@ function longest(order: Int32Array, labels: ArrayLike<number>, counts: Float64Ar
 }
 
 /** What `labellingPlan` can be told. */
-export interface PlanOptions extends BandOptions {
+export interface PlanOptions extends Omit<BandOptions, 'seed'> {
   /** Half width of the precision's interval in each band. Default 0.05. */
   readonly halfWidth?: number
   /** Rows to label in all: shared between bands so that the estimate of all positives is sharpest. Default: no limit. */
@@ -287,7 +287,7 @@ export interface PlannedBand {
  */
 export function labellingPlan(rows: number, options: PlanOptions = {}): PlannedBand[] {
   const where = 'plan'
-  expectOptions(where, options, ['edges', 'confidence', 'seed', 'halfWidth', 'budget', 'expected'])
+  expectOptions(where, options, ['edges', 'confidence', 'halfWidth', 'budget', 'expected'])
   const { edges = DEFAULT_EDGES, confidence = 0.95, halfWidth = 0.05, budget, expected } = options
   expectRange(Number.isInteger(rows) && rows > 0, where, 'rows from 1', rows)
   expectEdges(edges)

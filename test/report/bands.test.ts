@@ -181,4 +181,8 @@ describe('the labelling plan', () => {
     expect(labellingPlan(1000, { budget: 3, edges: [0, 50, 90, 100] }).map(band => band.label)).toEqual([1, 1, 1])
     expect(labellingPlan(10, { budget: 50, edges: [0, 50, 100] }).map(band => band.label)).toEqual([5, 5])
   })
+
+  it('draws nothing, so takes no seed', () => {
+    expect(() => labellingPlan(10, { seed: 1 } as object)).toThrow(/known options but received 'seed'/)
+  })
 })
