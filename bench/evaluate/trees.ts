@@ -31,7 +31,6 @@ interface Quality {
 /** Of each contender, one for each seed. */
 type Qualities = Map<'ours' | GbdtPeer, Quality[]>
 
-/** @param names  tables, or `generator`; none for all */
 /** The command: names of tables, `--seeds`. */
 export async function treesMain(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -42,6 +41,7 @@ export async function treesMain(args: readonly string[]): Promise<void> {
   for await (const line of evaluateTrees(positionals, Number(values.seeds))) console.log(line)
 }
 
+/** @param names  tables, or `generator`; none for all */
 async function* evaluateTrees(names: readonly string[], seeds: number): AsyncGenerator<string> {
   const known = [...tableNames(), GENERATOR]
   const unknown = names.find(name => !known.includes(name))

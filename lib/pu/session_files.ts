@@ -67,11 +67,12 @@ export async function writeTableFiles(
   return { [IDS]: idsCheck, [POSITIVES]: crc32(positives), [UNUSUAL]: crc32(bytesOf(unusual)) }
 }
 
-/** @returns the text, which the log's checksums begin with */
+/** What makes a session of the folder. */
 export async function writeSettings(folder: string, settings: SessionSettings): Promise<void> {
   await writeFileAtomic(join(folder, SETTINGS), settingsText(settings))
 }
 
+/** What the log's checksums begin with. */
 export const settingsText = (settings: SessionSettings) => `${JSON.stringify(settings, null, 2)}\n`
 
 /** @throws {SeqriskError} codes `SESSION_EXISTS`, `FOLDER_NOT_EMPTY` */

@@ -95,7 +95,7 @@ export function deviceTargets({ task, classes, mean, deviation }: Goal, targets:
   return targets.map(value => place.get(value) ?? -1)
 }
 
-/** One weight per class, with mean 1 over the rows; null where all are 1. */
+/** One weight per class. Balanced ones have mean 1 over the rows, given ones stay as they are; null where all are 1. */
 export function classWeightsOf(
   goal: Goal,
   learnt: Float64Array,
