@@ -72,26 +72,6 @@ export function accuracy(predicted: ArrayLike<number>, truth: ArrayLike<number>)
 }
 
 /**
- * Mean of −ln p(true class); probabilities are kept at least 1e-15 away from 0.
- * @param probabilities  (n, classes) row by row, each row summing to 1
- * @param truth          n class numbers in [0, classes)
- */
-export function logLoss(probabilities: ArrayLike<number>, truth: ArrayLike<number>, classes: number): number {
-  const n = truth.length
-  expectRange(n > 0, 'logLoss', 'at least one row', n)
-  expectRange(probabilities.length === n * classes, 'logLoss', `${n * classes} probabilities`, probabilities.length)
-  let sum = 0
-  for (let i = 0; i < n; i++) {
-    expectClass('logLoss', truth[i], classes, i)
-    let total = 0
-    for (let c = 0; c < classes; c++) total += probabilities[i * classes + c]
-    if (!(Math.abs(total - 1) <= 1e-4)) expectRange(false, 'logLoss', `row ${i} to sum to 1`, total)
-    sum -= Math.log(Math.max(probabilities[i * classes + truth[i]], 1e-15))
-  }
-  return sum / n
-}
-
-/**
  * Macro one-against-rest AUC: the plain mean over the classes that occur beside others.
  * @param scores  (n, classes) row by row, high = that class
  * @param truth   n class numbers in [0, classes), at least two different ones

@@ -61,6 +61,10 @@ describe('the goal of fine-tuning', () => {
     const right = Float64Array.of(0.8, 0.1, 0.1, 0.2, 0.7, 0.1, 0.5, 0.1, 0.4)
     const many = await qualityOf(three, right, Float64Array.of(0, 1, 2))
     expect(many).toMatchObject({ metric: 'macroAuc', score: 1, accuracy: 2 / 3 })
+    expect(many.loss).toBeCloseTo(-(Math.log(0.8) + Math.log(0.7) + Math.log(0.4)) / 3, 14)
+    // A probability of 0 for what is true costs as much as one of 1e-15.
+    const wrong = await qualityOf(goal([0, 0, 1, 1]), Float64Array.of(0, 1), Float64Array.of(1, 0))
+    expect(wrong.loss).toBeCloseTo(-Math.log(1e-15), 9)
     const number = goal([10, 30], { task: 'regression' })
     const found = await qualityOf(number, Float64Array.of(12, 28), Float64Array.of(10, 30))
     expect(found).toEqual({ metric: 'r2', score: 1 - 8 / 200, loss: 4 / 100 / 2, rmse: 2 })
