@@ -3,10 +3,13 @@
 import { calendarPart } from '../events/calendar.js'
 import type { Fields } from '../events/schema.js'
 import { SlotMap, type Value } from '../events/slots.js'
+import { sortedPlaces } from '../events/sort.js'
 import type { EventSource, LongCall, TextColumn, TimeKind } from '../events/source.js'
 import { words } from '../events/text.js'
+import { BlockList } from '../util/block_list.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
+import { TextIndex } from '../util/text_index.js'
 
 /** Which features there are: fitted on some events, used on others. Plain data. */
 export interface AggregatePlan {
@@ -124,20 +127,58 @@ async function frequentWords<F extends Fields>(
   rarest: number,
   signal?: AbortSignal,
 ): Promise<string[]> {
-  const counts = new Map<string, number>()
+  let counts = new WordCounts()
   const pace = new Pace(signal)
-  const ranked = () => [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
   for await (const block of source.values(field, { signal })) {
     for (const [i, value] of block.values.entries()) {
-      for (const word of words(value)) counts.set(word, (counts.get(word) ?? 0) + block.counts[i])
-      if (i % 64 === 0) await pace.turn()
+      for (const word of words(value)) counts.add(word, block.counts[i])
+      // After each, since the small maps of an index grow at about the same time.
+      await pace.turn()
     }
-    if (counts.size > MOST_WORDS) for (const [word] of ranked().slice(MOST_WORDS / 2)) counts.delete(word)
+    if (counts.size > MOST_WORDS) counts = await counts.top(MOST_WORDS / 2, 1, signal)
   }
-  return ranked()
-    .filter(([, count]) => count >= rarest)
-    .slice(0, limit)
-    .map(([word]) => word)
+  return (await counts.top(limit, rarest, signal)).list()
+}
+
+/** How often words occur. */
+class WordCounts {
+  readonly #words = new BlockList<string>()
+  readonly #counts = new BlockList<number>()
+  readonly #places = new TextIndex()
+
+  get size(): number {
+    return this.#words.length
+  }
+
+  add(word: string, count: number): void {
+    const place = this.#places.get(word)
+    if (place !== undefined) {
+      this.#counts.set(place, this.#counts.get(place) + count)
+      return
+    }
+    this.#places.set(word, this.size)
+    this.#words.push(word)
+    this.#counts.push(count)
+  }
+
+  /** At most `limit` words that occur `least` times or more: by falling count, equal ones by their letters. */
+  async top(limit: number, least: number, signal?: AbortSignal): Promise<WordCounts> {
+    const [words, counts] = [this.#words, this.#counts]
+    const compare = (a: number, b: number) => counts.get(b) - counts.get(a) || (words.get(a) < words.get(b) ? -1 : 1)
+    const order = await sortedPlaces(this.size, compare, signal)
+    const top = new WordCounts()
+    const pace = new Pace(signal)
+    for (const place of order.subarray(0, limit)) {
+      if (counts.get(place) < least) break
+      top.add(words.get(place), counts.get(place))
+      if (pace.isDue) await pace.rest()
+    }
+    return top
+  }
+
+  list(): string[] {
+    return Array.from({ length: this.size }, (_, place) => this.#words.get(place))
+  }
 }
 
 interface PairCount {

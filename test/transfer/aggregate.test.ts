@@ -5,6 +5,7 @@ import { defineSchema, type EventRow, fromRows } from '../../lib/events/index.js
 import { aggregate } from '../../lib/transfer/aggregate.js'
 import { planAggregates } from '../../lib/transfer/aggregate_plan.js'
 import { Philox } from '../../lib/util/philox.js'
+import { watchTurns } from '../support/turns.js'
 
 const schema = defineSchema({
   entity: 'u',
@@ -162,6 +163,27 @@ describe('aggregate', () => {
     const { columns } = await aggregate(fromRows(schema, rows), { plan: JSON.parse(JSON.stringify(plan)) })
     expect(sum([...columns['amount.sum']])).toBe(59)
     expect(sum([...columns['amount.sum[type=t6]']])).toBe(13)
+  })
+
+  it('counts 300 000 words without holding the event loop', { retry: 2 }, async () => {
+    const notes = defineSchema({ entity: 'u', time: 't', fields: { note: { kind: 'text' } } })
+    const rows = Array.from({ length: 30_000 }, (_, i) => ({
+      u: `u${i % 100}`,
+      t: i,
+      note: Array.from({ length: 10 }, (_, k) => `word${10 * i + k} w${(i + k) % 70}`).join(' '),
+    }))
+    const source = fromRows(notes, rows)
+    // Sorted before, since it is the words that are watched.
+    await source.summary()
+    let plan: Awaited<ReturnType<typeof planAggregates>> | null = null
+    const { longest } = await watchTurns(async () => {
+      plan = await planAggregates(source)
+    })
+    expect(longest).toBeLessThan(20)
+    const times = new Map<string, number>()
+    for (const { note } of rows) for (const word of note.split(' ')) times.set(word, (times.get(word) ?? 0) + 1)
+    const want = [...times].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 50)
+    expect(plan!.text).toEqual([{ field: 'note', words: want.map(([word]) => word) }])
   })
 
   it('applies a plan to other events: columns stay, unknown values count nowhere', async () => {
