@@ -4,7 +4,7 @@ import type { LongCall } from '../events/source.js'
 import type { VectorTable } from '../events/table.js'
 import { linear } from '../ops/linear.js'
 import { Device } from '../runtime/device.js'
-import { keep, scope, Tensor } from '../runtime/tensor.js'
+import { scope, Tensor } from '../runtime/tensor.js'
 import { expectRange } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
@@ -45,12 +45,10 @@ export async function principalComponents(
     const step = Math.max(1, Math.floor(CHUNK_VALUES / width))
     for (let begin = 0; begin < ids.length; begin += step) {
       const rows = Math.min(step, ids.length - begin)
-      const product = scope(() => {
+      const sums = await scope(() => {
         const columns = Tensor.from(device, centredColumns(table, mean, begin, rows), [width, rows])
-        return keep(linear(columns, columns))
+        return linear(columns, columns).read()
       })
-      const sums = await product.read()
-      product.dispose()
       for (let i = 0; i < sums.length; i++) covariance[i] += sums[i] / ids.length
       onProgress?.({ phase: 'covariance', done: begin + rows, total: ids.length })
       await pace.turn()

@@ -153,12 +153,10 @@ export class DesignMatrix implements LinearDesign, SolvableDesign {
       const end = Math.min(count, begin + step)
       part.fill(0)
       writeScaled(blocks, this.#scalers, begin, end, part, 1, step)
-      const product = scope(() => {
+      const sums = await scope(() => {
         const columns = Tensor.from(device, part, [size, step])
-        return keep(linear(columns, columns))
+        return linear(columns, columns).read()
       })
-      const sums = await product.read()
-      product.dispose()
       for (let i = 0; i < sums.length; i++) gram[i] += sums[i] / count
       await pace.turn()
     }

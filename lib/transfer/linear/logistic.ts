@@ -2,7 +2,7 @@
 // that are solved at the same time over the same rows share each pass over the matrix.
 
 import { logisticGradient } from '../../ops/logistic.js'
-import { keep, scope, Tensor, unscoped } from '../../runtime/tensor.js'
+import { scope, Tensor, unscoped } from '../../runtime/tensor.js'
 import type { DesignMatrix, Preconditioner, SolvableDesign } from './design.js'
 import { type MinimiseOptions, minimise } from './lbfgs.js'
 import { RowSpace } from './row_space.js'
@@ -59,7 +59,8 @@ class Regressions {
     this.#targets.dispose()
   }
 
-  #submit(calls: readonly Waiting[]) {
+  /** Losses and gradients, on their way. */
+  #submit(calls: readonly Waiting[]): Promise<[losses: Float32Array, gradients: Float32Array]> {
     const { x } = this.#matrix
     const size = this.#outputs * x.shape[1]
     const weights = new Float32Array(calls.length * size)
@@ -70,7 +71,7 @@ class Regressions {
       const problems = Int32Array.from(calls, call => call.problem)
       const weight = Tensor.from(x.device, weights, [calls.length, this.#outputs, x.shape[1]])
       const { loss, gradient } = logisticGradient(x, this.#targets, Tensor.from(x.device, problems), weight)
-      return { loss: keep(loss), gradient: keep(gradient) }
+      return Promise.all([loss.read(), gradient.read()])
     })
   }
 
@@ -83,10 +84,7 @@ class Regressions {
 
   async #answer(waiting: readonly Waiting[]): Promise<void> {
     try {
-      const { loss, gradient } = this.#submit(waiting)
-      const [losses, gradients] = await Promise.all([loss.read(), gradient.read()])
-      loss.dispose()
-      gradient.dispose()
+      const [losses, gradients] = await this.#submit(waiting)
       const size = gradients.length / waiting.length
       waiting.forEach(({ done }, w) => {
         const own = Float64Array.from(gradients.subarray(w * size, (w + 1) * size))

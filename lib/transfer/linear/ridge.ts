@@ -3,7 +3,7 @@
 
 import { linear } from '../../ops/linear.js'
 import type { Device } from '../../runtime/device.js'
-import { keep, scope, Tensor } from '../../runtime/tensor.js'
+import { scope, Tensor } from '../../runtime/tensor.js'
 import { Pace } from '../../util/pace.js'
 import { Cholesky } from './cholesky.js'
 import { defaultStrengths } from './logistic.js'
@@ -100,12 +100,10 @@ async function products(
       columns[width * step + i] = 1
       columns[(width + 1) * step + i] = targets[row]
     }
-    const product = scope(() => {
+    const values = await scope(() => {
       const x = Tensor.from(device, columns, [size, step])
-      return keep(linear(x, x))
+      return linear(x, x).read()
     })
-    const values = await product.read()
-    product.dispose()
     for (let i = 0; i < sums.length; i++) sums[i] += values[i]
   }
   return sums

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { softmaxCrossEntropy } from '../../../lib/ops/softmax_cross_entropy.js'
 import { logisticGradient } from '../../../lib/reference/logistic.js'
 import type { Device } from '../../../lib/runtime/device.js'
+import { scope, Tensor } from '../../../lib/runtime/tensor.js'
 import { innerParts } from '../../../lib/transfer/folds.js'
 import { DesignMatrix } from '../../../lib/transfer/linear/design.js'
 import { minimise } from '../../../lib/transfer/linear/lbfgs.js'
@@ -165,4 +167,23 @@ test('progress rises to 1, and an abort stops the fit', async () => {
     onProgress: () => controller.abort(new Error('enough')),
   })
   await expect(run).rejects.toThrow('enough')
+})
+
+test('a read that fails ends it, and leaves no memory behind', async () => {
+  const device = openDevice({ guard: false })
+  const before = device.info().liveBytes
+  const { truth, block } = problem(2, 1)
+  const matrix = await DesignMatrix.build(device, [block], { bend: 'plain' })
+  const task = { train: all, innerFolds: innerParts(all, truth, new Philox(0)) }
+  const run = fitLogistic(matrix, truth, 2, [task], {
+    // The next evaluation stands behind a target that does not exist.
+    onProgress: () => {
+      const wrong = () =>
+        softmaxCrossEntropy(Tensor.zeros(device, 'float32', [1, 3]), Tensor.from(device, Int32Array.of(7)))
+      scope(() => void wrong())
+    },
+  })
+  await expect(run).rejects.toThrow(/expected targets/)
+  matrix.dispose()
+  expect(device.info().liveBytes).toBe(before)
 })
