@@ -43,16 +43,18 @@ export async function crossValidate(
   for (const part of parts.slice(kept.done.length)) {
     const isHeld = new Set(part)
     const own: FinetuneJob = { ...job, training: training.filter(row => !isHeld.has(row)), validation: part, judges }
-    const encoder = new Encoder(start.encoding, start.config, { device: start.device, weights })
-    const head = new Head(encoder, outputsOf(goal))
     const call = { init: start, signal, onProgress: onProgress && asPart(onProgress, kept.done.length, parts.length) }
-    const trainer = new FinetuneTrainer(encoder, head, own, options, '', call)
+    const encoder = new Encoder(start.encoding, start.config, { device: start.device, weights })
+    let head: Head | null = null
+    let trainer: FinetuneTrainer | null = null
     try {
+      head = new Head(encoder, outputsOf(goal))
+      trainer = new FinetuneTrainer(encoder, head, own, options, '', call)
       const { log, mixes } = await trainer.run()
       await kept.add({ rows: part.length, qualities: judges === 'mixes' ? mixes : log.map(row => row.validation!) })
     } finally {
-      trainer.dispose()
-      head.dispose()
+      trainer?.dispose()
+      head?.dispose()
       encoder.dispose()
     }
   }

@@ -12,7 +12,7 @@ import { dropout } from '../../ops/dropout.js'
 import { dwconv } from '../../ops/gated_dwconv.js'
 import { type Curves, piecewiseLinear } from '../../ops/piecewise_linear.js'
 import type { Parameter } from '../../runtime/tape.js'
-import { keep, Offsets, scope, Tensor, unscoped } from '../../runtime/tensor.js'
+import { Offsets, scope, Tensor, unscoped } from '../../runtime/tensor.js'
 import { SeqriskError } from '../../util/errors.js'
 import { inTurns, Pace, type Steps } from '../../util/pace.js'
 import { type BendValues, bendSteps, storedBends } from './bends.js'
@@ -39,6 +39,7 @@ export class Head {
     const { device, width } = encoder
     const bends = stored ? storedBends(stored, width) : null
     this.#store = new ParameterStore(device, stored ? { stored } : { seed: 0 })
+    const made: { dispose(): void }[] = [this.#store]
     try {
       this.#linear = new Linear(this.#store, 'head', width, outputs)
       if (!stored) this.#linear.weight.value.fill(0)
@@ -51,13 +52,15 @@ export class Head {
         }
         if (found) expectFinite('model', name, found.values)
         const shape = name === 'head.scale' ? [1, width] : [width]
-        return unscoped(() => Tensor.from(device, found?.values ?? new Float32Array(width).fill(value), shape))
+        const tensor = unscoped(() => Tensor.from(device, found?.values ?? new Float32Array(width).fill(value), shape))
+        made.push(tensor)
+        return tensor
       }
       this.#scale = constant('head.scale', 1)
       this.#shift = constant('head.shift', 0)
       this.bends = bends
     } catch (error) {
-      this.#store.dispose()
+      for (const item of made) item.dispose()
       throw error
     }
   }
@@ -100,12 +103,11 @@ export class Head {
     const step = Math.max(1, Math.floor(VALUES_PER_BEND / width)) * width
     for (let at = 0; at < vectors.length; at += step) {
       const part = vectors.subarray(at, at + step)
-      const out = scope(() => {
+      const values = await scope(() => {
         const x = Tensor.from(this.#shift.device, part, [part.length / width, width])
-        return keep(piecewiseLinear(x, bends))
+        return piecewiseLinear(x, bends).read()
       })
-      bent.set(await out.read(), at)
-      out.dispose()
+      bent.set(values, at)
       await pace.turn()
     }
     return bent
