@@ -1,6 +1,7 @@
 // Fine-tuning: an encoder and a head on its vectors learn a label together.
 
 import { join } from 'node:path'
+import { encoderConfig } from '../../encoder/config.js'
 import { Encoder } from '../../encoder/encoder.js'
 import { readParameters } from '../../encoder/model_files.js'
 import type { EncodedEvents } from '../../events/encode.js'
@@ -190,9 +191,11 @@ async function startingEncoder<F extends Fields>(options: FinetuneOptions, { see
     const encoder = new Encoder<F>(init.encoding, init.config, { device: options.device ?? init.device, weights })
     return { encoder, arrays: Array.from(weights.values(), ({ values }) => values), seed: null }
   }
+  // Before a device is opened, which would stay so.
+  const config = encoderConfig(init.config)
   const device = options.device ?? new Device()
   const start = init.seed ?? seed
   const own = { device, seed: start, ownsDevice: ownsDevice(options) }
-  const encoder = new Encoder<F>(init.encoding, init.config, own)
+  const encoder = new Encoder<F>(init.encoding, config, own)
   return { encoder, arrays: [], seed: start }
 }

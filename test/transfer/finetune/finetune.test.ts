@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { Encoder, type FineTuned, type FinetuneOptions, finetuneEncoded } from '../../../lib/index.js'
+import { binding } from '../../../lib/native.js'
 import { accuracy, auc } from '../../../lib/report/metrics.js'
 import { defaultValidation } from '../../../lib/transfer/finetune/options.js'
 import { depthOf } from '../../../lib/transfer/finetune/rates.js'
@@ -173,6 +174,14 @@ describe('fine-tuning', () => {
     const model = await run(labels.order, { init: { encoding, config: { width, blocks: 0 } }, device, epochs: 0 })
     expect(model.encoder.config.sketch).toBe(sketch)
     expect(model.encoder.config).toEqual(new Encoder(encoding, { width, blocks: 0 }, { device }).config)
+  })
+
+  it('opens no device for sizes that cannot be', async () => {
+    const opened = vi.spyOn(binding, 'stream_open')
+    const wrong = { encoding, config: { kernel: 4 } }
+    await expect(run(labels.order, { init: wrong, epochs: 0 })).rejects.toThrow(/kernel to be odd/)
+    expect(opened).not.toHaveBeenCalled()
+    opened.mockRestore()
   })
 
   it('learns from few labels of a class, with as many classes as there are', async () => {
