@@ -87,16 +87,18 @@ export class BinnedMatrix {
       categorical[index] = 1
     }
     const handle = binding.binned_create(device.handle, table.names.length, maxBin, minDataInBin, categorical)
-    const sample = weights
-      ? weightedSample(table.rows, weights, sampleRows, seed)
-      : sampleOf(table.rows, sampleRows, seed)
-    for (let f = 0; f < table.names.length; f++) {
-      const { values, first, stride } = table.column(f)
-      binding.binned_sample(handle, f, values, first, stride, sample?.length ?? table.rows, sample)
-      if (f % 8 === 7) await turn(signal)
-    }
-    await binding.binned_learn(handle)
-    return BinnedMatrix.#fill(device, handle, table, signal)
+    return orFreed(handle, async () => {
+      const sample = weights
+        ? weightedSample(table.rows, weights, sampleRows, seed)
+        : sampleOf(table.rows, sampleRows, seed)
+      for (let f = 0; f < table.names.length; f++) {
+        const { values, first, stride } = table.column(f)
+        binding.binned_sample(handle, f, values, first, stride, sample?.length ?? table.rows, sample)
+        if (f % 8 === 7) await turn(signal)
+      }
+      await binding.binned_learn(handle)
+      return BinnedMatrix.#fill(device, handle, table, signal)
+    })
   }
 
   /** Bins other rows as this matrix's were; columns in the same order. */
@@ -104,7 +106,8 @@ export class BinnedMatrix {
     const table = tableOf(data, undefined)
     expectRange(table.names.length === this.features, 'BinnedMatrix', `${this.features} columns`, table.names.length)
     table.names = this.names
-    return BinnedMatrix.#fill(this.device, binding.binned_like(this.handle), table, options.signal)
+    const handle = binding.binned_like(this.handle)
+    return orFreed(handle, () => BinnedMatrix.#fill(this.device, handle, table, options.signal))
   }
 
   static async #fill(
@@ -119,12 +122,7 @@ export class BinnedMatrix {
     const put = async (row: number, count: number) => {
       await binding.binned_append(handle, row, source, row, count)
     }
-    try {
-      await inChunks(rows, names.length, put, { signal, multiple: 512 })
-    } catch (error) {
-      matrix.dispose()
-      throw error
-    }
+    await inChunks(rows, names.length, put, { signal, multiple: 512 })
     return matrix
   }
 
@@ -147,9 +145,9 @@ export class BinnedMatrix {
       Float64Array.from(columns.flatMap(column => [...column.bounds])),
       Uint8Array.from(columns.flatMap(column => [...column.binOf])),
     )
-    binding.binned_reserve(handle, rows)
-    const matrix = new BinnedMatrix(device, handle, rows, names)
-    try {
+    return orFreed(handle, async () => {
+      binding.binned_reserve(handle, rows)
+      const matrix = new BinnedMatrix(device, handle, rows, names)
       let at = 0
       for await (const piece of kept) {
         await binding.binned_put(handle, at, piece)
@@ -157,11 +155,8 @@ export class BinnedMatrix {
       }
       expectRange(at === rows * columns.length, 'BinnedMatrix', `${rows * columns.length} bins`, at)
       await binding.binned_check(handle)
-    } catch (error) {
-      matrix.dispose()
-      throw error
-    }
-    return matrix
+      return matrix
+    })
   }
 
   /** The bins in the order in which memory keeps them, for `restore`. */
@@ -207,6 +202,16 @@ export class BinnedMatrix {
   /** Frees the bins; trainers that were made before keep them. */
   dispose(): void {
     binding.binned_dispose(this.handle)
+  }
+}
+
+/** The matrix that is made of a handle; what the handle holds is freed when that fails. */
+async function orFreed(handle: BinnedHandle, make: () => Promise<BinnedMatrix>): Promise<BinnedMatrix> {
+  try {
+    return await make()
+  } catch (error) {
+    binding.binned_dispose(handle)
+    throw error
   }
 }
 
