@@ -1,7 +1,9 @@
 // How precise scores are per band of percentiles, how much two scorers find at equal precision, and how many rows to
 // label in each band to know.
 
+import { sortedPlaces } from '../events/sort.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { auc, averagePrecision } from './metrics.js'
 
@@ -53,6 +55,8 @@ export interface BandOptions {
 
 const TIE_STREAM = 0x71e5
 const BOOTSTRAP_STREAM = 0xb007
+/** Rows drawn or walked between two looks at the clock: less than a millisecond. */
+const ROWS_PER_STEP = 16_384
 
 /**
  * Wilson 1927: the shares p with |hits/trials − p| ≤ z·√(p(1−p)/trials).
@@ -98,12 +102,25 @@ function errorFunction(x: number): number {
  * a scorer knows few values.
  */
 export function ranking(scores: ArrayLike<number>, seed = 0): Int32Array {
-  const n = scores.length
-  const order = new Philox(seed, TIE_STREAM).shuffle(Int32Array.from({ length: n }, (_, row) => row))
-  for (let row = 0; row < n; row++) {
+  expectNumbers(scores)
+  const order = new Philox(seed, TIE_STREAM).shuffle(Int32Array.from({ length: scores.length }, (_, row) => row))
+  return order.sort((a, b) => scores[b] - scores[a])
+}
+
+/** The same, while the event loop runs. */
+async function rankingInTurns(scores: ArrayLike<number>, seed: number, signal?: AbortSignal): Promise<Int32Array> {
+  expectNumbers(scores)
+  const rows = Int32Array.from({ length: scores.length }, (_, row) => row)
+  const order = await inTurns(new Philox(seed, TIE_STREAM).shuffleSteps(rows), signal)
+  // Two infinities have no difference, and are equal.
+  const compare = (a: number, b: number) => scores[order[b]] - scores[order[a]] || 0
+  return (await sortedPlaces(order.length, compare, signal)).map(place => order[place])
+}
+
+function expectNumbers(scores: ArrayLike<number>): void {
+  for (let row = 0; row < scores.length; row++) {
     if (Number.isNaN(scores[row])) expectRange(false, 'bands', `score ${row} to be a number`, scores[row])
   }
-  return order.sort((a, b) => scores[b] - scores[a])
 }
 
 /**
@@ -179,6 +196,13 @@ export interface VolumeOptions {
   /** Default 0.95. */
   readonly confidence?: number
   readonly seed?: number
+  readonly signal?: AbortSignal
+  /** Called after each sample. */
+  readonly onProgress?: (progress: {
+    readonly phase: 'bootstrap'
+    readonly done: number
+    readonly total: number
+  }) => void
 }
 
 /** How many rows a score finds at a precision. */
@@ -196,18 +220,19 @@ export interface Volume {
 
 /**
  * "Volume at equal precision": the longest list of best rows whose precision is still `precision`, for two scorers of the
- * same labelled rows, and the ratio of the positives in them.
+ * same labelled rows, and the ratio of the positives in them. The event loop runs meanwhile.
  * @param labels  0 or 1
  */
-export function volumeAtEqualPrecision(
+export async function volumeAtEqualPrecision(
   first: ArrayLike<number>,
   second: ArrayLike<number>,
   labels: ArrayLike<number>,
   options: VolumeOptions = {},
-): Volume {
+): Promise<Volume> {
   const where = 'volume'
-  expectOptions(where, options, ['precision', 'share', 'samples', 'confidence', 'seed'])
-  const { share = 0.01, samples = 1000, confidence = 0.95, seed = 0 } = options
+  expectOptions(where, options, ['precision', 'share', 'samples', 'confidence', 'seed', 'signal', 'onProgress'])
+  const { share = 0.01, samples = 1000, confidence = 0.95, seed = 0, signal, onProgress } = options
+  signal?.throwIfAborted()
   const n = labels.length
   expectRange(n > 0, where, 'at least one row', 0)
   expectRange(first.length === n && second.length === n, where, `${n} scores`, [first.length, second.length])
@@ -217,19 +242,19 @@ export function volumeAtEqualPrecision(
   expectRange(share > 0 && share <= 1, where, 'share in (0, 1]', share)
   expectRange(Number.isInteger(samples) && samples >= 0, where, 'samples to be an integer from 0', samples)
   deviateOf(confidence)
-  const orders = [ranking(first, seed), ranking(second, seed)] as const
+  const orders = [await rankingInTurns(first, seed, signal), await rankingInTurns(second, seed, signal)] as const
   const ones = new Float64Array(n).fill(1)
   const precision = options.precision ?? precisionOf(orders[1], labels, Math.max(1, Math.round(share * n)))
   expectRange(precision >= 0 && precision <= 1, where, 'precision in [0, 1]', precision)
-  const lists = orders.map(order => longest(order, labels, ones, precision))
+  const lists = await inTurns(longestSteps(orders, labels, ones, precision), signal)
   const ratios: number[] = []
   const random = new Philox(seed, BOOTSTRAP_STREAM)
   const counts = new Float64Array(n)
   for (let sample = 0; sample < samples; sample++) {
-    counts.fill(0)
-    for (let i = 0; i < n; i++) counts[random.below(n)]++
-    const [a, b] = orders.map(order => longest(order, labels, counts, precision).found)
-    if (b > 0) ratios.push(a / b)
+    await inTurns(drawSteps(random, counts), signal)
+    const [a, b] = await inTurns(longestSteps(orders, labels, counts, precision), signal)
+    if (b.found > 0) ratios.push(a.found / b.found)
+    onProgress?.({ phase: 'bootstrap', done: sample + 1, total: samples })
   }
   ratios.sort((a, b) => a - b)
   const at = (p: number) => ratios[Math.min(ratios.length - 1, Math.floor(p * ratios.length))] ?? Number.NaN
@@ -248,19 +273,45 @@ function precisionOf(order: Int32Array, labels: ArrayLike<number>, reported: num
   return hits / reported
 }
 
-/** The longest list of best rows that holds the precision; each row counts as often as it was drawn. */
-function longest(order: Int32Array, labels: ArrayLike<number>, counts: Float64Array, precision: number) {
-  let reported = 0
-  let hits = 0
-  let best = { found: 0, reported: 0 }
-  for (const row of order) {
-    if (counts[row] === 0) continue
-    reported += counts[row]
-    hits += counts[row] * labels[row]
-    // The quotient, as `precision` is one: a product of rounded numbers may lie above the hits it stands for.
-    if (hits / reported >= precision && hits > best.found) best = { found: hits, reported }
+/** How often each row is drawn, with as many draws as there are rows. */
+function* drawSteps(random: Philox, counts: Float64Array): Steps<void> {
+  const n = counts.length
+  counts.fill(0)
+  for (let i = 0; i < n; i++) {
+    if (i % ROWS_PER_STEP === 0) yield
+    counts[random.below(n)]++
   }
-  return best
+}
+
+interface Longest {
+  readonly found: number
+  readonly reported: number
+}
+
+/** Of each order the longest list of best rows that holds the precision; each row counts as often as it was drawn. */
+function* longestSteps(
+  orders: readonly [Int32Array, Int32Array],
+  labels: ArrayLike<number>,
+  counts: Float64Array,
+  precision: number,
+): Steps<[Longest, Longest]> {
+  const lists: Longest[] = []
+  for (const order of orders) {
+    let reported = 0
+    let hits = 0
+    let best: Longest = { found: 0, reported: 0 }
+    for (let i = 0; i < order.length; i++) {
+      if (i % ROWS_PER_STEP === 0) yield
+      const row = order[i]
+      if (counts[row] === 0) continue
+      reported += counts[row]
+      hits += counts[row] * labels[row]
+      // The quotient, as `precision` is one: a product of rounded numbers may lie above the hits it stands for.
+      if (hits / reported >= precision && hits > best.found) best = { found: hits, reported }
+    }
+    lists.push(best)
+  }
+  return lists as [Longest, Longest]
 }
 
 /** What `labellingPlan` can be told. */

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { bandsOf, deviateOf, labellingPlan, ranking, volumeAtEqualPrecision, wilson } from '../../lib/report/bands.js'
 import { bandsPlot, bandsTable } from '../../lib/report/bands_plot.js'
 import { toSvg } from '../../lib/report/plot.js'
+import { watchTurns } from '../support/turns.js'
 
 describe('wilson', () => {
   it('solves its equation, by hand', () => {
@@ -115,50 +116,87 @@ describe('bands', () => {
 })
 
 describe('volume at equal precision', () => {
-  it('counts by hand', () => {
+  it('counts by hand', async () => {
     const labels = [1, 1, 0, 1, 0, 0, 1, 0]
     const first = [8, 7, 6, 5, 4, 3, 2, 1]
     const second = [8, 1, 7, 6, 2, 3, 4, 5]
     // First: 1/1, 2/2, 2/3, 3/4, … 4/7. Second: rows 0, 2, 3, 7, 6, 5, 4, 1: 1/1, 1/2, 2/3, 2/4, 3/5, …
-    const volume = volumeAtEqualPrecision(first, second, labels, { precision: 0.75, samples: 0 })
+    const volume = await volumeAtEqualPrecision(first, second, labels, { precision: 0.75, samples: 0 })
     expect(volume).toMatchObject({ found: [3, 1], reported: [4, 1], ratio: 3 })
-    const half = volumeAtEqualPrecision(first, second, labels, { precision: 0.55, samples: 0 })
+    const half = await volumeAtEqualPrecision(first, second, labels, { precision: 0.55, samples: 0 })
     expect(half).toMatchObject({ found: [4, 3], reported: [7, 5] })
     // The precision of the second one's best quarter: one of two.
-    expect(volumeAtEqualPrecision(first, second, labels, { share: 0.25, samples: 0 }).precision).toBe(0.5)
+    expect((await volumeAtEqualPrecision(first, second, labels, { share: 0.25, samples: 0 })).precision).toBe(0.5)
   })
 
-  it('a list holds its own precision, whatever that rounds to', () => {
+  it('a list holds its own precision, whatever that rounds to', async () => {
     // Positives last: the whole list is the only one of that precision. 7/25 · 25 is more than 7.
     for (let rows = 1; rows <= 60; rows++) {
       for (let hits = 1; hits <= rows; hits++) {
         const labels = Array.from({ length: rows }, (_, row) => Number(row >= rows - hits))
         const scores = labels.map((_, row) => -row)
-        const volume = volumeAtEqualPrecision(scores, scores, labels, { share: 1, samples: 0 })
+        const volume = await volumeAtEqualPrecision(scores, scores, labels, { share: 1, samples: 0 })
         expect([hits, rows, ...volume.found, ...volume.reported]).toEqual([hits, rows, hits, hits, rows, rows])
       }
     }
   })
 
-  it('the bootstrap covers the ratio, tightly where rows are many, and repeats', () => {
+  it('the bootstrap covers the ratio, tightly where rows are many, and repeats', async () => {
     const labels = Array.from({ length: 4000 }, (_, row) => Number(row % 10 === 0))
     const first = labels.map((label, row) => label * 2 + Math.sin(row))
     const second = labels.map((label, row) => label * (row % 20 === 0 ? 2 : 0) + Math.sin(row))
     const options = { precision: 0.9, samples: 200, seed: 1 }
-    const volume = volumeAtEqualPrecision(first, second, labels, options)
+    const volume = await volumeAtEqualPrecision(first, second, labels, options)
     const { ratio, interval } = volume
     expect(ratio).toBeGreaterThan(1.5)
     expect(interval.low).toBeLessThanOrEqual(ratio)
     expect(interval.high).toBeGreaterThanOrEqual(ratio)
     expect(interval.high - interval.low).toBeLessThan(1.2)
-    expect(volumeAtEqualPrecision(first, second, labels, options)).toEqual(volume)
-    const same = volumeAtEqualPrecision(first, first, labels, options)
+    expect(await volumeAtEqualPrecision(first, second, labels, options)).toEqual(volume)
+    const same = await volumeAtEqualPrecision(first, first, labels, options)
     expect(same).toMatchObject({ ratio: 1, interval: { low: 1, high: 1 } })
   })
 
-  it('none found is no crash', () => {
-    const volume = volumeAtEqualPrecision([1, 2], [2, 1], [0, 0], { precision: 0.5, samples: 10 })
+  it('none found is no crash', async () => {
+    const volume = await volumeAtEqualPrecision([1, 2], [2, 1], [0, 0], { precision: 0.5, samples: 10 })
     expect(volume).toMatchObject({ found: [0, 0], ratio: Number.NaN, interval: { low: Number.NaN } })
+  })
+
+  it('gives the same numbers as in one go, with equal and infinite scores', async () => {
+    const labels = Array.from({ length: 4000 }, (_, row) => Number(row % 10 === 0))
+    const first = labels.map((label, row) => (row % 7 === 0 ? Infinity : Math.round(3 * (label + Math.sin(row)))))
+    const second = labels.map((label, row) => (row % 9 === 0 ? -Infinity : Math.round(2 * (label + Math.cos(row)))))
+    const options = { precision: 0.12, samples: 60, seed: 3 }
+    expect(await volumeAtEqualPrecision(first, second, labels, options)).toEqual({
+      precision: 0.12,
+      found: [400, 355],
+      reported: [2620, 2209],
+      ratio: 400 / 355,
+      interval: { low: 1.0974930362116992, high: 1.1666666666666667 },
+    })
+  })
+
+  it('lets the event loop run, says how far it is, and stops when told', async () => {
+    const rows = 400_000
+    const labels = Float64Array.from({ length: rows }, (_, row) => Number(row % 10 === 0))
+    const scores = labels.map((label, row) => label + Math.sin(row))
+    const told = new AbortController()
+    const seen: number[] = []
+    const onProgress = ({ done, total }: { done: number; total: number }) => {
+      expect(total).toBe(1000)
+      seen.push(done)
+      if (done === 3) told.abort(new Error('enough'))
+    }
+    const begun = performance.now()
+    const { turns, longest } = await watchTurns(async () => {
+      const running = volumeAtEqualPrecision(scores, scores, labels, { signal: told.signal, onProgress })
+      await expect(running).rejects.toThrow('enough')
+    })
+    expect(seen).toEqual([1, 2, 3])
+    // Four of a thousand samples take less than a second of these.
+    expect(performance.now() - begun).toBeLessThan(20_000)
+    expect(turns).toBeGreaterThan(20)
+    expect(longest).toBeLessThan(50)
   })
 })
 

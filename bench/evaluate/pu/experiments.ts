@@ -104,7 +104,7 @@ export async function experiment(
   const at = (name: Scorer) => Float64Array.from(test, row => scores[name][row])
   const labels = Float64Array.from(test, row => truth[row])
   const options0 = { precision, samples: 0, seed }
-  const volume = volumeAtEqualPrecision(at('active PU'), at('isolation forest'), labels, options0)
+  const volume = await volumeAtEqualPrecision(at('active PU'), at('isolation forest'), labels, options0)
   const count = (flags: Uint8Array) => flags.reduce((sum, one) => sum + one, 0)
   return {
     way,

@@ -1,10 +1,20 @@
 import { basename } from 'node:path'
 import { readTable } from '../../events/table.js'
-import { bandsOf, labellingPlan, volumeAtEqualPrecision } from '../../report/bands.js'
+import { bandsOf, labellingPlan, type Volume, type VolumeOptions, volumeAtEqualPrecision } from '../../report/bands.js'
 import { bandsPlot, bandsTable } from '../../report/bands_plot.js'
 import { writeSvg } from '../../report/plot.js'
+import { progressLine } from '../../report/progress.js'
 import { SeqriskError, sentence } from '../../util/errors.js'
 import { defineCommand, UsageError } from '../command.js'
+
+/** What a file says of rows, and what is known of them: NaN where nothing is. */
+interface Scored {
+  readonly file: string
+  readonly name: string
+  readonly ids: readonly string[]
+  readonly values: Float64Array
+  readonly labels: Float64Array
+}
 
 export const bandsCommand = defineCommand({
   name: 'bands',
@@ -21,15 +31,14 @@ export const bandsCommand = defineCommand({
     plan: { kind: 'number', value: 'N', about: 'also say how N labels are best shared between the bands' },
     plot: { kind: 'text', value: 'FILE', about: 'draw the bands to an .svg file' },
   },
-  async run(values, { signal, seed = 0, threads }) {
+  async run(values, { signal, seed = 0, threads, json }) {
     const { scores: files, id, label, score, edges, confidence, precision, plan, plot } = values
     if (plan !== undefined && !(Number.isInteger(plan) && plan >= 0)) {
       throw new UsageError(`expected --plan N, an integer from 0, but received '${plan}'`)
     }
     const known = await readTable(values.labels, { id, columns: [label], numeric: [label], threads, signal })
     const labelOf = new Map(known.ids.map((name, row) => [name, known.columns[label][row]]))
-    const read: { file: string; name: string; ids: readonly string[]; values: Float64Array; labels: Float64Array }[] =
-      []
+    const read: Scored[] = []
     for (const file of files) {
       const table = await readTable(file, { id, columns: [score], numeric: [score], threads, signal })
       const values = table.columns[score]
@@ -50,22 +59,17 @@ export const bandsCommand = defineCommand({
       name: isSame ? file : name,
       report: bandsOf(values, labels, { edges, confidence, seed }),
     }))
-    // Of each pair, the labelled rows that both score.
-    const volumes = read.slice(1).map((other, i) => {
-      const at = new Map(other.ids.map((name, row) => [name, row]))
-      const [first] = read
-      const rows = [...first.ids.keys()].filter(row => !Number.isNaN(first.labels[row]) && at.has(first.ids[row]))
-      if (rows.length === 0) {
-        throw new SeqriskError('NO_COMMON_IDS', sentence('bands', `labelled rows in both score files`, 'none'))
+    const volumes: (Volume & { first: string; second: string; rows: number })[] = []
+    const line = progressLine({ quiet: json })
+    try {
+      for (const [i, other] of read.slice(1).entries()) {
+        const options = { precision, confidence, seed, signal, onProgress: line.update }
+        const volume = await volumeOfBoth(read[0], other, options)
+        volumes.push({ first: scorers[0].name, second: scorers[i + 1].name, ...volume })
       }
-      const volume = volumeAtEqualPrecision(
-        rows.map(row => first.values[row]),
-        rows.map(row => other.values[at.get(first.ids[row])!]),
-        rows.map(row => first.labels[row]),
-        { precision, confidence, seed },
-      )
-      return { first: scorers[0].name, second: scorers[i + 1].name, rows: rows.length, ...volume }
-    })
+    } finally {
+      line.done()
+    }
     const [{ report }] = scorers
     const planned =
       plan === undefined
@@ -101,3 +105,19 @@ export const bandsCommand = defineCommand({
     return `${lines.join('\n')}\n`
   },
 })
+
+/** On the labelled rows that both score. */
+async function volumeOfBoth(first: Scored, second: Scored, options: VolumeOptions): Promise<Volume & { rows: number }> {
+  const at = new Map(second.ids.map((name, row) => [name, row]))
+  const rows = [...first.ids.keys()].filter(row => !Number.isNaN(first.labels[row]) && at.has(first.ids[row]))
+  if (rows.length === 0) {
+    throw new SeqriskError('NO_COMMON_IDS', sentence('bands', `labelled rows in both score files`, 'none'))
+  }
+  const volume = await volumeAtEqualPrecision(
+    rows.map(row => first.values[row]),
+    rows.map(row => second.values[at.get(first.ids[row])!]),
+    rows.map(row => first.labels[row]),
+    options,
+  )
+  return { rows: rows.length, ...volume }
+}
