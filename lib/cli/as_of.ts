@@ -6,7 +6,8 @@ import { UsageError } from './command.js'
 export const AS_OF = {
   kind: 'text',
   value: 'TIME',
-  about: 'the present, from which ages count back: an ISO date or a number (default: the newest event of training)',
+  about:
+    'the present, from which ages count back: an ISO date, or a number as in the events (default: the newest event of training)',
 } as const
 
 /** As of `encode`. @throws {UsageError} for what is neither a date nor a number */

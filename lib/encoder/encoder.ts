@@ -1,5 +1,6 @@
 // The encoder: events in, vectors out.
 
+import { encodingAsOf } from '../events/as_of.js'
 import { viewBatch } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { encodedChunks } from '../events/encode_source.js'
@@ -154,9 +155,7 @@ export class Encoder<F extends Fields = Fields> {
    */
   async *encodeStream(source: EventSource<F>, options: EncodeOptions = {}): AsyncGenerator<VectorTable> {
     expectOptions('encode', options, ['batchEvents', 'asOf', 'signal', 'onProgress'])
-    const newest = options.asOf === undefined ? this.encoding.newest : Number(options.asOf)
-    expectRange(Number.isFinite(newest), 'encode', 'asOf to be a time', options.asOf)
-    const encoding = newest === this.encoding.newest ? this.encoding : { ...this.encoding, newest }
+    const encoding = encodingAsOf('encode', this.encoding, options.asOf)
     const { events: total } = await source.summary({ signal: options.signal })
     let done = 0
     const pace = new Pace(options.signal)

@@ -48,6 +48,20 @@ describe('seqrisk finetune, score and export', () => {
     const { ids, columns } = await readTable(at('scores.csv'), { id: 'user_id' })
     expect(ids.length).toBe(120)
     expect(columns.score.every(score => score > 0 && score < 1)).toBe(true)
+    const seconds = await seqrisk(
+      'score',
+      '--model',
+      at('order'),
+      ...events,
+      '--out',
+      at('none'),
+      '--as-of',
+      '1719792000',
+    )
+    expect(seconds).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/did you give seconds\? a day is 2024-07-01/),
+    })
     const encoded = await seqrisk('encode', '--model', at('order'), ...events, '--out', at('vectors.csv'), '--json')
     expect(JSON.parse(encoded.stdout)).toMatchObject({ entities: 120, width: 96 })
     for (const [model, outputs] of Object.entries({ model: ['vectors'], order: ['vectors', 'scores'] })) {

@@ -8,6 +8,7 @@ import { loadEncoder, saveEncoder } from '../../lib/encoder/model_files.js'
 import { sliceBatch } from '../../lib/events/batch.js'
 import { encodeSource } from '../../lib/events/encode_source.js'
 import { fitEncoding } from '../../lib/events/encoding.js'
+import { fromRows } from '../../lib/events/rows.js'
 import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.js'
 import { AdamW } from '../../lib/runtime/optimizer.js'
 import { expectSameBits } from '../support/close.js'
@@ -116,6 +117,34 @@ describe('Encoder', () => {
     expect(later.vectors).not.toEqual(vectors)
     await expect(encoder.encode(source, { asOf: Number.NaN })).rejects.toThrow(/\[encode\] expected asOf to be a time/)
     encoder.dispose()
+  })
+
+  describe('asOf in units of its own', () => {
+    const fields = { type: { kind: 'categorical' } } as const
+    const encodeFrom = async (times: (number | Date)[], asOf: number | Date) => {
+      const rows = times.map(at => ({ user: 'u', at, type: 'a' }))
+      const own = fromRows({ entity: 'user', time: 'at', fields }, rows)
+      const encoder = new Encoder(await fitEncoding(own), small({}), { device: openDevice() })
+      return encoder.encode(own, { asOf }).finally(() => encoder.dispose())
+    }
+    it.each([
+      ['seconds', 1_719_792_000],
+      ['a date of seconds', new Date(1_719_792_000)],
+      ['a day in digits', 20_240_701],
+      ['a second in digits', 20_240_701_120_000],
+      ['microseconds', 1_719_792_000_000_000],
+    ])('is refused: %s', async (_, asOf) => {
+      const times = [new Date('2024-01-01'), new Date('2024-06-30')]
+      await expect(encodeFrom(times, asOf)).rejects.toThrow(
+        /^\[encode\] expected asOf in milliseconds since 1970, as 1719705600000 is, but received \d+; did you give seconds\?/,
+      )
+      expect((await encodeFrom(times, new Date('2014-07-01'))).ids).toEqual(['u'])
+    })
+
+    it('is taken where times are plain numbers, or of another era', async () => {
+      expect((await encodeFrom([1, 2], 20_240_701)).ids).toEqual(['u'])
+      expect((await encodeFrom([new Date('1920-01-01'), new Date('1965-06-30')], 20_240_701)).ids).toEqual(['u'])
+    })
   })
 
   it('refuses sizes that cannot be, and names the right spelling', () => {

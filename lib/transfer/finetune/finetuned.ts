@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import type { Encoder } from '../../encoder/encoder.js'
 import { type LoadedEncoder, loadEncoder, saveEncoder } from '../../encoder/model_files.js'
+import { encodingAsOf } from '../../events/as_of.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import { encodedChunks } from '../../events/encode_source.js'
 import type { EventEncoding } from '../../events/inputs.js'
@@ -10,7 +11,7 @@ import type { Fields, Schema } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
 import type { VectorTable } from '../../events/table.js'
 import type { Device } from '../../runtime/device.js'
-import { expectOptions, expectRange, expectType, SeqriskError, sentence } from '../../util/errors.js'
+import { expectOptions, expectType, SeqriskError, sentence } from '../../util/errors.js'
 import { writeFileAtomic } from '../../util/files.js'
 import { Pace } from '../../util/pace.js'
 import { finishScores, type Goal, outputsOf, scoresOf } from './goal.js'
@@ -110,13 +111,10 @@ export class FineTuned<F extends Fields = Fields> {
   async *scoreStream(source: EventSource<F>, options: ScoreOptions = {}): AsyncGenerator<ScoreTable> {
     expectOptions(where, options, ['batchEvents', 'asOf', 'signal', 'onProgress'])
     expectSchema(where, source.schema, this.encoder.encoding)
-    const { encoding } = this.encoder
-    const newest = options.asOf === undefined ? encoding.newest : Number(options.asOf)
-    expectRange(Number.isFinite(newest), where, 'asOf to be a time', options.asOf)
-    const own = newest === encoding.newest ? encoding : { ...encoding, newest }
+    const encoding = encodingAsOf(where, this.encoder.encoding, options.asOf)
     const { events: total } = await source.summary({ signal: options.signal })
     let done = 0
-    for await (const encoded of encodedChunks(source, own, { signal: options.signal })) {
+    for await (const encoded of encodedChunks(source, encoding, { signal: options.signal })) {
       yield { ids: encoded.ids, width: this.width, scores: await this.scoreEncoded(encoded, undefined, options) }
       done += encoded.time.length
       options.onProgress?.({ phase: 'score', done, total })
