@@ -19,6 +19,8 @@ export interface OptionSpec {
   readonly fallback?: string | number
   /** Of numbers: whole ones in this range. */
   readonly whole?: readonly [least: number, most: number]
+  /** That it names what is written: a folder, any file, or a file with one of these endings. */
+  readonly writes?: 'folder' | 'file' | readonly string[]
 }
 
 type ValueOf<K extends Kind> = K extends 'text'

@@ -4,6 +4,7 @@
 import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { packageRoot } from '../util/package_root.js'
 import { type Command, helpOf, parseCommand, UsageError } from './command.js'
+import { checkOutputs } from './outputs.js'
 
 /** Loaded by `main`: where the binary is missing, that too ends in one clear line. */
 let commands: readonly Command[] = []
@@ -32,6 +33,7 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(helpOf(command))
     return 0
   }
+  await checkOutputs(command, values)
   // A table that goes to standard output has it for itself.
   const report = isStandardOutput(values.out) ? process.stderr : process.stdout
   const result = await command.run(values, { ...context, signal: interruptSignal(command) })

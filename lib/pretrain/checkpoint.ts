@@ -4,6 +4,7 @@ import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'
 import { SeqriskError, sentence } from '../util/errors.js'
+import { expectPlace } from '../util/files.js'
 import type { EpochRow, Sums } from './log.js'
 
 /** Where a run stands, between two steps. */
@@ -65,16 +66,19 @@ export interface Continuation {
 }
 
 /**
- * Refuses to begin where an interrupted run left its work: the new one would write over hours of it.
+ * Refuses, before any data is read, a folder that cannot be written to, and one where an interrupted run left its work: the new
+ * one would write over hours of it.
  * @param files  beside the checkpoint, what only an unfinished run leaves
- * @throws {SeqriskError} code `RUN_UNFINISHED` unless the call resumes that run or gives it up
+ * @throws {SeqriskError} codes `WRITE_FAILED`; `RUN_UNFINISHED` unless the call resumes that run or gives it up
  */
-export async function expectNoUnfinished(
+export async function expectFreeFolder(
   where: string,
   { out, resume, restart }: Continuation,
   files: readonly string[] = [],
 ): Promise<void> {
-  if (out === undefined || resume || restart) return
+  if (out === undefined) return
+  await expectPlace(out, 'folder')
+  if (resume || restart) return
   for (const file of [NAME, ...files]) {
     const path = join(out, file)
     const isThere = await stat(path).then(

@@ -1,6 +1,6 @@
 // What pre-training can be told, with defaults.
 
-import { DEFAULT_ENCODER, type EncoderConfig } from '../encoder/config.js'
+import { DEFAULT_ENCODER, type EncoderConfig, encoderConfig } from '../encoder/config.js'
 import type { FitEncodingOptions } from '../events/encoding.js'
 import type { Progress } from '../events/source.js'
 import type { Device } from '../runtime/device.js'
@@ -111,6 +111,7 @@ const OWN = [
 export function checkOptions(options: PretrainOptions): void {
   const where = 'pretrain'
   expectOptions(where, options, [...OWN, ...Object.keys(DEFAULT_ENCODER)])
+  encoderConfig(encoderOptions(options))
   const { tasks = ['masked', 'quick'] } = options
   const areTasks =
     Array.isArray(tasks) && tasks.length > 0 && tasks.every(task => task === 'masked' || task === 'quick')
@@ -141,6 +142,12 @@ export function checkOptions(options: PretrainOptions): void {
   expectType(!(options.resume && options.restart), where, 'resume or restart', 'both')
 }
 
+/** The sizes of the encoder that were given. */
+function encoderOptions(options: PretrainOptions): Partial<EncoderConfig> {
+  const given = Object.keys(DEFAULT_ENCODER).map(name => [name, options[name as keyof EncoderConfig]] as const)
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined))
+}
+
 /** Events that a default run sees over all its epochs. */
 const DEFAULT_RUN = 4_000_000
 /** Steps that an epoch has at least, where the data allow. */
@@ -149,9 +156,8 @@ const STEPS_PER_EPOCH = 24
 /** Fills in defaults, for so many events to train on. */
 export function resolveOptions(options: PretrainOptions, events: number): Resolved {
   const batchEvents = options.batchEvents ?? clamp(Math.ceil(events / STEPS_PER_EPOCH / 256) * 256, 512, 4096)
-  const encoder = Object.fromEntries(Object.keys(DEFAULT_ENCODER).map(name => [name, options[name as never]]))
   return {
-    encoder: Object.fromEntries(Object.entries(encoder).filter(([, value]) => value !== undefined)),
+    encoder: encoderOptions(options),
     tasks: options.tasks ?? ['masked', 'quick'],
     masked: options.masked ?? {},
     quick: options.quick ?? {},

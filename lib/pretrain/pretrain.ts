@@ -14,7 +14,7 @@ import type { EventSource } from '../events/source.js'
 import { Device } from '../runtime/device.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, Pace } from '../util/pace.js'
-import { expectNoUnfinished, removeCheckpoint } from './checkpoint.js'
+import { expectFreeFolder, removeCheckpoint } from './checkpoint.js'
 import type { EpochRow } from './log.js'
 import { checkOptions, type PretrainOptions, resolveOptions } from './options.js'
 import { splitSteps } from './split.js'
@@ -42,7 +42,7 @@ export async function pretrain<F extends Fields>(
   checkOptions(options)
   const { signal, onProgress } = options
   signal?.throwIfAborted()
-  await expectNoUnfinished('pretrain', options)
+  await expectFreeFolder('pretrain', options)
   const encoding = await fitEncoding(source, { ...options.encoding, signal, onProgress })
   const { encoded, digest } = await readEncoded(source, encoding, options)
   if (encoded.ids.length === 0) {

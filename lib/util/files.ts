@@ -1,9 +1,9 @@
 // Files that are whole or not there: written beside their place, synced, then renamed.
 
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, mkdir, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
+import { access, constants, type FileHandle, mkdir, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { SeqriskError } from './errors.js'
+import { SeqriskError, sentence } from './errors.js'
 
 /** Bytes of one read or write: Node takes no more than 2^31 − 1. */
 const PIECE = 1 << 30
@@ -15,11 +15,6 @@ const MOST_LINKS = 40
  * @throws {SeqriskError} code `WRITE_FAILED` (disk full, no rights); nothing of the new file is left then
  */
 export async function writeFileAtomic(path: string, parts: string | readonly Uint8Array[]): Promise<void> {
-  try {
-    await mkdir(dirname(path), { recursive: true })
-  } catch (cause) {
-    throw writeFailed(path, cause)
-  }
   await replaceFile(path, async place => {
     const file = await open(place, 'a')
     try {
@@ -31,7 +26,7 @@ export async function writeFileAtomic(path: string, parts: string | readonly Uin
 }
 
 /**
- * Calls `write` with a temporary path beside `path`, then puts the result in its place. A failure removes the temporary file
+ * Calls `write` with a temporary path in the folder of `path`, which is made if it is missing, then puts the result in its place. A failure removes the temporary file
  * and leaves what was there before. A link stays: what it leads to is replaced. A device, a pipe and what lies below /dev or
  * /proc (/dev/stdout) are handed to `write` themselves; it appends, for a shell may have sent them to a file that has content.
  * @throws {SeqriskError} code `WRITE_FAILED` for what the system refuses; errors without a system code pass unchanged
@@ -74,6 +69,7 @@ async function replaceWhole(path: string, write: (place: string) => Promise<void
   const folder = dirname(path)
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   try {
+    await mkdir(folder, { recursive: true })
     await write(temporary)
     const file = await open(temporary, 'r')
     try {
@@ -114,6 +110,37 @@ async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => null)
   await handle?.sync().catch(() => {})
   await handle?.close().catch(() => {})
+}
+
+/**
+ * Refuses a place where nothing can be written, for the work that is to end there. Folders may be missing: they are made when
+ * something is written.
+ * @throws {SeqriskError} code `WRITE_FAILED`
+ */
+export async function expectPlace(path: string, kind: 'file' | 'folder'): Promise<void> {
+  if (isSystemPath(path)) return
+  const place = await realpath(path).catch(() => resolve(path))
+  const there = await stat(place).catch(() => null)
+  const isDirect = there !== null && !there.isFile() && !there.isDirectory()
+  if (isDirect) return
+  if (kind === 'file' && there?.isDirectory()) throw notThere(`a file at ${place}`, 'a folder')
+  const folder = await nearestFolder(kind === 'folder' ? place : dirname(place))
+  await access(folder, constants.W_OK).catch((cause: unknown) => {
+    throw writeFailed(path, cause)
+  })
+}
+
+/** The folder itself, or the one above it that is there. */
+async function nearestFolder(folder: string): Promise<string> {
+  const there = await stat(folder).catch(() => null)
+  if (there?.isDirectory()) return folder
+  if (there) throw notThere(`a folder at ${folder}`, 'a file')
+  const above = dirname(folder)
+  return above === folder ? folder : nearestFolder(above)
+}
+
+function notThere(expected: string, received: string): SeqriskError {
+  return new SeqriskError('WRITE_FAILED', sentence('files', expected, received, 'name another place'))
 }
 
 /** The error for a file that could not be written. */

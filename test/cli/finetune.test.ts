@@ -104,7 +104,7 @@ describe('seqrisk finetune, score and export', () => {
       expect(ended.stderr).toMatch(message)
     }
     expect(existsSync(at('none'))).toBe(false)
-    const encoder = await seqrisk('score', '--model', at('model'), ...events, '--out', at('none'))
+    const encoder = await seqrisk('score', '--model', at('model'), ...events, '--out', at('none.csv'))
     expect(encoder.code).toBe(1)
     expect(encoder.stderr).toMatch(/give a folder that finetune wrote/)
   })

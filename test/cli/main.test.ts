@@ -110,9 +110,10 @@ describe('seqrisk', () => {
       [['encode', '--model'], /--model/],
       [['encode', '--model', 'x'], /expected --events/],
       [
-        ['encode', '--model', 'x', '--events', 'y', '--out', 'z', '--as-of', 'today'],
+        ['encode', '--model', 'x', '--events', 'y', '--out', 'z.csv', '--as-of', 'today'],
         /--as-of to be an ISO date or a number/,
       ],
+      [['score', '--model', 'x', '--events', 'y', '--out', 's.txt'], /--out to end in one of .csv/],
       [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--epochs', 'many'], /--epochs to be a number/],
       [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--attention', 'blocks'], /one of block/],
     ]

@@ -231,8 +231,14 @@ describe('files appear whole or not at all', () => {
     expect(readFileSync(file, 'utf8').split('\n').length).toBe(20_002)
   })
 
-  it('names a folder that is not there, and a file that is a folder', async () => {
-    const lost = join(files.folder, 'no', 'where.csv')
+  it('makes a folder that is not there, as for models', async () => {
+    const deep = join(files.folder, 'not', 'there', 'x.csv')
+    await writeTable(deep, 'id', table)
+    expect(readFileSync(deep, 'utf8').split('\n').length).toBe(20_002)
+  })
+
+  it('names a folder that cannot be, and a file that is a folder', async () => {
+    const lost = join(files.write('.csv', 'old'), 'where.csv')
     await expect(writeTable(lost, 'id', table)).rejects.toMatchObject({
       code: 'WRITE_FAILED',
       message: expect.stringContaining(lost),

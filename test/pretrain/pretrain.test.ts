@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -225,6 +225,14 @@ describe('pretrain', () => {
     const run = pretrain(source, { ...small, learningRate: 10, weightDecay: 10, warmup: 0, epochs: 200, out })
     await expect(run).rejects.toMatchObject({ code: 'TRAINING_DIVERGED' })
     await expect(run).rejects.toThrow(/in step \d+ of epoch \d+; last good checkpoint: /)
+  })
+
+  it('refuses sizes and a folder that cannot be before it reads anything', async () => {
+    const unread = { schema: source.schema } as typeof source
+    await expect(pretrain(unread, { width: 16, heads: 3 })).rejects.toThrow(/heads to divide the width of 16/)
+    const file = join(await temporaryFolder(), 'file')
+    await writeFile(file, '')
+    await expect(pretrain(unread, { out: file })).rejects.toMatchObject({ code: 'WRITE_FAILED' })
   })
 
   it('refuses what cannot be', async () => {

@@ -105,7 +105,7 @@ const ask = defineCommand({
   about: 'write the rows to label next: fill in 1, 0 or unsure',
   options: {
     session,
-    out: { kind: 'text', value: 'FILE', required: true, about: 'CSV with an empty column label' },
+    out: { kind: 'text', value: 'FILE', required: true, writes: ['.csv'], about: 'CSV with an empty column label' },
     anyway: { kind: 'flag', about: 'go on although a stop rule holds' },
   },
   async run({ session: folder, out, anyway }, context) {
@@ -171,7 +171,10 @@ const undo = defineCommand({
 const exported = defineCommand({
   name: signed('export'),
   about: 'write the model and the scores that the answers give',
-  options: { session, out: { kind: 'text', value: 'DIR', required: true, about: 'where model.txt and scores.csv go' } },
+  options: {
+    session,
+    out: { kind: 'text', value: 'DIR', required: true, writes: 'folder', about: 'where model.txt and scores.csv go' },
+  },
   async run({ session: folder, out }, context) {
     return computing(context, (device, control) =>
       withSession(folder, async open => {

@@ -4,6 +4,7 @@ import { writeTable } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
 import { aggregate } from '../../transfer/aggregate.js'
 import { defineCommand } from '../command.js'
+import { TABLE } from '../outputs.js'
 
 export const aggregateCommand = defineCommand({
   name: 'aggregate',
@@ -11,7 +12,7 @@ export const aggregateCommand = defineCommand({
   options: {
     events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
     schema: { kind: 'text', value: 'FILE', required: true, about: 'schema: entity, time and fields' },
-    out: { kind: 'text', value: 'FILE', required: true, about: 'features, .parquet or .csv' },
+    out: { kind: 'text', value: 'FILE', required: true, writes: TABLE, about: 'features, .parquet or .csv' },
   },
   async run(values, { signal, threads, json }) {
     const schema = await loadSchema(values.schema)

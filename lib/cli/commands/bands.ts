@@ -29,7 +29,7 @@ export const bandsCommand = defineCommand({
     confidence: { kind: 'number', value: 'X', about: 'of the intervals', fallback: 0.95 },
     precision: { kind: 'number', value: 'X', about: 'to hold for the volume (default: the second file’s best 1 %)' },
     plan: { kind: 'number', value: 'N', about: 'also say how N labels are best shared between the bands' },
-    plot: { kind: 'text', value: 'FILE', about: 'draw the bands to an .svg file' },
+    plot: { kind: 'text', value: 'FILE', writes: ['.svg'], about: 'draw the bands to an .svg file' },
   },
   async run(values, { signal, seed = 0, threads, json }) {
     const { scores: files, id, label, score, edges, confidence, precision, plan, plot } = values

@@ -5,6 +5,7 @@ import { progressLine } from '../../report/progress.js'
 import { asOf } from '../as_of.js'
 import { defineCommand } from '../command.js'
 import { INFERENCE, inferenceDevice } from '../inference.js'
+import { TABLE } from '../outputs.js'
 
 export const encodeCommand = defineCommand({
   name: 'encode',
@@ -12,7 +13,7 @@ export const encodeCommand = defineCommand({
   options: {
     model: { kind: 'text', value: 'DIR', required: true, about: 'folder that pretrain wrote' },
     ...INFERENCE,
-    out: { kind: 'text', value: 'FILE', required: true, about: 'vectors, .parquet or .csv' },
+    out: { kind: 'text', value: 'FILE', required: true, writes: TABLE, about: 'vectors, .parquet or .csv' },
   },
   async run(values, context) {
     const { signal, threads, json } = context

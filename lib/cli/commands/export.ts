@@ -10,7 +10,7 @@ export const exportCommand = defineCommand({
   about: 'an encoder, with its head if it has one, as ONNX',
   options: {
     model: { kind: 'text', value: 'DIR', required: true, about: 'folder that pretrain or finetune wrote' },
-    onnx: { kind: 'text', value: 'FILE', required: true, about: 'the file to write' },
+    onnx: { kind: 'text', value: 'FILE', required: true, writes: 'file', about: 'the file to write' },
     operators: {
       kind: 'text',
       oneOf: ['standard', 'onnxruntime'],

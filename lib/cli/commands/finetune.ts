@@ -26,7 +26,7 @@ export const finetuneCommand = defineCommand({
     labels: { kind: 'text', value: 'FILE', required: true, about: 'labels: CSV or Parquet, one row per entity' },
     id: { kind: 'text', value: 'COL', required: true, about: 'column of the entity in the labels' },
     label: { kind: 'text', value: 'COL', required: true, about: 'column of the label; an empty cell is unknown' },
-    out: { kind: 'text', value: 'DIR', required: true, about: 'folder for the fine-tuned model' },
+    out: { kind: 'text', value: 'DIR', required: true, writes: 'folder', about: 'folder for the fine-tuned model' },
     'fold-column': {
       kind: 'text',
       value: 'COL',

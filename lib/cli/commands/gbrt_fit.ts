@@ -53,7 +53,7 @@ export const gbrtFitCommand = defineCommand({
   options: {
     table: { kind: 'text', value: 'FILE', required: true, about: 'CSV, CSV.gz, Parquet or JSON lines' },
     target: { kind: 'text', value: 'COL', required: true, about: 'what to learn; rows without it are left out' },
-    model: { kind: 'text', value: 'FILE', required: true, about: 'where to write the model' },
+    model: { kind: 'text', value: 'FILE', required: true, writes: 'file', about: 'where to write the model' },
     drop: { kind: 'list', value: 'COL,…', about: 'columns that are no features' },
     categorical: { kind: 'list', value: 'COL,…', about: 'columns of categories, codes or text' },
     weight: { kind: 'text', value: 'COL', about: 'column of row weights' },

@@ -6,6 +6,7 @@ import { Device } from '../../runtime/device.js'
 import type { GbrtModel } from '../../trees/model.js'
 import { columnsOfLayout, layoutOfModel, readingOf } from '../../trees/table_input.js'
 import { defineCommand } from '../command.js'
+import { TABLE } from '../outputs.js'
 
 export const gbrtPredictCommand = defineCommand({
   name: 'gbrt predict',
@@ -13,10 +14,15 @@ export const gbrtPredictCommand = defineCommand({
   options: {
     table: { kind: 'text', value: 'FILE', required: true, about: 'CSV, CSV.gz, Parquet or JSON lines' },
     model: { kind: 'text', value: 'FILE', required: true, about: 'model that gbrt fit or LightGBM wrote' },
-    out: { kind: 'text', value: 'FILE', required: true, about: 'scores, .csv or .parquet' },
+    out: { kind: 'text', value: 'FILE', required: true, writes: TABLE, about: 'scores, .csv or .parquet' },
     id: { kind: 'text', value: 'COL', about: 'column that names the rows (default: row numbers from 1)' },
     raw: { kind: 'flag', about: 'scores before the sigmoid or softmax' },
-    shap: { kind: 'text', value: 'FILE', about: 'what each feature adds to the raw scores, .csv or .parquet' },
+    shap: {
+      kind: 'text',
+      value: 'FILE',
+      writes: TABLE,
+      about: 'what each feature adds to the raw scores, .csv or .parquet',
+    },
   },
   async run(values, { signal, threads, device: kind, json }) {
     const { id, raw, shap } = values

@@ -5,13 +5,14 @@ import { Device } from '../../runtime/device.js'
 import { IsolationForest } from '../../trees/isolation_forest.js'
 import { columnsOfLayout, layoutOf } from '../../trees/table_input.js'
 import { defineCommand, UsageError } from '../command.js'
+import { TABLE } from '../outputs.js'
 
 export const iforestCommand = defineCommand({
   name: 'iforest',
   about: 'how unusual each row of a table is, by an isolation forest: scores in [0, 1], high = unusual',
   options: {
     table: { kind: 'text', value: 'FILE', required: true, about: 'CSV, CSV.gz, Parquet or JSON lines' },
-    out: { kind: 'text', value: 'FILE', required: true, about: 'scores, .csv or .parquet' },
+    out: { kind: 'text', value: 'FILE', required: true, writes: TABLE, about: 'scores, .csv or .parquet' },
     id: { kind: 'text', value: 'COL', about: 'column that names the rows (default: row numbers from 1)' },
     drop: { kind: 'list', value: 'COL,…', about: 'columns to leave out' },
     categorical: { kind: 'list', value: 'COL,…', about: 'columns of text to take as codes' },

@@ -7,13 +7,20 @@ import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import { type MapMethod, mapVectors } from '../../transfer/map.js'
 import { defineCommand, UsageError } from '../command.js'
+import { TABLE } from '../outputs.js'
 
 export const mapCommand = defineCommand({
   name: 'map',
   about: 'vectors in two dimensions, as a table or drawn',
   options: {
     vectors: { kind: 'text', value: 'FILE', required: true, about: 'vectors that encode wrote' },
-    out: { kind: 'text', value: 'FILE', required: true, about: 'id, x and y in .csv or .parquet, or an .svg drawing' },
+    out: {
+      kind: 'text',
+      value: 'FILE',
+      required: true,
+      writes: [...TABLE, '.svg'],
+      about: 'id, x and y in .csv or .parquet, or an .svg drawing',
+    },
     method: { kind: 'text', oneOf: ['pca', 'umap'], about: 'largest variance, or neighbours kept', fallback: 'pca' },
     neighbours: { kind: 'number', value: 'N', about: 'of umap (default 15)' },
     labels: { kind: 'text', value: 'FILE', about: 'colour the drawing by a column of this table' },

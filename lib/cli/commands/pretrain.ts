@@ -17,7 +17,7 @@ export const pretrainCommand = defineCommand({
   options: {
     events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
     schema: { kind: 'text', value: 'FILE', required: true, about: 'schema: entity, time and fields' },
-    out: { kind: 'text', value: 'DIR', required: true, about: 'folder for the model' },
+    out: { kind: 'text', value: 'DIR', required: true, writes: 'folder', about: 'folder for the model' },
     width: {
       kind: 'number',
       value: 'D',

@@ -5,6 +5,7 @@ import { loadFinetuned } from '../../transfer/finetune/finetuned.js'
 import { asOf } from '../as_of.js'
 import { defineCommand } from '../command.js'
 import { INFERENCE, inferenceDevice } from '../inference.js'
+import { TABLE } from '../outputs.js'
 
 export const scoreCommand = defineCommand({
   name: 'score',
@@ -12,7 +13,7 @@ export const scoreCommand = defineCommand({
   options: {
     model: { kind: 'text', value: 'DIR', required: true, about: 'folder that finetune wrote' },
     ...INFERENCE,
-    out: { kind: 'text', value: 'FILE', required: true, about: 'scores, .csv or .parquet' },
+    out: { kind: 'text', value: 'FILE', required: true, writes: TABLE, about: 'scores, .csv or .parquet' },
   },
   async run(values, context) {
     const { signal, threads, json } = context

@@ -6,7 +6,7 @@ import { Encoder } from '../../encoder/encoder.js'
 import { readParameters } from '../../encoder/model_files.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import type { Fields, Schema } from '../../events/schema.js'
-import { expectNoUnfinished, removeCheckpoint } from '../../pretrain/checkpoint.js'
+import { expectFreeFolder, removeCheckpoint } from '../../pretrain/checkpoint.js'
 import { Device, quiet } from '../../runtime/device.js'
 import { expectRange, expectType } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
@@ -59,7 +59,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   checkOptions(options)
   const { init, signal, out } = options
   signal?.throwIfAborted()
-  await expectNoUnfinished(where, options, [CROSS])
+  await expectFreeFolder(where, options, [CROSS])
   const entities = encoded.offsets.length - 1
   expectRange(targets.length === entities, where, `${entities} labels, one for each entity`, targets.length)
   const { inputs } = init instanceof Encoder ? init.encoding : init.encoding

@@ -1,6 +1,6 @@
 // What fine-tuning can be told, with defaults.
 
-import type { EncoderConfig } from '../../encoder/config.js'
+import { type EncoderConfig, encoderConfig } from '../../encoder/config.js'
 import { Encoder } from '../../encoder/encoder.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Schema } from '../../events/schema.js'
@@ -193,7 +193,10 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
   const { init, task = 'auto', stopOn = 'score', validation, mixing } = options
   const isInit = init instanceof Encoder || (init !== null && typeof init === 'object' && 'encoding' in init)
   expectType(isInit, where, 'init to be an encoder, or { encoding, config, seed }', init)
-  if (!(init instanceof Encoder)) expectOptions(`${where}: init`, init, ['encoding', 'config', 'seed'])
+  if (!(init instanceof Encoder)) {
+    expectOptions(`${where}: init`, init, ['encoding', 'config', 'seed'])
+    encoderConfig(init.config)
+  }
   const isTask = ['auto', 'classification', 'regression'].includes(task)
   expectRange(isTask, where, "task 'auto', 'classification' or 'regression'", task)
   expectRange(['score', 'loss'].includes(stopOn), where, "stopOn 'score' or 'loss'", stopOn)

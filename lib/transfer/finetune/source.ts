@@ -9,7 +9,7 @@ import { fitEncoding } from '../../events/encoding.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
-import { expectNoUnfinished } from '../../pretrain/checkpoint.js'
+import { expectFreeFolder } from '../../pretrain/checkpoint.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
 import { join, type LabelTable } from '../tables.js'
@@ -64,7 +64,7 @@ export async function finetune<F extends Fields>(
   options: FinetuneSourceOptions,
 ): Promise<FinetuneResult<F>> {
   const { init, signal, onProgress, out } = options
-  await expectNoUnfinished(where, options, [CROSS, FOLDS])
+  await expectFreeFolder(where, options, [CROSS, FOLDS])
   const isFitted = init instanceof Encoder || init.encoding !== undefined
   const start = isFitted
     ? (init as FinetuneOptions['init'])

@@ -359,6 +359,15 @@ describe('fine-tuning refuses', () => {
     await expect(weighted).rejects.toThrow(/no classWeights with regression/)
   })
 
+  it('sizes and a folder that cannot be, before it reads anything', async () => {
+    const unread = { schema: plantedSchema } as typeof source
+    const odd = finetune(unread, table, { init: { encoding, config: { width: 16, heads: 3 } } })
+    await expect(odd).rejects.toThrow(/heads to divide the width of 16/)
+    const file = join(await temporaryFolder(), 'file')
+    await writeFile(file, '')
+    await expect(finetune(unread, table, { init, out: file })).rejects.toMatchObject({ code: 'WRITE_FAILED' })
+  })
+
   it('labels without events, ids that repeat, and events of another schema', async () => {
     const strangers = { ids: ['a', 'b'], values: Float64Array.of(0, 1) }
     await expect(finetune(source, strangers, { init })).rejects.toMatchObject({ code: 'NO_COMMON_IDS' })

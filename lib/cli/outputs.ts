@@ -1,0 +1,32 @@
+// What a command writes, looked at before it reads anything: the work may take hours.
+
+import { expectPlace } from '../util/files.js'
+import { type Command, UsageError } from './command.js'
+
+/** Of tables: the format follows the ending. */
+export const TABLE = ['.csv', '.csv.gz', '.parquet', '.pq'] as const
+
+/** Whether a path is what the system has for open files: /dev/stdout has no ending. */
+const isOpenFile = (path: string) => /^\/(dev|proc)\//.test(path)
+
+/**
+ * @throws {UsageError} for a file whose ending names no format of the command
+ * @throws {SeqriskError} code `WRITE_FAILED` for a place where nothing can be written
+ */
+export async function checkOutputs(
+  { options }: Pick<Command, 'options'>,
+  values: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  for (const [name, { writes }] of Object.entries(options)) {
+    const path = values[name]
+    if (writes === undefined || typeof path !== 'string') continue
+    if (Array.isArray(writes) && !isOpenFile(path)) expectEnding(name, path, writes)
+    await expectPlace(path, writes === 'folder' ? 'folder' : 'file')
+  }
+}
+
+function expectEnding(name: string, path: string, endings: readonly string[]): void {
+  if (endings.some(ending => path.toLowerCase().endsWith(ending))) return
+  const known = endings.length > 1 ? `one of ${endings.join(', ')}` : endings[0]
+  throw new UsageError(`expected --${name} to end in ${known} but received '${path}'`)
+}
