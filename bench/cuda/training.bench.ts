@@ -9,6 +9,7 @@ import { cudaStatus, Device, type Precision } from '../../lib/runtime/device.js'
 import { Philox } from '../../lib/util/philox.js'
 import { benchEncoder, CLASSES, CONFIG } from '../encoder/contenders.js'
 import { TrainingStep } from '../encoder/training_step.js'
+import { median } from '../support/median.js'
 
 const WIDTH = 256
 const STEPS = 10
@@ -115,8 +116,4 @@ function torchLines(lengths: readonly number[], models: readonly string[]): Torc
     const { stderr = String(error) } = error as { stderr?: string }
     return [{ name: `failed: ${stderr.trim().split('\n').at(-1)}`, seconds: [Number.NaN] }]
   }
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]
 }

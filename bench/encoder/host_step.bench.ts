@@ -10,6 +10,7 @@ import type { ProxyTask } from '../../lib/pretrain/options.js'
 import { Device } from '../../lib/runtime/device.js'
 import { scope, Tensor } from '../../lib/runtime/tensor.js'
 import { Philox } from '../../lib/util/philox.js'
+import { median } from '../support/median.js'
 import { CONFIG, ENCODING, evenEvents } from './contenders.js'
 import { TrainingStep } from './training_step.js'
 
@@ -95,8 +96,4 @@ function wideEvents(inputs: number): { encoding: EventEncoding; events: EncodedE
     }
   }
   return { encoding: { ...ENCODING, inputs: specs }, events: { ...one, inputs: columns } }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]
 }

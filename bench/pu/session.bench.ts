@@ -7,6 +7,7 @@ import { ActiveSession } from '../../lib/pu/session.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { Device } from '../../lib/runtime/device.js'
 import { GbrtTrainer } from '../../lib/trees/gbrt.js'
+import { median } from '../support/median.js'
 import { hiddenPositives } from './hidden.js'
 
 const ROWS = Number(process.env.ROWS ?? 1_000_000)
@@ -55,7 +56,7 @@ export default async function* (): AsyncGenerator<string> {
       asked = await withSession(session => session.ask(device))
       turns.push(performance.now() - begun)
     }
-    const middle = turns.sort((a, b) => a - b)[TURNS >> 1]
+    const middle = median(turns)
     yield `pu/session  (${ROWS}, ${FEATURES}) answer to the next ask ${middle.toFixed(0)} ms (answer ${answering.toFixed(0)}), ` +
       `${(middle / fit).toFixed(2)}× a fit of 100 trees (${fit.toFixed(0)} ms); init ${init.toFixed(0)} ms`
   } finally {

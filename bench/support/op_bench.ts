@@ -3,6 +3,7 @@
 import { MachineProbe } from '../../lib/ops/machine.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { benchDevice } from './device.js'
+import { median } from './median.js'
 
 export interface OpCase {
   /** "f32 (32000, 256) K=5" */
@@ -75,8 +76,4 @@ async function sample(device: Device, one: OpCase, measureLimit: () => Promise<n
     before = after
   }
   return taken
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >> 1]
 }

@@ -8,6 +8,7 @@ import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { Device } from '../../lib/runtime/device.js'
 import { GbrtTrainer } from '../../lib/trees/gbrt.js'
 import { hasXgboost, INSTALL_XGBOOST, xgboost } from '../peers/xgboost.js'
+import { median } from '../support/median.js'
 import { generate } from './generator.js'
 
 const ROWS = Number(process.env.ROWS ?? 1_000_000)
@@ -23,8 +24,6 @@ interface Times {
   readonly boosting: number
   readonly total: number
 }
-
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1]
 
 export default async function* (): AsyncGenerator<string> {
   const test = Math.min(200_000, ROWS)
