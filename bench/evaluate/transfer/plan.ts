@@ -6,7 +6,7 @@ import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, SKETCH, UNTRAINED } from './enc
 export const BUDGETS: readonly (number | 'tenth')[] = [50, 200, 1000, 'tenth']
 
 /** Feature sets that are probed, beside one vector table for each encoder. */
-export const CONTROLS = ['shuffled order', 'count alone', 'dates alone'] as const
+const CONTROLS = ['shuffled order', 'count alone', 'dates alone'] as const
 
 /** Rows with label budgets, in the order of the report. */
 export const MAIN_ROWS = [

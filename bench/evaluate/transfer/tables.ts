@@ -15,7 +15,7 @@ const shown = (score: Spread | undefined) => (score ? `${score.mean.toFixed(3)} 
 const nameOf = ({ label, metric }: LabelResult) => (metric === 'auc' ? label : `${label} (accuracy)`)
 
 /** One row per label, one column per row of the plan, all labels. `mark`: a star before the best of the main ones. */
-export function allLabels(labels: readonly LabelResult[], rows: readonly string[], mark = false): Cells {
+function allLabels(labels: readonly LabelResult[], rows: readonly string[], mark = false): Cells {
   return {
     header: ['task', 'label', 'rows', ...rows],
     rows: labels.map(label => {
