@@ -6,6 +6,7 @@ import { inChunks } from '../util/chunks.js'
 import { expectOptions, expectRange, expectType, sentence } from '../util/errors.js'
 import { Philox } from '../util/philox.js'
 import type { Device } from './device.js'
+import { fastPhilox } from './random.js'
 
 export type { BinnedColumn, NumberArray } from '../../binding.js'
 
@@ -263,7 +264,7 @@ const columnNames = (count: number) => Array.from({ length: count }, (_, f) => `
 /** Every row equally likely, in order; null when all are taken. */
 function sampleOf(rows: number, wanted: number, seed: number): Int32Array | null {
   if (rows <= wanted) return null
-  const random = new Philox(seed, SAMPLE_STREAM)
+  const random = fastPhilox(seed, SAMPLE_STREAM)
   const sample = new Int32Array(wanted)
   // Knuth, TAOCP 2, 3.4.2, algorithm S.
   for (let row = 0, taken = 0; taken < wanted; row++) {
