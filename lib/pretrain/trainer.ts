@@ -48,6 +48,8 @@ export class Trainer {
   #rows: EpochRow[] = []
   #bestHeldOut: number | null = null
   #epochsWithoutBetter = 0
+  /** Learning rate of the last step that is known. */
+  #rate = 0
   #lastCheckpoint = 'none'
   #checkpointDue = 0
   #eventsSeen = 0
@@ -156,8 +158,6 @@ export class Trainer {
       await writeLog(out, this.#rows)
     }
   }
-
-  #rate = 0
 
   /** Enqueues forward, backward and update. Returns at once. */
   #enqueueStep(prepared: PreparedBatch, steps: number): StepResult {

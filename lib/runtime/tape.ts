@@ -1,7 +1,7 @@
 // The tape: each op records how its gradients follow from the gradient of its output; backward plays that in reverse.
 //
-// Gradients of activations are stored as those are, unless `storeGradient` says otherwise, and are assigned by the first op that contributes and added to by the others; gradients of
-// parameters always add up (see `Parameter`).
+// Gradients of activations are stored as those are, unless `storeGradient` says otherwise, and are assigned by the first op
+// that contributes and added to by the others; gradients of parameters always add up (see `Parameter`).
 
 import { type FloatType, scope, Tensor, unscoped } from './tensor.js'
 

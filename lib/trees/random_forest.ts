@@ -59,8 +59,8 @@ const DEFAULTS = {
 
 /**
  * Breiman 2001, on bins: squared loss, which for targets of 0 and 1 splits as Gini impurity does, and makes leaves shares
- * of ones; of more classes each has trees of its own, so that its shares need not sum to 1. How often a row is drawn for a tree is Poisson of mean 1. The same
- * seed gives the same model on any number of threads.
+ * of ones; of more classes each has trees of its own, so that its shares need not sum to 1. How often a row is drawn for a
+ * tree is Poisson of mean 1. The same seed gives the same model on any number of threads.
  */
 export class RandomForestTrainer {
   readonly matrix: BinnedMatrix
