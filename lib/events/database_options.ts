@@ -6,7 +6,7 @@ export interface DatabaseOptions {
   readonly memoryLimit?: string
   /** Default: all cores. */
   readonly threads?: number
-  /** Folder for spilled data; a sub-folder is made in it and removed on close. Default: the system's. */
+  /** Folder for spilled data; a sub-folder is made in it and removed on close, one of a killed process by the next. Default: the system's. */
   readonly temporaryFolder?: string
 }
 

@@ -1,20 +1,15 @@
 // DuckDB as an optional peer: loading it, a database with a memory limit that spills to a folder of its own, queries that
 // can be cancelled, and its result vectors as typed arrays.
 
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
 import { SeqriskError } from '../util/errors.js'
 import type { DatabaseOptions } from './database_options.js'
+import { makeSpillFolder, removeSpillFolder } from './spill.js'
 
 const INTERRUPT_EVERY_MS = 20
-
-const folders = new Set<string>()
-process.on('exit', () => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-})
 
 /** The optional package, or an error that names it. The first call loads 70 MB of native code and takes its time. */
 export function loadDuckdb(where: string): typeof import('@duckdb/node-api') {
@@ -40,7 +35,7 @@ export class Database {
   /** An empty database in memory: its tables too move to the temporary folder when memory runs short. */
   static async open(where: string, options: DatabaseOptions = {}): Promise<Database> {
     const { DuckDBInstance } = loadDuckdb(where)
-    const folder = folderIn(options.temporaryFolder ?? tmpdir(), where)
+    const folder = await spillFolderIn(options.temporaryFolder ?? tmpdir(), where)
     try {
       const instance = await DuckDBInstance.create(':memory:', {
         memory_limit: options.memoryLimit ?? '1GB',
@@ -50,7 +45,7 @@ export class Database {
       })
       return new Database(instance, folder)
     } catch (cause) {
-      forget(folder)
+      removeSpillFolder(folder)
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new SeqriskError('DATABASE_FAILED', `[${where}] expected to open DuckDB but received: ${reason}`, { cause })
     }
@@ -73,26 +68,19 @@ export class Database {
     for (const connection of this.#connections) connection.closeSync()
     this.#connections.clear()
     this.#instance.closeSync()
-    forget(this.#folder)
+    removeSpillFolder(this.#folder)
   }
 }
 
 /** A new folder, removed at the end of the process at the latest. */
-function folderIn(parent: string, where: string): string {
+async function spillFolderIn(parent: string, where: string): Promise<string> {
   try {
-    const folder = mkdtempSync(join(parent, 'seqrisk-'))
-    folders.add(folder)
-    return folder
+    return await makeSpillFolder(parent)
   } catch (cause) {
     const reason = (cause as Error).message
     const message = `[${where}] expected to make a folder in ${parent} but received ${reason}; name another temporaryFolder`
     throw new SeqriskError('DATABASE_FAILED', message, { cause })
   }
-}
-
-function forget(folder: string): void {
-  rmSync(folder, { recursive: true, force: true })
-  folders.delete(folder)
 }
 
 /** The error for memory or disk that ran short, if that is what DuckDB's error says. */
