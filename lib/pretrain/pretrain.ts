@@ -1,7 +1,6 @@
 // Pre-training: fit the encoding, read the events, train the encoder on the proxy tasks.
 
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import { encoderConfig } from '../encoder/config.js'
 import { Encoder } from '../encoder/encoder.js'
 import { saveEncoder } from '../encoder/model_files.js'
@@ -97,9 +96,4 @@ async function readEncoded<F extends Fields>(
   }
   const digest = hash.digest('hex')
   return { encoded: await inTurns(concatSteps(chunks), signal), digest }
-}
-
-/** Where a run keeps its files, for messages. */
-export function checkpointPath(out: string | undefined): string {
-  return out === undefined ? 'none (no output folder was given)' : join(out, 'checkpoint.safetensors')
 }
