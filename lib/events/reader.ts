@@ -3,6 +3,7 @@
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { emptyRecord } from '../util/record.js'
+import { SharedWork } from '../util/shared_work.js'
 import { DATABASE_OPTIONS, type DatabaseOptions } from './database_options.js'
 import { Dictionary } from './dictionary.js'
 import { Database, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
@@ -15,6 +16,7 @@ import {
   type EventSource,
   type LongCall,
   type NumberProfile,
+  type Progress,
   type SourceSummary,
   type TextColumn,
   type ValueCounts,
@@ -44,13 +46,18 @@ export function readEvents<const F extends Fields>(
   return new FileSource(files, schema, options)
 }
 
+interface Store {
+  readonly database: Database
+  readonly summary: SourceSummary
+}
+
 class FileSource<F extends Fields> implements EventSource<F> {
   readonly schema: Schema<F>
   readonly #files: string | readonly string[]
   readonly #options: DatabaseOptions
   readonly #fields: readonly StoredField[]
-  #summary: SourceSummary | null = null
-  #building: Promise<Database> | null = null
+  /** Built at the first use; all who need it wait for the same one. */
+  readonly #store = new SharedWork<Store, Progress>(call => this.#build(call))
 
   constructor(files: string | readonly string[], schema: Schema<F>, options: DatabaseOptions) {
     this.schema = schema
@@ -60,31 +67,28 @@ class FileSource<F extends Fields> implements EventSource<F> {
   }
 
   async summary(options: LongCall = {}): Promise<SourceSummary> {
-    await this.#open(options)
-    return this.#summary!
+    return (await this.#store.join(options)).summary
   }
 
-  /** Builds the store once; a failed or cancelled build leaves nothing behind and the next call starts again. */
-  #open(options: LongCall): Promise<Database> {
-    this.#building ??= (async () => {
-      const database = await Database.open(WHERE, this.#options)
-      try {
-        this.#summary = await buildStore(database, this.#files, this.schema, WHERE, options)
-        return database
-      } catch (error) {
-        database.close()
-        this.#building = null
-        throw shortage(WHERE, error) ?? error
-      }
-    })()
-    return this.#building
+  /** A failed or cancelled build leaves nothing behind. */
+  async #build(options: LongCall): Promise<Store> {
+    const database = await Database.open(WHERE, this.#options)
+    try {
+      return { database, summary: await buildStore(database, this.#files, this.schema, WHERE, options) }
+    } catch (error) {
+      database.close()
+      throw shortage(WHERE, error) ?? error
+    }
   }
 
-  async #withConnection<T>(options: LongCall, work: (connection: DuckDBConnection) => Promise<T>): Promise<T> {
-    const database = await this.#open(options)
+  async #withConnection<T>(
+    options: LongCall,
+    work: (connection: DuckDBConnection, summary: SourceSummary) => Promise<T>,
+  ): Promise<T> {
+    const { database, summary } = await this.#store.join(options)
     const connection = await database.connect()
     try {
-      return await work(connection)
+      return await work(connection, summary)
     } finally {
       database.release(connection)
     }
@@ -95,7 +99,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
     const budget = options.eventsPerChunk ?? DEFAULT_EVENTS_PER_CHUNK
     expectRange(Number.isInteger(budget) && budget > 0, WHERE, 'eventsPerChunk to be a whole number ≥ 1', budget)
     const { signal, onProgress } = options
-    const database = await this.#open(options)
+    const { database, summary } = await this.#store.join(options)
     const connections = [await database.connect(), await database.connect(), await database.connect()]
     try {
       const entities = new EntityCursor(stream(connections[0], 'SELECT id, events FROM entity', signal))
@@ -104,7 +108,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
       const dictionaries = this.#fields.map(
         field => field.dictionary && new Dictionary(connections[2], field.dictionary),
       )
-      const total = this.#summary!.events
+      const total = summary.events
       let done = 0
       for (;;) {
         const { ids, offsets } = await entities.take(budget)
@@ -123,7 +127,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
         yield {
           ids,
           offsets,
-          timeKind: this.#summary!.time,
+          timeKind: summary.time,
           time: arrays[0] as Float64Array,
           columns: chunkColumns as EventChunk<F>['columns'],
         }
@@ -135,7 +139,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
 
   async *values(field: keyof F & string, options: LongCall = {}): AsyncGenerator<ValueCounts, void, void> {
     const { dictionary } = this.#field(field, 'text')
-    const database = await this.#open(options)
+    const { database } = await this.#store.join(options)
     const connection = await database.connect()
     try {
       for await (const chunk of stream(connection, `SELECT value, events FROM ${dictionary}`, options.signal)) {
@@ -153,10 +157,10 @@ class FileSource<F extends Fields> implements EventSource<F> {
   }
 
   numbers(field: (keyof F & string) | null, buckets: number, options: LongCall = {}): Promise<NumberProfile> {
-    return this.#withConnection(options, async connection => {
+    return this.#withConnection(options, async (connection, { events }) => {
       // The entity of the row before decides, so the store's own order is all that is needed.
       const gaps = `SELECT time - lag(time) OVER () AS x, entity = lag(entity) OVER () AS holds, rowid AS row FROM event`
-      const step = Math.ceil(this.#summary!.events / EXACT_QUANTILES)
+      const step = Math.ceil(events / EXACT_QUANTILES)
       const sample = step > 1 ? `AND row % ${step} = 0` : ''
       const source =
         field === null
@@ -167,9 +171,8 @@ class FileSource<F extends Fields> implements EventSource<F> {
   }
 
   async close(): Promise<void> {
-    const database = this.#building
-    this.#building = null
-    if (database) (await database.catch(() => null))?.close()
+    const store = await this.#store.drop()
+    store?.database.close()
   }
 
   #field(field: string, kind: 'text' | 'numeric'): StoredField {

@@ -3,6 +3,7 @@
 import { expectOptions, expectRange, expectType, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
 import { emptyRecord } from '../util/record.js'
+import { SharedWork } from '../util/shared_work.js'
 import { TextIndex } from '../util/text_index.js'
 import { calendarPart, parseIso } from './calendar.js'
 import { type FieldSpec, type Fields, parseSchema, type Schema, timeColumn } from './schema.js'
@@ -15,6 +16,7 @@ import {
   type EventSource,
   type LongCall,
   type NumberProfile,
+  type Progress,
   type SourceSummary,
   type TextColumn,
   type TimeKind,
@@ -65,36 +67,27 @@ interface Sorted {
 class RowSource<F extends Fields> implements EventSource<F> {
   readonly schema: Schema<F>
   #rows: readonly Readonly<Record<string, unknown>>[] | null
-  #sorted: Promise<Sorted> | null = null
+  /** Sorted at the first use; all who need them wait for the same ones. */
+  readonly #sorted = new SharedWork<Sorted, Progress>(async call => {
+    const sorted = await sortRows(this.schema, this.#rows ?? [], call)
+    this.#rows = null
+    return sorted
+  })
 
   constructor(schema: Schema<F>, rows: readonly Readonly<Record<string, unknown>>[]) {
     this.schema = schema
     this.#rows = rows
   }
 
-  #open(options: LongCall): Promise<Sorted> {
-    this.#sorted ??= sortRows(this.schema, this.#rows ?? [], options).then(
-      sorted => {
-        this.#rows = null
-        return sorted
-      },
-      error => {
-        this.#sorted = null
-        throw error
-      },
-    )
-    return this.#sorted
-  }
-
   async summary(options: LongCall = {}): Promise<SourceSummary> {
-    return (await this.#open(options)).summary
+    return (await this.#sorted.join(options)).summary
   }
 
   async *chunks(options: ChunkOptions = {}): AsyncGenerator<EventChunk<F>, void, void> {
     expectOptions(WHERE, options, ['eventsPerChunk', 'signal', 'onProgress'])
     const budget = options.eventsPerChunk ?? DEFAULT_EVENTS_PER_CHUNK
     expectRange(Number.isInteger(budget) && budget > 0, WHERE, 'eventsPerChunk to be a whole number ≥ 1', budget)
-    const sorted = await this.#open(options)
+    const sorted = await this.#sorted.join(options)
     const pace = new Pace(options.signal)
     const total = sorted.time.length
     for (let from = 0; from < sorted.ids.length; ) {
@@ -121,7 +114,7 @@ class RowSource<F extends Fields> implements EventSource<F> {
   }
 
   async *values(field: keyof F & string, options: LongCall = {}): AsyncGenerator<ValueCounts, void, void> {
-    const { dictionary, codes } = (await this.#open(options)).columns[field] as TextColumn
+    const { dictionary, codes } = (await this.#sorted.join(options)).columns[field] as TextColumn
     const counts = new Float64Array(dictionary.length)
     await inBlocks(codes.length, options.signal, (begin, end) => {
       for (let t = begin; t < end; t++) if (codes[t] >= 0) counts[codes[t]]++
@@ -137,7 +130,7 @@ class RowSource<F extends Fields> implements EventSource<F> {
   }
 
   async missing(field: keyof F & string, options: LongCall = {}): Promise<number> {
-    const { codes } = (await this.#open(options)).columns[field] as TextColumn
+    const { codes } = (await this.#sorted.join(options)).columns[field] as TextColumn
     let count = 0
     await inBlocks(codes.length, options.signal, (begin, end) => {
       for (let t = begin; t < end; t++) if (codes[t] < 0) count++
@@ -146,7 +139,7 @@ class RowSource<F extends Fields> implements EventSource<F> {
   }
 
   async numbers(field: (keyof F & string) | null, buckets: number, options: LongCall = {}): Promise<NumberProfile> {
-    const sorted = await this.#open(options)
+    const sorted = await this.#sorted.join(options)
     const values = await (field === null
       ? gapsOf(sorted, options.signal)
       : finiteOf(sorted.columns[field] as Float64Array, options.signal))
@@ -156,7 +149,7 @@ class RowSource<F extends Fields> implements EventSource<F> {
 
   async close(): Promise<void> {
     this.#rows = null
-    this.#sorted = null
+    await this.#sorted.drop()
   }
 }
 

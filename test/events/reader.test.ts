@@ -5,7 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
-import { defineSchema, fromRows, readEvents } from '../../lib/events/index.js'
+import { defineSchema, type EventSource, fromRows, readEvents } from '../../lib/events/index.js'
 import { EventFiles, plainEvents } from '../support/event_files.js'
 
 const files = new EventFiles()
@@ -17,6 +17,8 @@ const schema = defineSchema({
   fields: { type: { kind: 'categorical' }, amount: { kind: 'numeric' }, note: { kind: 'text' } },
 })
 const DAY = 86_400_000
+const csvOf = (rows: readonly object[]) =>
+  [Object.keys(rows[0]), ...rows.map(row => Object.values(row))].map(cells => cells.join(',')).join('\n')
 
 const csv = `user,at,type,amount,note,unused
 b,1970-01-03,pay,3.5,"one, ""two""\nthree",x
@@ -343,6 +345,43 @@ describe('resources', () => {
       for await (const _ of source.chunks({ signal: AbortSignal.timeout(5), eventsPerChunk: 100 }));
     })()
     await expect(iterating).rejects.toMatchObject({ name: 'TimeoutError' })
+    await source.close()
+  })
+})
+
+describe('one source and two callers', () => {
+  const rows = Array.from({ length: 100_000 }, (_, i) => ({
+    user: `u${i % 999}`,
+    at: i,
+    type: `t${i % 100}`,
+    amount: i,
+    note: 'n',
+  }))
+  const sources: [string, () => EventSource][] = [
+    ['files', () => readEvents(files.write('.csv', csvOf(rows)), schema)],
+    ['rows', () => fromRows(schema, rows)],
+  ]
+
+  it.each(sources)('of %s: who leaves takes nothing from the other', async (_, open) => {
+    const source = open()
+    const told = new AbortController()
+    const seen: number[] = []
+    const first = source.summary({ signal: told.signal, onProgress: () => told.abort(new Error('the first left')) })
+    const second = source.summary({ onProgress: ({ done }) => void seen.push(done) })
+    await expect(first).rejects.toThrow('the first left')
+    expect((await second).events).toBe(100_000)
+    expect(seen.length).toBeGreaterThan(0)
+    expect((await source.summary()).events).toBe(100_000)
+    await source.close()
+  })
+
+  it.each(sources)('of %s: it ends when both have left, and begins anew', async (_, open) => {
+    const source = open()
+    const told = new AbortController()
+    const callers = [1, 2].map(() => source.summary({ signal: told.signal }))
+    setTimeout(() => told.abort(new Error('both left')), 5)
+    for (const one of callers) await expect(one).rejects.toThrow('both left')
+    expect((await source.summary()).events).toBe(100_000)
     await source.close()
   })
 })
