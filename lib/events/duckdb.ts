@@ -6,7 +6,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
 import { SeqriskError } from '../util/errors.js'
-import type { DatabaseOptions } from './database_options.js'
+import { type DatabaseOptions, expectDatabaseOptions } from './database_options.js'
 import { makeSpillFolder, removeSpillFolder } from './spill.js'
 
 const INTERRUPT_EVERY_MS = 20
@@ -34,8 +34,9 @@ export class Database {
 
   /** An empty database in memory: its tables too move to the temporary folder when memory runs short. */
   static async open(where: string, options: DatabaseOptions = {}): Promise<Database> {
+    expectDatabaseOptions(where, options)
     const { DuckDBInstance } = loadDuckdb(where)
-    const folder = await spillFolderIn(options.temporaryFolder ?? tmpdir(), where)
+    const folder = await makeSpillFolder(options.temporaryFolder ?? tmpdir(), where)
     try {
       const instance = await DuckDBInstance.create(':memory:', {
         memory_limit: options.memoryLimit ?? '1GB',
@@ -46,6 +47,8 @@ export class Database {
       return new Database(instance, folder)
     } catch (cause) {
       removeSpillFolder(folder)
+      const lack = shortage(where, cause)
+      if (lack) throw lack
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new SeqriskError('DATABASE_FAILED', `[${where}] expected to open DuckDB but received: ${reason}`, { cause })
     }
@@ -72,19 +75,9 @@ export class Database {
   }
 }
 
-/** A new folder, removed at the end of the process at the latest. */
-async function spillFolderIn(parent: string, where: string): Promise<string> {
-  try {
-    return await makeSpillFolder(parent)
-  } catch (cause) {
-    const reason = (cause as Error).message
-    const message = `[${where}] expected to make a folder in ${parent} but received ${reason}; name another temporaryFolder`
-    throw new SeqriskError('DATABASE_FAILED', message, { cause })
-  }
-}
-
-/** The error for memory or disk that ran short, if that is what DuckDB's error says. */
+/** The error for memory or disk that ran short, if that is what DuckDB's error says; an error of the package itself as it is. */
 export function shortage(where: string, cause: unknown): SeqriskError | null {
+  if (cause instanceof SeqriskError) return cause
   const reason = cause instanceof Error ? cause.message : ''
   if (!/Out of Memory Error|No space left|max_temp_directory_size|Could not write/i.test(reason)) return null
   const first = reason.split('\n')[0]

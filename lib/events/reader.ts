@@ -4,7 +4,7 @@ import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { emptyRecord } from '../util/record.js'
 import { SharedWork } from '../util/shared_work.js'
-import { DATABASE_OPTIONS, type DatabaseOptions } from './database_options.js'
+import { DATABASE_OPTIONS, type DatabaseOptions, expectDatabaseOptions } from './database_options.js'
 import { Dictionary } from './dictionary.js'
 import { Database, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
 import { profileNumbers } from './quantiles.js'
@@ -39,8 +39,7 @@ export function readEvents<const F extends Fields>(
   options: DatabaseOptions = {},
 ): EventSource<F> {
   expectOptions(WHERE, options, DATABASE_OPTIONS)
-  const { threads } = options
-  expectRange(threads === undefined || (Number.isInteger(threads) && threads > 0), WHERE, 'threads ≥ 1', threads)
+  expectDatabaseOptions(WHERE, options)
   // Here, since loading it holds the event loop: long calls must not.
   loadDuckdb(WHERE)
   return new FileSource(files, schema, options)

@@ -5,6 +5,7 @@ import { mkdtempSync, readlinkSync, rmSync } from 'node:fs'
 import { lstat, readdir, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { SeqriskError } from '../util/errors.js'
 
 /** Process numbers mean something on one machine, and in one container, alone: others may look into the same folder. */
 const PLACE = createHash('sha256').update(`${hostname()} ${processNamespace()}`).digest('hex').slice(0, 8)
@@ -16,15 +17,24 @@ process.on('exit', () => {
   for (const folder of folders) removeSpillFolder(folder)
 })
 
-/** A new folder in `base`; the first call for a `base` also clears away what ended processes left there. */
-export async function makeSpillFolder(base: string): Promise<string> {
+/**
+ * A new folder in `base`; the first call for a `base` also clears away what ended processes left there.
+ * @throws {SeqriskError} code `DATABASE_FAILED` where none can be made
+ */
+export async function makeSpillFolder(base: string, where: string): Promise<string> {
   if (!swept.has(base)) {
     swept.add(base)
     await sweep(base)
   }
-  const folder = mkdtempSync(join(base, `seqrisk-${PLACE}-${process.pid}-`))
-  folders.add(folder)
-  return folder
+  try {
+    const folder = mkdtempSync(join(base, `seqrisk-${PLACE}-${process.pid}-`))
+    folders.add(folder)
+    return folder
+  } catch (cause) {
+    const reason = (cause as Error).message
+    const message = `[${where}] expected to make a folder in ${base} but received ${reason}; name another temporaryFolder`
+    throw new SeqriskError('DATABASE_FAILED', message, { cause })
+  }
 }
 
 export function removeSpillFolder(folder: string): void {

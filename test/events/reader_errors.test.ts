@@ -5,7 +5,7 @@ import Module from 'node:module'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it, vi } from 'vitest'
-import { defineSchema, readEvents } from '../../lib/events/index.js'
+import { defineSchema, readEvents, readTable } from '../../lib/events/index.js'
 import { SeqriskError } from '../../lib/util/errors.js'
 import { EventFiles } from '../support/event_files.js'
 
@@ -243,6 +243,22 @@ describe('unreadable events', () => {
     await expect(
       readEvents('a.csv', schema).chunks({ eventsPerChunk: 0 })[Symbol.asyncIterator]().next(),
     ).rejects.toThrow(RangeError)
+  })
+
+  it('too little memory: said once, and what to do', async () => {
+    const source = readEvents(files.write('.csv', head + good), schema, { memoryLimit: '1MB', threads: 1 })
+    await expect(source.summary()).rejects.toMatchObject({
+      code: 'OUT_OF_MEMORY',
+      message: expect.stringMatching(
+        /^\[readEvents\] expected room for the data but received: (?!.*\[readEvents\]).*; raise memoryLimit/,
+      ),
+    })
+  })
+
+  it.each([['lots'], [2e9], ['2000000000'], ['80%'], ['-1GB']])('a memory limit of %j', async memoryLimit => {
+    const message = /expected memoryLimit like '2GB' but received/
+    expect(() => readEvents('a.csv', schema, { memoryLimit } as object)).toThrow(message)
+    await expect(readTable('a.csv', { memoryLimit } as object)).rejects.toThrow(message)
   })
 
   it('without DuckDB: the package is named at once', () => {

@@ -32,7 +32,7 @@ function leftBy(ending: string): string[] {
   const script = `
     import { writeFileSync } from 'node:fs'
     import { makeSpillFolder } from ${JSON.stringify(spill)}
-    writeFileSync((await makeSpillFolder(${JSON.stringify(base)})) + '/data', 'x')
+    writeFileSync((await makeSpillFolder(${JSON.stringify(base)}, 'spill')) + '/data', 'x')
     ${ending}`
   const before = readdirSync(base)
   const { stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script])
@@ -53,8 +53,18 @@ describe('spilled data', () => {
     expect(readdirSync(base)).toEqual([])
   })
 
+  it('needs a folder that is there', async () => {
+    base = join(base, 'gone')
+    await expect(read()).rejects.toMatchObject({
+      code: 'DATABASE_FAILED',
+      message: expect.stringMatching(
+        /^\[readEvents\] expected to make a folder in .*gone but received ENOENT.*; name another temporaryFolder/,
+      ),
+    })
+  })
+
   it('stays where its process lives, or is one of another machine; other names and files stay too', async () => {
-    const own = await makeSpillFolder(base)
+    const own = await makeSpillFolder(base, 'spill')
     const [left] = leftBy(endedBy('SIGKILL'))
     const elsewhere = left.replace(/^seqrisk-[0-9a-f]{8}/, 'seqrisk-00000000')
     renameSync(join(base, left), join(base, elsewhere))
