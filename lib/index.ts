@@ -135,6 +135,7 @@ export {
   contributions,
   type VectorScorer,
 } from './transfer/occlusion.js'
+export { loadAggregatePlan, saveAggregatePlan } from './transfer/plan_file.js'
 export {
   type BudgetResult,
   type FeatureSet,

@@ -14,6 +14,11 @@ import { type AggregatePlan, PART_GROUPS, type PlanOptions, planAggregates } fro
 export interface AggregateOptions extends PlanOptions {
   /** A plan fitted on other events; default: one fitted on this source. */
   readonly plan?: AggregatePlan
+  /**
+   * The present: recency counts back from here. Milliseconds since 1970, or the unit of plain numbers. Default: the newest event that
+   * the plan was fitted on.
+   */
+  readonly asOf?: number | Date
 }
 
 const WHERE = 'aggregate'
@@ -36,16 +41,20 @@ interface Group {
  * and the last; per numeric field the count, sum, mean, deviation, extremes, first and last, and sum, mean, extremes and
  * last over the events of each frequent value of each categorical field; per text field the number of words and the
  * count of each frequent word. Deterministic.
- * @throws {RangeError} if two features get one name, such as the mean of a field `gap` and that of the gaps
+ * @throws {RangeError} if two features get one name, such as the mean of a field `gap` and that of the gaps; for a plan of other fields or of another kind of times
  */
 export async function aggregate<F extends Fields>(
   source: EventSource<F>,
   options: AggregateOptions = {},
 ): Promise<FeatureTable> {
-  expectOptions(WHERE, options, ['plan', 'topValues', 'topWords', 'maxPairs', 'signal', 'onProgress'])
-  const { plan: given, ...planOptions } = options
+  expectOptions(WHERE, options, ['plan', 'asOf', 'topValues', 'topWords', 'maxPairs', 'signal', 'onProgress'])
+  const { plan: given, asOf, ...planOptions } = options
+  const isTime = asOf === undefined || Number.isFinite(Number(asOf))
+  expectRange(isTime, WHERE, 'asOf to be a time', asOf)
+  if (given) expectFields(given, source.schema.fields)
   const call: LongCall = { signal: options.signal, onProgress: options.onProgress }
-  const plan = given ?? (await planAggregates(source, planOptions))
+  const fitted = given ?? (await planAggregates(source, planOptions))
+  const plan = asOf === undefined ? fitted : { ...fitted, newest: Number(asOf) }
   const { entities, time } = await source.summary(call)
   expectRange(time === plan.time, WHERE, `times of kind ${plan.time}`, time, 'fit a plan on events of this kind')
   const groups: Group[] = [
@@ -72,6 +81,16 @@ export async function aggregate<F extends Fields>(
   }
   const columns = groups.flatMap(group => group.columns)
   return { ids, columns: Object.fromEntries(names.map((name, i) => [name, columns[i]])) }
+}
+
+/** Refuses a plan that wants fields which the events do not have. */
+function expectFields(plan: AggregatePlan, fields: Fields): void {
+  for (const kind of ['categorical', 'numeric', 'text'] as const) {
+    for (const { field } of plan[kind]) {
+      const own = fields[field]?.kind
+      expectRange(own === kind, WHERE, `a ${kind} field '${field}'`, own, 'use the schema that the plan was made with')
+    }
+  }
 }
 
 /** Named columns of one value per entity. */

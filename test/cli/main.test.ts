@@ -44,9 +44,18 @@ describe('seqrisk', () => {
     const now = await seqrisk('encode', '--model', at('model'), ...events, '--out', at('now.csv'))
     expect(now.code).toBe(0)
     expect(await readFile(at('later.csv'), 'utf8')).not.toBe(await readFile(at('now.csv'), 'utf8'))
-    const made = await seqrisk('aggregate', ...events, '--schema', files.schema, '--out', at('features.csv'), '--json')
+    const plan = ['--save-plan', at('plan.json')]
+    const features = ['aggregate', '--schema', files.schema]
+    const made = await seqrisk(...features, ...events, ...plan, '--out', at('features.csv'), '--json')
     expect(JSON.parse(made.stdout).entities).toBe(120)
-    expect((await readFile(at('features.csv'), 'utf8')).split('\n')[0].startsWith('user_id,')).toBe(true)
+    const headOf = async (file: string) => (await readFile(at(file), 'utf8')).split('\n')[0]
+    expect((await headOf('features.csv')).startsWith('user_id,')).toBe(true)
+    // Of a few users' events other values are frequent: the plan keeps the columns.
+    const few = (await readFile(files.events, 'utf8')).split('\n').slice(0, 40)
+    await writeFile(at('few.csv'), few.join('\n'))
+    const daily = ['--events', at('few.csv'), '--plan', at('plan.json'), '--as-of', '2024-12-31']
+    expect(await seqrisk(...features, ...daily, '--out', at('today.csv'))).toMatchObject({ code: 0 })
+    expect(await headOf('today.csv')).toBe(await headOf('features.csv'))
     const probed = await seqrisk(
       'probe',
       ...['--vectors', at('vectors.parquet'), '--features', at('features.csv'), '--labels', files.labels],
@@ -114,6 +123,10 @@ describe('seqrisk', () => {
         /--as-of to be an ISO date or a number/,
       ],
       [['score', '--model', 'x', '--events', 'y', '--out', 's.txt'], /--out to end in one of .csv/],
+      [
+        ['aggregate', '--events', 'a', '--schema', 'b', '--out', 'c.csv', '--plan', 'p', '--save-plan', 'q'],
+        /--plan or --save-plan but received both/,
+      ],
       [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--epochs', 'many'], /--epochs to be a number/],
       [['pretrain', '--events', 'a', '--schema', 'b', '--out', 'c', '--attention', 'blocks'], /one of block/],
     ]

@@ -20,12 +20,13 @@ describe('what a command writes', () => {
   it('is known of every option that names it', () => {
     const named = commands.flatMap(({ name, options }) =>
       Object.entries(options).flatMap(([option, { writes }]) => {
-        const isOutput = ['out', 'onnx', 'plot', 'shap'].includes(option) || (name === 'gbrt fit' && option === 'model')
+        const isOutput =
+          ['out', 'onnx', 'plot', 'shap', 'save-plan'].includes(option) || (name === 'gbrt fit' && option === 'model')
         expect({ name, option, isOutput }).toEqual({ name, option, isOutput: writes !== undefined })
         return isOutput ? [`${name} --${option}`] : []
       }),
     )
-    expect(named).toHaveLength(15)
+    expect(named).toHaveLength(16)
   })
 
   it.each([

@@ -1,9 +1,13 @@
 // Hand-made features against a plain recount of the rows.
 
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { defineSchema, type EventRow, fromRows } from '../../lib/events/index.js'
 import { aggregate } from '../../lib/transfer/aggregate.js'
 import { planAggregates } from '../../lib/transfer/aggregate_plan.js'
+import { loadAggregatePlan, saveAggregatePlan } from '../../lib/transfer/plan_file.js'
 import { Philox } from '../../lib/util/philox.js'
 import { watchTurns } from '../support/turns.js'
 
@@ -222,6 +226,37 @@ describe('aggregate', () => {
     })
     const rows = Array.from({ length: 9 }, (_, t) => ({ u: 'u', t, n: t, a: 'b=c', 'a=b': 'c' }))
     await expect(aggregate(fromRows(strange, rows))).rejects.toThrow(/received 'n\.sum\[a=b=c\]'/)
+  })
+
+  it('counts recency back from the present that it is told', async () => {
+    const source = fromRows(schema, randomRows(20, 5))
+    const plan = await planAggregates(source)
+    const now = await aggregate(source, { plan })
+    const later = await aggregate(source, { plan, asOf: new Date(plan.newest + 48 * HOUR) })
+    expect([...later.columns['time.recency']]).toEqual([...now.columns['time.recency']].map(days => days + 2))
+    const { 'time.recency': _, ...rest } = later.columns
+    expect(now.columns).toMatchObject(rest)
+    await expect(aggregate(source, { asOf: Number.NaN })).rejects.toThrow(/asOf to be a time but received NaN/)
+  })
+
+  it('keeps a plan in a file, and refuses what is none and what belongs to other fields', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-plan-'))
+    const path = join(folder, 'not', 'there', 'plan.json')
+    const source = fromRows(schema, randomRows(50, 5))
+    const plan = await planAggregates(source)
+    await saveAggregatePlan(path, plan)
+    expect(await loadAggregatePlan(path)).toEqual(plan)
+    for (const text of ['{"version":1', 'null', '{"version":2}', '{"version":1,"time":"number","newest":3}']) {
+      await writeFile(path, text)
+      await expect(loadAggregatePlan(path)).rejects.toMatchObject({ code: 'PLAN_INVALID' })
+    }
+    await expect(loadAggregatePlan(join(folder, 'none.json'))).rejects.toMatchObject({ code: 'PLAN_INVALID' })
+    const nothing = { ...plan, newest: Number.NEGATIVE_INFINITY }
+    await expect(saveAggregatePlan(path, nothing)).rejects.toMatchObject({ code: 'NO_EVENTS' })
+    const { note: _, ...fields } = schema.fields
+    const other = fromRows({ ...schema, fields }, [{ u: 'x', t: '2020-01-01', type: 'a', amount: 1 }])
+    await expect(aggregate(other, { plan })).rejects.toThrow(/a text field 'note' but received undefined/)
+    await rm(folder, { recursive: true })
   })
 
   it('reports progress, can be cancelled, and refuses wrong options', async () => {
