@@ -5,10 +5,11 @@ import { ENCODE_BATCH_EVENTS } from '../encoder/encoder.js'
 import { Device } from '../runtime/device.js'
 import { AS_OF } from './as_of.js'
 import type { Context } from './command.js'
+import { EVENTS } from './events.js'
 import { PRECISION, precisionOf } from './precision.js'
 
 export const INFERENCE = {
-  events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
+  ...EVENTS,
   'as-of': AS_OF,
   precision: PRECISION,
 } as const

@@ -1,4 +1,3 @@
-import { readEvents } from '../../events/reader.js'
 import { loadSchema } from '../../events/schema.js'
 import { writeTable } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
@@ -7,13 +6,14 @@ import { planAggregates } from '../../transfer/aggregate_plan.js'
 import { loadAggregatePlan, saveAggregatePlan } from '../../transfer/plan_file.js'
 import { AS_OF, asOf } from '../as_of.js'
 import { defineCommand, UsageError } from '../command.js'
+import { EVENTS, openEvents } from '../events.js'
 import { TABLE } from '../outputs.js'
 
 export const aggregateCommand = defineCommand({
   name: 'aggregate',
   about: 'hand-made features per entity: counts, sums, means, extremes, per category, recency',
   options: {
-    events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
+    ...EVENTS,
     schema: { kind: 'text', value: 'FILE', required: true, about: 'schema: entity, time and fields' },
     out: { kind: 'text', value: 'FILE', required: true, writes: TABLE, about: 'features, .parquet or .csv' },
     'save-plan': {
@@ -36,7 +36,7 @@ export const aggregateCommand = defineCommand({
     const present = asOf(values['as-of'])
     const schema = await loadSchema(values.schema)
     const kept = values.plan === undefined ? undefined : await loadAggregatePlan(values.plan)
-    const source = readEvents(values.events, schema, { threads })
+    const source = openEvents(values, schema, { threads })
     const line = progressLine({ quiet: json })
     const control = { signal, onProgress: line.update }
     const begun = performance.now()

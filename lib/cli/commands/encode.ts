@@ -1,9 +1,9 @@
 import { loadEncoder } from '../../encoder/model_files.js'
-import { readEvents } from '../../events/reader.js'
 import { VectorWriter } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
 import { asOf } from '../as_of.js'
 import { defineCommand } from '../command.js'
+import { openEvents } from '../events.js'
 import { INFERENCE, inferenceDevice } from '../inference.js'
 import { TABLE } from '../outputs.js'
 
@@ -23,7 +23,7 @@ export const encodeCommand = defineCommand({
     const begun = performance.now()
     try {
       const { encoder, schema } = await loadEncoder(values.model, { device })
-      const source = readEvents(values.events, schema, { threads })
+      const source = openEvents(values, schema, { threads })
       try {
         const writer = new VectorWriter(values.out, schema.entity, encoder.width, { signal })
         let entities = 0

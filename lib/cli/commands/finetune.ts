@@ -1,7 +1,6 @@
 import { resolve } from 'node:path'
 import { workOf } from '../../encoder/config.js'
 import { loadEncoder } from '../../encoder/model_files.js'
-import { readEvents } from '../../events/reader.js'
 import { readTable } from '../../events/table.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
@@ -10,6 +9,7 @@ import type { FinetuneOptions, FinetuneTask } from '../../transfer/finetune/opti
 import { finetune } from '../../transfer/finetune/source.js'
 import { pickLabel } from '../../transfer/tables.js'
 import { defineCommand, UsageError } from '../command.js'
+import { EVENTS, openEvents } from '../events.js'
 import { PRECISION, precisionOf } from '../precision.js'
 
 /** Events of a step, about: they decide whether a card pays. */
@@ -22,7 +22,7 @@ export const finetuneCommand = defineCommand({
   about: 'train an encoder and a head on labels',
   options: {
     model: { kind: 'text', value: 'DIR', required: true, about: 'folder that pretrain wrote; stays as it is' },
-    events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
+    ...EVENTS,
     labels: { kind: 'text', value: 'FILE', required: true, about: 'labels: CSV or Parquet, one row per entity' },
     id: { kind: 'text', value: 'COL', required: true, about: 'column of the entity in the labels' },
     label: { kind: 'text', value: 'COL', required: true, about: 'column of the label; an empty cell is unknown' },
@@ -88,7 +88,7 @@ export const finetuneCommand = defineCommand({
       const { encoder, schema } = await loadEncoder(values.model, { device })
       const table = await readTable(values.labels, { id, columns, numeric: columns, threads, signal })
       const labels = pickLabel(table, label, foldColumn)
-      const source = readEvents(values.events, schema, { threads })
+      const source = openEvents(values, schema, { threads })
       try {
         const { encoding, config } = encoder
         const { model, rows, absent, folds } = await finetune(source, labels, {

@@ -1,11 +1,11 @@
 import { workOf } from '../../encoder/config.js'
-import { readEvents } from '../../events/reader.js'
 import { loadSchema } from '../../events/schema.js'
 import type { ProxyTask } from '../../pretrain/options.js'
 import { pretrain } from '../../pretrain/pretrain.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import { defineCommand } from '../command.js'
+import { EVENTS, openEvents } from '../events.js'
 import { PRECISION, precisionOf } from '../precision.js'
 
 /** Events of a step where nothing is said, about: their number follows that of all events. */
@@ -15,7 +15,7 @@ export const pretrainCommand = defineCommand({
   name: 'pretrain',
   about: 'train an encoder on unlabelled events',
   options: {
-    events: { kind: 'texts', value: 'FILE', required: true, about: 'events: CSV, CSV.gz, Parquet or JSON lines' },
+    ...EVENTS,
     schema: { kind: 'text', value: 'FILE', required: true, about: 'schema: entity, time and fields' },
     out: { kind: 'text', value: 'DIR', required: true, writes: 'folder', about: 'folder for the model' },
     width: {
@@ -59,7 +59,7 @@ export const pretrainCommand = defineCommand({
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
     const schema = await loadSchema(values.schema)
-    const source = readEvents(values.events, schema, { threads })
+    const source = openEvents(values, schema, { threads })
     const { width, blocks, 'batch-events': batch = USUAL_BATCH, precision } = values
     const device = new Device({
       kind,

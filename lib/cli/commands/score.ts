@@ -1,9 +1,9 @@
-import { readEvents } from '../../events/reader.js'
 import { writeTable } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
 import { loadFinetuned } from '../../transfer/finetune/finetuned.js'
 import { asOf } from '../as_of.js'
 import { defineCommand } from '../command.js'
+import { openEvents } from '../events.js'
 import { INFERENCE, inferenceDevice } from '../inference.js'
 import { TABLE } from '../outputs.js'
 
@@ -24,7 +24,7 @@ export const scoreCommand = defineCommand({
     try {
       const model = await loadFinetuned(values.model, { device })
       const schema = model.schema!
-      const source = readEvents(values.events, schema, { threads })
+      const source = openEvents(values, schema, { threads })
       try {
         const { ids, width, scores } = await model.score(source, { asOf: present, signal, onProgress: line.update })
         const column = (c: number) => Float64Array.from(ids, (_, row) => scores[row * width + c])
