@@ -1,13 +1,11 @@
 // Pre-training: fit the encoding, read the events, train the encoder on the proxy tasks.
 
-import { createHash } from 'node:crypto'
 import { encoderConfig } from '../encoder/config.js'
 import { Encoder } from '../encoder/encoder.js'
 import { saveEncoder } from '../encoder/model_files.js'
-import type { EncodedEvents } from '../events/encode.js'
-import { concatSteps, encodedChunks } from '../events/encode_source.js'
+import { digestOf } from '../events/digest.js'
+import { encodeSource } from '../events/encode_source.js'
 import { fitEncoding } from '../events/encoding.js'
-import type { EventEncoding } from '../events/inputs.js'
 import type { Fields } from '../events/schema.js'
 import type { EventSource } from '../events/source.js'
 import { Device } from '../runtime/device.js'
@@ -43,7 +41,7 @@ export async function pretrain<F extends Fields>(
   signal?.throwIfAborted()
   await expectFreeFolder('pretrain', options)
   const encoding = await fitEncoding(source, { ...options.encoding, signal, onProgress })
-  const { encoded, digest } = await readEncoded(source, encoding, options)
+  const encoded = await encodeSource(source, encoding, { signal, onProgress })
   if (encoded.ids.length === 0) {
     throw new SeqriskError('NO_EVENTS', '[pretrain] expected at least one event but received none; check the files')
   }
@@ -57,10 +55,9 @@ export async function pretrain<F extends Fields>(
   let trainer: Trainer | null = null
   try {
     await pace.turn()
-    // An encoding may have a million values.
-    const plain = JSON.stringify({ resolved, config, encoding, digest, variant: device.variant })
-    await pace.turn()
-    const fingerprint = createHash('sha256').update(plain).digest('hex')
+    // Stands for all that must be the same for a resumed run to end in the same bits.
+    const plain = { resolved, config, encoding, variant: device.variant }
+    const fingerprint = options.out === undefined ? '' : await digestOf(plain, [], encoded, signal)
     await pace.turn()
     trainer = new Trainer(encoder, encoded, split, resolved, fingerprint, options)
     await pace.turn()
@@ -76,24 +73,4 @@ export async function pretrain<F extends Fields>(
   } finally {
     trainer?.dispose()
   }
-}
-
-/** All events, encoded, in memory; and a digest of them, to know the data of a resumed run again. */
-async function readEncoded<F extends Fields>(
-  source: EventSource<F>,
-  encoding: EventEncoding,
-  { signal, onProgress }: PretrainOptions,
-): Promise<{ encoded: EncodedEvents; digest: string }> {
-  const chunks: EncodedEvents[] = []
-  const hash = createHash('sha256')
-  for await (const encoded of encodedChunks(source, encoding, { signal, onProgress })) {
-    chunks.push(encoded)
-    hash.update(encoded.offsets)
-    for (const { codes, fraction } of encoded.inputs) {
-      hash.update(codes)
-      if (fraction) hash.update(fraction)
-    }
-  }
-  const digest = hash.digest('hex')
-  return { encoded: await inTurns(concatSteps(chunks), signal), digest }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { gruConfig } from '../../lib/encoder/config.js'
-import { type PretrainOptions, pretrain } from '../../lib/index.js'
+import { defineSchema, type EventSource, fromRows, type PretrainOptions, pretrain } from '../../lib/index.js'
 import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
@@ -114,19 +114,23 @@ describe('pretrain', () => {
     for (const { encoder } of [whole, resumed]) encoder.dispose()
   })
 
-  it('refuses to resume a run with other options', async () => {
-    const out = await temporaryFolder()
+  /** Stops in the second epoch, and leaves a checkpoint. */
+  async function stopped(from: EventSource, options: PretrainOptions): Promise<void> {
     const controller = new AbortController()
-    const stopped = pretrain(source, {
-      ...small,
-      out,
+    const run = pretrain(from, {
+      ...options,
       checkpointSeconds: 0,
       signal: controller.signal,
       onProgress: progress => {
-        if (progress.phase === 'train' && (progress as TrainProgress).epoch === 1) controller.abort()
+        if (progress.phase === 'train' && (progress as TrainProgress).epoch === 1) controller.abort(new Error('stop'))
       },
     })
-    await expect(stopped).rejects.toThrow()
+    await expect(run).rejects.toThrow('stop')
+  }
+
+  it('refuses to resume a run with other options', async () => {
+    const out = await temporaryFolder()
+    await stopped(source, { ...small, out })
     const other = pretrain(source, { ...small, learningRate: 0.01, out, resume: true })
     await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
   })
@@ -158,6 +162,20 @@ describe('pretrain', () => {
     expectSameBits(await weights({ ...small, out, restart: true }), whole)
     // A folder with a model alone is free for the next one.
     expectSameBits(await weights({ ...small, out }), whole)
+  })
+
+  it('refuses to resume a run with texts that are cut otherwise', async () => {
+    const out = await temporaryFolder()
+    const schema = defineSchema({ entity: 'u', time: 't', fields: { note: { kind: 'text' } } })
+    // The same words in the same order, of other events.
+    const notes = (...texts: string[]) =>
+      fromRows(
+        schema,
+        Array.from({ length: 400 }, (_, i) => ({ u: `u${i % 20}`, t: i, note: texts[Math.floor(i / 20) % 2] })),
+      )
+    await stopped(notes('red blue', 'green'), { ...small, out })
+    const other = pretrain(notes('red', 'blue green'), { ...small, out, resume: true })
+    await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
   })
 
   it('writes the model, its log, and no checkpoint in the end', async () => {

@@ -2,10 +2,10 @@
 
 import { join } from 'node:path'
 import { Encoder } from '../../encoder/encoder.js'
+import { digestOf } from '../../events/digest.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import { type Spread, spread } from '../../report/metrics.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
-import { digestOf } from './digest.js'
 import { finetuneEncoded } from './finetune.js'
 import { goalOf, qualityOf, type ScoreQuality } from './goal.js'
 import { expectAllParts, KeptParts } from './kept_parts.js'

@@ -1,8 +1,8 @@
 // What stands for the data and options of a run, so that only that very run goes on from what it left.
 
 import { createHash } from 'node:crypto'
-import type { EncodedEvents } from '../../events/encode.js'
-import { Pace } from '../../util/pace.js'
+import { Pace } from '../util/pace.js'
+import type { EncodedEvents } from './encode.js'
 
 /** Bytes between two turns of the event loop. */
 const BYTES = 1 << 20
@@ -19,11 +19,12 @@ export async function digestOf(
   const add = async (values: ArrayBufferView) => {
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     for (let at = 0; at < bytes.length; at += BYTES) {
-      hash.update(bytes.subarray(at, at + BYTES))
       await pace.turn()
+      hash.update(bytes.subarray(at, at + BYTES))
     }
   }
-  hash.update(JSON.stringify(plain))
+  // An encoding may have a million values.
+  await add(Buffer.from(JSON.stringify(plain)))
   for (const values of [...arrays, offsets]) await add(values)
   for (const input of inputs) {
     for (const values of [input.codes, input.fraction, input.offsets]) if (values) await add(values)
