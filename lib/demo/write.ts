@@ -1,6 +1,7 @@
 // Writes the embedded data set as the files that the command reads: events.csv, labels.csv, schema.json.
 
 import { join } from 'node:path'
+import { quoted } from '../events/write.js'
 import { writeFileAtomic } from '../util/files.js'
 import { type DemoData, type DemoOptions, generateDemo } from './generator.js'
 
@@ -31,7 +32,7 @@ function eventsCsv({ events }: DemoData): string {
   for (let i = 0; i < events.user_id.length; i++) {
     const time = `${new Date(events.time[i]).toISOString().slice(0, 19)}Z`
     const cells = [events.event[i], events.channel[i], events.category[i], number(events.amount[i]), events.note[i]]
-    lines.push([events.user_id[i], time, ...cells.map(cell)].join(','))
+    lines.push([events.user_id[i], time, ...cells.map(cell => quoted(cell ?? ''))].join(','))
   }
   return `${lines.join('\n')}\n`
 }
@@ -47,10 +48,4 @@ function labelsCsv({ labels }: DemoData): string {
 
 function number(value: number): string {
   return Number.isNaN(value) ? '' : String(value)
-}
-
-/** RFC 4180 quoting; null is an empty cell. */
-function cell(text: string | null): string {
-  if (text === null) return ''
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
