@@ -17,6 +17,8 @@ export interface FeatureTable {
 
 /** A table as it was read: columns of numbers, and columns of text with null for missing. */
 export interface Table extends FeatureTable {
+  /** Of all columns, in the order of the file or as they were asked for. */
+  readonly names: readonly string[]
   readonly texts: Readonly<Record<string, readonly (string | null)[]>>
 }
 
@@ -61,6 +63,7 @@ export async function readTable(file: string, options: ReadTableOptions = {}): P
     const idSql = id === undefined ? `''` : `CAST(${relation.columns.get(id)!.sql} AS VARCHAR)`
     const table = {
       ids: [] as string[],
+      names: columns,
       columns: emptyRecord<Float64Array>(),
       texts: emptyRecord<(string | null)[]>(),
     }

@@ -28,7 +28,7 @@ export interface TrainerNumbers {
   readonly catSmooth: number
   readonly minDataPerGroup: number
   readonly boostFromAverage: number
-  readonly featureFractionByNode: number
+  readonly featureFractionBynode: number
   /** 1 averages trees on bootstraps instead of boosting. */
   readonly forest: number
   readonly maxDeltaStep: number
@@ -55,7 +55,7 @@ const ORDER: readonly (keyof TrainerNumbers)[] = [
   'catSmooth',
   'minDataPerGroup',
   'boostFromAverage',
-  'featureFractionByNode',
+  'featureFractionBynode',
   'forest',
   'maxDeltaStep',
 ]

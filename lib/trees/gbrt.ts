@@ -45,8 +45,8 @@ export interface GbrtOptions {
   readonly baggingFreq?: number
   /** Share of the features that each tree may use. Default 1. */
   readonly featureFraction?: number
-  /** Share of a tree's features that each node may be split on. Default 1. */
-  readonly featureFractionByNode?: number
+  /** Share of a tree's features that each node may be split on; LightGBM spells it so. Default 1. */
+  readonly featureFractionBynode?: number
   /** Default 0. */
   readonly seed?: number
   /** Default 32. */
@@ -63,7 +63,7 @@ export interface GbrtOptions {
    * 1 where predictions may not fall as a column rises, −1 where they may not rise; by name, or for each column. Missing
    * values are no part of it.
    */
-  readonly monotone?: Readonly<Record<string, number>> | readonly number[]
+  readonly monotoneConstraints?: Readonly<Record<string, number>> | readonly number[]
   /** Start from the mean target. Default true. */
   readonly boostFromAverage?: boolean
   /** Rounds without a better validation loss before a fit stops; 0 = never. Default 0. */
@@ -135,14 +135,14 @@ const DEFAULTS = {
   baggingFraction: 1,
   baggingFreq: 0,
   featureFraction: 1,
-  featureFractionByNode: 1,
+  featureFractionBynode: 1,
   seed: 0,
   maxCatThreshold: 32,
   maxCatToOnehot: 4,
   catL2: 10,
   catSmooth: 10,
   minDataPerGroup: 100,
-  monotone: [] as Readonly<Record<string, number>> | readonly number[],
+  monotoneConstraints: [] as Readonly<Record<string, number>> | readonly number[],
   boostFromAverage: true,
   earlyStoppingRound: 0,
 }
@@ -169,7 +169,7 @@ export class GbrtTrainer {
     const learningRate = typeof all.learningRate === 'function' ? 1 : all.learningRate
     const boostFromAverage = all.boostFromAverage ? 1 : 0
     const numbers: TrainerNumbers = { ...all, objective, learningRate, boostFromAverage, forest: 0 }
-    this.#native = new NativeTrainer(matrix, numbers, signsOf(matrix, all.monotone))
+    this.#native = new NativeTrainer(matrix, numbers, signsOf(matrix, all.monotoneConstraints))
     this.#fits = new Fits('GbrtTrainer', this.#native)
   }
 
@@ -284,17 +284,18 @@ export class GbrtTrainer {
 }
 
 /** For each feature 0 none, 1 rises, 2 falls; null where there are no constraints. */
-function signsOf(matrix: BinnedMatrix, monotone: Required<GbrtOptions>['monotone']): Uint8Array | null {
+function signsOf(matrix: BinnedMatrix, given: Required<GbrtOptions>['monotoneConstraints']): Uint8Array | null {
   const { features, names } = matrix
   const signs = new Uint8Array(features)
-  const list = Array.isArray(monotone)
-  if (list && monotone.length > 0) {
-    expectRange(monotone.length === features, 'GbrtTrainer', `${features} monotone constraints`, monotone.length)
+  const list = Array.isArray(given)
+  if (list && given.length > 0) {
+    expectRange(given.length === features, 'GbrtTrainer', `${features} monotone constraints`, given.length)
   }
-  for (const [key, sign] of Object.entries(monotone)) {
+  for (const [key, sign] of Object.entries(given)) {
     const at = list ? Number(key) : names.indexOf(key)
-    expectRange(at >= 0, 'GbrtTrainer', 'monotone to name columns', key)
-    expectRange(sign === 0 || sign === 1 || sign === -1, 'GbrtTrainer', `monotone of 0, 1 or −1 for ${key}`, sign)
+    expectRange(at >= 0, 'GbrtTrainer', 'monotoneConstraints to name columns', key)
+    const isSign = sign === 0 || sign === 1 || sign === -1
+    expectRange(isSign, 'GbrtTrainer', `monotoneConstraints of 0, 1 or −1 for ${key}`, sign)
     signs[at] = sign === -1 ? 2 : sign
   }
   return signs.some(sign => sign !== 0) ? signs : null

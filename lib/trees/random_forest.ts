@@ -20,7 +20,7 @@ export interface RandomForestOptions {
   /** Rows, as often as they were drawn. Default 2. */
   readonly minDataInLeaf?: number
   /** Share of the features that each node may be split on. Default: the square root of their number, over it. */
-  readonly featureFractionByNode?: number
+  readonly featureFractionBynode?: number
   /** Categories; names and defaults as for boosted trees. */
   readonly maxCatThreshold?: number
   readonly maxCatToOnehot?: number
@@ -70,9 +70,9 @@ export class RandomForestTrainer {
 
   /** @throws {RangeError} for options outside their range, {TypeError} for unknown ones */
   constructor(matrix: BinnedMatrix, options: RandomForestOptions = {}) {
-    expectOptions(where, options, [...Object.keys(DEFAULTS), 'featureFractionByNode'])
-    const featureFractionByNode = Math.sqrt(matrix.features) / matrix.features
-    const all: Required<RandomForestOptions> = { featureFractionByNode, ...DEFAULTS, ...options }
+    expectOptions(where, options, [...Object.keys(DEFAULTS), 'featureFractionBynode'])
+    const featureFractionBynode = Math.sqrt(matrix.features) / matrix.features
+    const all: Required<RandomForestOptions> = { featureFractionBynode, ...DEFAULTS, ...options }
     const { numIterations } = all
     const isCount = Number.isInteger(numIterations) && numIterations >= 1
     expectRange(isCount, where, 'numIterations to be an integer from 1', numIterations)

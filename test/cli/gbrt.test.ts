@@ -133,6 +133,31 @@ describe('seqrisk gbrt', () => {
     }
   })
 
+  it('holds predictions to the order of a column, whatever the order of the model', async () => {
+    // Text before numbers: the model has it behind them. The target rises with both numbers.
+    const rows = Array.from({ length: 600 }, (_, r) => {
+      const [down, up] = [r % 30, (r * 7) % 20]
+      return [JOBS[r % 2], down, up, Number(down + up > 24)]
+    })
+    await writeFile(at('signs.csv'), ['job,down,up,y', ...rows.map(row => row.join(','))].join('\n'))
+    const model = at('signs.txt')
+    const fit = ['gbrt', 'fit', '--table', at('signs.csv'), '--target', 'y', '--categorical', 'job', '--model', model]
+    const steps = async (...more: string[]) => {
+      expect(await seqrisk(...fit, '--json', ...more)).toMatchObject({ code: 0, stderr: '' })
+      const loaded = await loadLightgbm(model)
+      expect(loaded.info.names).toEqual(['down', 'up', 'job'])
+      const at = (down: number, up: number) => loaded.predictRow([down, up, 0])[0]
+      return [at(25, 10) - at(5, 10), at(10, 18) - at(10, 2)].map(Math.sign)
+    }
+    expect(await steps()).toEqual([1, 1])
+    const [down, up] = await steps('--monotone-constraints', '0,-1,1')
+    expect(down).toBeLessThanOrEqual(0)
+    expect(up).toBe(1)
+    const few = await seqrisk(...fit, '--monotone-constraints', '-1,1')
+    expect(few).toMatchObject({ code: 2, stdout: '' })
+    expect(few.stderr).toMatch(/expected 3 --monotone-constraints, for job, down, up, but received 2/)
+  })
+
   it('gives the same file for any number of threads', async () => {
     const files = ['1', '2'].map(threads => at(`threads${threads}.txt`))
     for (const [i, file] of files.entries()) {

@@ -49,7 +49,7 @@ const problems: Record<string, Problem> = {
   'heavy weights': { input: { targets: labels, weights: heavy } },
   'a mask': { options: { objective: 'squared' }, input: { targets: numbers, mask } },
   'a mask and weights': { input: { targets: labels, mask, weights: whole } },
-  'monotone columns': { options: { monotone: [1, -1, 0, 1, 0, 1, 0, 0, -1] }, input: { targets: labels } },
+  'monotone columns': { options: { monotoneConstraints: [1, -1, 0, 1, 0, 1, 0, 0, -1] }, input: { targets: labels } },
   'a largest step': { options: { maxDeltaStep: 0.7 }, input: { targets: labels } },
   bags: {
     options: { baggingFraction: 0.6, baggingFreq: 2, featureFraction: 0.5, objective: 'squared' },
@@ -59,7 +59,7 @@ const problems: Record<string, Problem> = {
     options: { baggingFraction: 0.4, baggingFreq: 1 },
     input: { targets: labels, weights: whole },
   },
-  'features by node': { options: { featureFractionByNode: 0.5 }, input: { targets: labels } },
+  'features by node': { options: { featureFractionBynode: 0.5 }, input: { targets: labels } },
   'L1, L2 and depth': {
     options: { lambdaL1: 3, lambdaL2: 2, maxDepth: 3, minGainToSplit: 0.5 },
     input: { targets: labels },

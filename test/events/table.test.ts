@@ -193,6 +193,7 @@ describe('readTable', () => {
     const json = files.write('.jsonl', '{"id": 1, "x": 2.5, "s": "a"}\n{"id": "b", "s": "c"}\n')
     expect(await readTable(json, { id: 'id' })).toEqual({
       ids: ['1', 'b'],
+      names: ['x', 's'],
       columns: { x: Float64Array.of(2.5, Number.NaN) },
       texts: { s: ['a', 'c'] },
     })
@@ -201,6 +202,7 @@ describe('readTable', () => {
     )
     expect(await readTable(parquet, { id: 'id' })).toEqual({
       ids: ['5'],
+      names: ['yes', 'd', 'day', 'f'],
       columns: { yes: Float64Array.of(1), d: Float64Array.of(3), f: Float64Array.of(Number.NaN) },
       texts: { day: ['2020-01-01'] },
     })

@@ -68,9 +68,9 @@ describe('monotone constraints', () => {
       })
       const weights = weighted ? Float32Array.from({ length: rows }, () => random.next() + 0.1) : undefined
       const own = await BinnedMatrix.from(device, { columns: table }, { categorical: [3], names: ['a', 'b', 'c', 'd'] })
-      const monotone = { a: signs[0], b: signs[1], c: signs[2] }
+      const monotoneConstraints = { a: signs[0], b: signs[1], c: signs[2] }
       const more = { numIterations: 8, minDataInLeaf: 3, minDataPerGroup: 3, catSmooth: 1 }
-      const trainer = new GbrtTrainer(own, { ...options, ...more, objective, numClass, monotone })
+      const trainer = new GbrtTrainer(own, { ...options, ...more, objective, numClass, monotoneConstraints })
       const { model } = await trainer.fit({ targets, weights })
       trainer.dispose()
       own.dispose()
@@ -94,24 +94,24 @@ describe('monotone constraints', () => {
     for (const [, own] of devices) {
       const same = await BinnedMatrix.from(own, { columns })
       const texts: string[] = []
-      for (const monotone of [[0, 1, 0, 0, 0], { Column_1: 1 }]) {
-        const trainer = new GbrtTrainer(same, { numIterations: 10, numLeaves: 12, monotone })
+      for (const monotoneConstraints of [[0, 1, 0, 0, 0], { Column_1: 1 }]) {
+        const trainer = new GbrtTrainer(same, { numIterations: 10, numLeaves: 12, monotoneConstraints })
         const { model } = await trainer.fit({ targets: labels })
         texts.push(toLightgbm(model))
         expect(worstStep(model, rows, 1, 1)).toBe(0)
       }
       expect(texts[0]).toBe(texts[1])
-      expect(texts[0]).toBe(toLightgbm(await fitted({ monotone: [0, 1, 0, 0, 0] })))
+      expect(texts[0]).toBe(toLightgbm(await fitted({ monotoneConstraints: [0, 1, 0, 0, 0] })))
     }
-    expect(toLightgbm(await fitted({ monotone: [0, 0, 0, 0, 0] }))).toBe(toLightgbm(free))
+    expect(toLightgbm(await fitted({ monotoneConstraints: [0, 0, 0, 0, 0] }))).toBe(toLightgbm(free))
   })
 
   it('refuse what they cannot hold', async () => {
-    expect(() => new GbrtTrainer(matrix, { monotone: [1] })).toThrow(/5 monotone constraints/)
-    expect(() => new GbrtTrainer(matrix, { monotone: [2, 0, 0, 0, 0] })).toThrow(/0, 1 or −1/)
-    expect(() => new GbrtTrainer(matrix, { monotone: { nobody: 1 } })).toThrow(/to name columns/)
+    expect(() => new GbrtTrainer(matrix, { monotoneConstraints: [1] })).toThrow(/5 monotone constraints/)
+    expect(() => new GbrtTrainer(matrix, { monotoneConstraints: [2, 0, 0, 0, 0] })).toThrow(/0, 1 or −1/)
+    expect(() => new GbrtTrainer(matrix, { monotoneConstraints: { nobody: 1 } })).toThrow(/to name columns/)
     const coded = await BinnedMatrix.from(device, { columns: [Int32Array.of(0, 1, 2)] }, { categorical: [0] })
-    expect(() => new GbrtTrainer(coded, { monotone: [1] })).toThrow(/columns of numbers/)
+    expect(() => new GbrtTrainer(coded, { monotoneConstraints: [1] })).toThrow(/columns of numbers/)
   })
 })
 
@@ -125,8 +125,8 @@ describe('a largest step', () => {
         .reduce((most, value) => Math.max(most, Math.abs(value)), 0)
     const options = { minDataInLeaf: 2, learningRate: 0.5 }
     expect(most(await fitted(options, rare))).toBeGreaterThan(0.75)
-    for (const monotone of [[], [1, 0, 0, -1, 0]]) {
-      const bounded = { ...options, monotone, maxDeltaStep: 1.5 }
+    for (const monotoneConstraints of [[], [1, 0, 0, -1, 0]]) {
+      const bounded = { ...options, monotoneConstraints, maxDeltaStep: 1.5 }
       const want = await fitted(bounded, rare)
       expect(most(want)).toBe(0.75)
       for (const [, own] of devices) {

@@ -35,7 +35,7 @@ const shapes = fc.record({
     lambdaL1: fc.constantFrom(0, 0.3),
     lambdaL2: fc.constantFrom(0, 3),
     featureFraction: fc.constantFrom(1, 0.5),
-    featureFractionByNode: fc.constantFrom(1, 0.5),
+    featureFractionBynode: fc.constantFrom(1, 0.5),
     maxCatToOnehot: fc.constantFrom(2, 30),
     minDataPerGroup: fc.constantFrom(1, 100),
     catSmooth: fc.constantFrom(0, 10),

@@ -61,7 +61,7 @@ describe('random forest', () => {
 
   it('takes numbers, weights and classes', async () => {
     const numbers = columns[0].map((value, r) => 2 * value + (Number.isNaN(columns[1][r]) ? 3 : 0))
-    const regression = await grown({ featureFractionByNode: 1 }, { targets: numbers })
+    const regression = await grown({ featureFractionBynode: 1 }, { targets: numbers })
     let error = 0
     let spread = 0
     for (let r = 0; r < ROWS; r++) {
@@ -96,7 +96,7 @@ describe('random forest', () => {
   const devices = everywhere()
 
   it('is the same for any number of threads, variant and device, and in a file', async () => {
-    const options = { numIterations: 12, seed: 3, featureFractionByNode: 0.5 }
+    const options = { numIterations: 12, seed: 3, featureFractionBynode: 0.5 }
     const { model, outside } = await grown(options)
     const text = toLightgbm(model)
     expect(text).toContain('\naverage_output\n')
@@ -114,8 +114,8 @@ describe('random forest', () => {
   })
 
   it('splits each node on some features only', async () => {
-    const all = await grown({ featureFractionByNode: 1, numIterations: 30 })
-    const one = await grown({ featureFractionByNode: 0.2, numIterations: 30 })
+    const all = await grown({ featureFractionBynode: 1, numIterations: 30 })
+    const one = await grown({ featureFractionBynode: 0.2, numIterations: 30 })
     const roots = ({ model }: typeof all) => {
       const { numLeaves, splitFeature } = model.trees
       const found = new Set<number>()
@@ -148,7 +148,7 @@ describe('random forest', () => {
   it('refuses what it cannot use', async () => {
     expect(() => new RandomForestTrainer(matrix, { numIterations: 0 })).toThrow(/numIterations/)
     expect(() => new RandomForestTrainer(matrix, { numLeaves: 1 })).toThrow(/numLeaves/)
-    expect(() => new RandomForestTrainer(matrix, { featureFractionByNode: 2 })).toThrow(/featureFractionByNode/)
+    expect(() => new RandomForestTrainer(matrix, { featureFractionBynode: 2 })).toThrow(/featureFractionBy[nN]ode/)
     expect(() => new RandomForestTrainer(matrix, { numLeafs: 9 } as never)).toThrow(/did you mean 'numLeaves'/)
     await expect(grown({ numClass: 2 }, { targets: labels.map(label => label * 2) })).rejects.toThrow(
       /classes from 0 to 1/,

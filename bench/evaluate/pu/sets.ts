@@ -71,8 +71,8 @@ export async function openSet(name: string, { isTuning = false } = {}): Promise<
     else columns[column] = Float64Array.from(values, value => (value ? Number(value) : Number.NaN))
   }
   const known = [label, ...drop.filter(column => column in columns || column in texts)]
-  const layout = layoutOf('evaluate', { ids: table.ids, columns, texts }, { drop: known, categorical })
-  const all = columnsOfLayout(layout, { ids: table.ids, columns, texts })
+  const layout = layoutOf('evaluate', { ...table, columns, texts }, { drop: known, categorical })
+  const all = columnsOfLayout(layout, { ...table, columns, texts })
   const truth = Uint8Array.from(table.texts[label], value => Number(value === positive))
   const rows = chosenRows(truth, isTuning)
   return {

@@ -5,7 +5,7 @@ import { BinnedMatrix } from '../../runtime/binned_matrix.js'
 import { Device } from '../../runtime/device.js'
 import { type GbrtOptions, GbrtTrainer, type Objective } from '../../trees/gbrt.js'
 import { GbrtModel } from '../../trees/model.js'
-import { columnsOfLayout, layoutOf, readingOf } from '../../trees/table_input.js'
+import { columnsOfLayout, layoutOf, readingOf, type TableLayout } from '../../trees/table_input.js'
 import { SeqriskError } from '../../util/errors.js'
 import { defineCommand, type OptionSpec, UsageError } from '../command.js'
 
@@ -44,8 +44,7 @@ const parameterOptions = Object.fromEntries(
   }),
 ) as Record<Parameter, { kind: 'number'; value: string; about: string; fallback: number } & OptionSpec>
 
-/** LightGBM spells one of them without its last hyphen. */
-const camelCase = (name: string) => name.replace('bynode', 'by-node').replace(/-./g, part => part[1].toUpperCase())
+const camelCase = (name: string) => name.replace(/-./g, part => part[1].toUpperCase())
 
 export const gbrtFitCommand = defineCommand({
   name: 'gbrt fit',
@@ -65,6 +64,12 @@ export const gbrtFitCommand = defineCommand({
     },
     'num-class': { kind: 'number', value: 'N', about: 'classes of multiclass (default: largest target + 1)' },
     ...parameterOptions,
+    'monotone-constraints': {
+      kind: 'numbers',
+      value: '1,0,-1,…',
+      about:
+        'for each feature in the order of the table: 1 where predictions may not fall as it rises, -1 where they may not rise, or 0',
+    },
     'boost-from-average': { kind: 'text', oneOf: ['true', 'false'], about: 'start from the mean', fallback: 'true' },
     'max-bin': { kind: 'number', value: 'N', about: 'most bins of a column', fallback: 255 },
     'min-data-in-bin': { kind: 'number', value: 'N', about: 'fewest rows in a bin', fallback: 3 },
@@ -81,6 +86,7 @@ export const gbrtFitCommand = defineCommand({
     const begun = performance.now()
     const table = await readTable(values.table, { numeric: own, threads, signal })
     const layout = layoutOf('gbrt', table, { drop: [...own, ...drop], categorical })
+    const constraints = constraintsOf(table, layout, values['monotone-constraints'])
     const reading = readingOf(layout)
     const valid =
       values.valid === undefined
@@ -127,6 +133,7 @@ export const gbrtFitCommand = defineCommand({
       )
       const options: GbrtOptions = {
         ...parameters,
+        ...(constraints && { monotoneConstraints: constraints }),
         objective,
         numClass: objective === 'softmax' ? (values['num-class'] ?? classesOf(all)) : 1,
         boostFromAverage: values['boost-from-average'] === 'true',
@@ -163,6 +170,15 @@ export const gbrtFitCommand = defineCommand({
     return `${objective}: ${rounds} rounds on ${rows} rows × ${features} features in ${seconds.toFixed(1)} s${watched}: ${model}\n`
   },
 })
+
+/** By name: a model has its numbers first, and then its texts, whatever the order of the table. */
+function constraintsOf(table: Table, layout: TableLayout, signs: readonly number[] | undefined) {
+  if (signs === undefined) return undefined
+  const features = table.names.filter(name => layout.names.includes(name))
+  if (signs.length === features.length) return Object.fromEntries(features.map((name, f) => [name, signs[f]]))
+  const wanted = `${features.length} --monotone-constraints, for ${features.join(', ')},`
+  throw new UsageError(`expected ${wanted} but received ${signs.length}`)
+}
 
 /** Rows without a target weigh nothing, whatever stands there. */
 const weightsOf = (table: Table, target: string, weight: string | undefined) =>
