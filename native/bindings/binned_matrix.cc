@@ -217,8 +217,14 @@ Napi::Value binned_read(const Info& info) {
   return promise;
 }
 
+// Also of a closed device: what is freed twice, or late, harms nobody.
 Napi::Value binned_dispose(const Info& info) {
-  binned_of(argument(info, 0), kWhere, false)->bins.reset();
+  const Handle* handle = unwrap<Handle>(argument(info, 0), kBinnedTag);
+  if (!handle) throw Error::type(kWhere + "a binned matrix but received " + describe(argument(info, 0)));
+  BinnedMatrix& matrix = **handle;
+  matrix.bins.reset();
+  // Learning may still read the samples: it has them until then.
+  matrix.samples = std::make_shared<std::vector<BinnedMatrix::Sample>>(static_cast<size_t>(matrix.features));
   return info.Env().Undefined();
 }
 
