@@ -66,7 +66,7 @@ const numbers: TrainerNumbers = {
   catSmooth: 10,
   minDataPerGroup: 100,
   boostFromAverage: 1,
-  featureFractionByNode: 1,
+  featureFractionBynode: 1,
   forest: 0,
   maxDeltaStep: 0,
 }
