@@ -23,6 +23,7 @@ interface Layout extends RowLayout {
 
 /** Cells formatted before the event loop gets its turn. */
 const CELLS_PER_SLICE = 4096
+const PARQUET = /\.(parquet|pq)$/i
 
 /**
  * Writes vectors: Parquet (id, `v` list of float) or CSV (id, v0 … v<width − 1>), by the ending of the file.
@@ -77,8 +78,10 @@ export class VectorWriter {
   #abortion: { readonly reason: unknown } | null = null
   readonly #done: Promise<void>
 
+  /** @throws {RangeError} at once, for ids that are called as the vectors are */
   constructor(file: string, idColumn: string, width: number, options: WriteOptions = {}) {
     expectRange(Number.isInteger(width) && width > 0, 'writeVectors', 'a width ≥ 1', width)
+    expectOwnName(file, idColumn, width)
     this.width = width
     const columns = Array.from({ length: width }, (_, i) => `v${i}`)
     const layout: Layout = { id: idColumn, columns, type: 'float', list: 'v' }
@@ -135,6 +138,14 @@ export class VectorWriter {
   }
 }
 
+/** Readers tell ids from vectors by their names; a column v<width> would be one number more. */
+function expectOwnName(file: string, id: string, width: number): void {
+  const isParquet = PARQUET.test(file)
+  const isTaken = isParquet ? id === 'v' : Array.from({ length: width + 1 }, (_, i) => `v${i}`).includes(id)
+  const advice = `write ${isParquet ? '.csv' : '.parquet'}, or rename the column in the events and the schema`
+  expectRange(!isTaken, 'writeVectors', 'ids of another name than the vectors', id, advice)
+}
+
 async function writeRows(
   file: string,
   layout: Layout,
@@ -144,7 +155,7 @@ async function writeRows(
 ): Promise<void> {
   expectType(typeof file === 'string' && file !== '', where, 'the name of a file', file)
   const { signal } = options
-  const isParquet = /\.(parquet|pq)$/i.test(file)
+  const isParquet = PARQUET.test(file)
   const isCsv = /\.csv(\.gz)?$/i.test(file) || isSystemPath(file)
   if (!isParquet && !isCsv) throw new TypeError(sentence(where, 'a file ending in .csv, .csv.gz or .parquet', file))
   const write = isParquet

@@ -155,6 +155,33 @@ describe('vectors', () => {
     expect(existsSync(file)).toBe(false)
   })
 
+  it('refuse ids that are called as the vectors are, before anything is written', async () => {
+    const before = readdirSync(files.folder)
+    const clash =
+      /^\[writeVectors\] expected ids of another name than the vectors but received 'v\d*'; write \.\w+, or rename/
+    for (const [ending, name] of [
+      ['.csv', 'v0'],
+      ['.csv.gz', 'v1'],
+      ['.csv', 'v2'],
+      ['.parquet', 'v'],
+    ]) {
+      expect(() => new VectorWriter(files.path(ending), name, 2)).toThrow(clash)
+      await expect(writeVectors(files.path(ending), name, ['a'], Float32Array.of(1, 2))).rejects.toThrow(RangeError)
+    }
+    expect(readdirSync(files.folder)).toEqual(before)
+    // What can be told apart is written, and read by its name.
+    for (const [ending, id] of [
+      ['.csv', 'v'],
+      ['.csv', 'v3'],
+      ['.csv', 'v01'],
+      ['.parquet', 'v0'],
+    ]) {
+      const file = files.path(ending)
+      await writeVectors(file, id, ['a'], Float32Array.of(1, 2))
+      expect(await readVectors(file, { id })).toMatchObject({ ids: ['a'], width: 2, vectors: Float32Array.of(1, 2) })
+    }
+  })
+
   it('refuse a wrong number of values and unlike widths', async () => {
     await expect(writeVectors(files.path('.csv'), 'id', ids, new Float32Array(3))).rejects.toThrow(
       /one vector for each of 8 ids/,
