@@ -72,6 +72,8 @@ const OPTIONS: Readonly<Record<FieldKind, readonly string[]>> = {
   text: ['kind', 'hash', 'ngrams', 'aggregate'],
 }
 const EVERY_OPTION = ['kind', 'minCount', 'hash', 'buckets', 'ngrams', 'aggregate']
+/** What DuckDB reads. */
+const STRPTIME = /^(?:[^%]|%[%ABGHIMSTUVWXYZabcdfghjmnpuwxyz]|%-[HIMSdjmy])*$/
 /** Smallest and largest value of each whole-numbered option. */
 const LIMITS: Readonly<Record<string, readonly [number, number]>> = {
   minCount: [1, 2 ** 31 - 1],
@@ -130,7 +132,7 @@ function checkSchema(json: unknown, where: string): Schema {
   if (isRecord(schema.time)) {
     expectOptions(`${where}: time`, schema.time, ['column', 'format'])
     expectType(isName(schema.time.column), `${where}: time`, "'column' to be the name of a column", schema.time.column)
-    expectType(isName(schema.time.format), `${where}: time`, "'format' to be a strptime format", schema.time.format)
+    expectFormat(schema.time.format, `${where}: time`)
   } else {
     expectType(isName(schema.time), where, "'time' to be the name of a column", schema.time, advice)
   }
@@ -166,6 +168,12 @@ function checkField(name: string, json: unknown, where: string): void {
     const holds = field.aggregate === 'mean' || field.aggregate === 'conv'
     expectRange(holds, where, "'aggregate' to be 'mean' or 'conv'", field.aggregate)
   }
+}
+
+function expectFormat(format: unknown, where: string): void {
+  expectType(isName(format), where, "'format' to be a strptime format", format)
+  const isKnown = STRPTIME.test(format as string)
+  expectRange(isKnown, where, "'format' to be made of strptime parts", format, "write it like '%d.%m.%Y %H:%M'")
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

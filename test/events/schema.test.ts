@@ -53,10 +53,26 @@ describe('parseSchema', () => {
     ['half a bucket', { ...good, fields: { a: { kind: 'numeric', buckets: 1.5 } } }, /received 1.5/],
     ['an unknown aggregate', { ...good, fields: { a: { kind: 'text', aggregate: 'max' } } }, /'mean' or 'conv'/],
     ['a time without format', { ...good, time: { column: 'at' } }, /'format' to be a strptime format/],
+    [
+      'a format of unknown parts',
+      { ...good, time: { column: 'at', format: '%Y-%Q' } },
+      /strptime parts.*received '%Y-%Q'/,
+    ],
+    [
+      'a format that ends early',
+      { ...good, time: { column: 'at', format: '%Y %' } },
+      /strptime parts.*received '%Y %'/,
+    ],
     ['the entity as a field', { ...good, fields: { user: { kind: 'text' } } }, /fields other than the entity/],
   ]
   it.each(broken)('refuses %s', (_, json, message) => {
     expect(() => parseSchema(json)).toThrow(message)
+  })
+
+  it('takes every part that DuckDB reads', () => {
+    const format =
+      'on%%%A %B %G %H %I %M %S %T %U %V %W %X %Y %Z %a %b %c %d %f %g %h %j %m %n %p %u %w %x %y %z %-H %-I %-M %-S %-d %-j %-m %-y\n'
+    expect(parseSchema({ ...good, time: { column: 'at', format } })).toMatchObject({ time: { format } })
   })
 
   it('reads a file, and names it in errors', async () => {
