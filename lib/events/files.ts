@@ -29,6 +29,13 @@ const ENDINGS: readonly (readonly [RegExp, Format])[] = [
 ]
 const DELIMITERS = [',', ';', '\t', '|']
 const LONGEST_HEADER = 1 << 20
+/** What is no CSV by its first bytes, and what to do about it. */
+const FOREIGN: readonly (readonly [bytes: readonly number[], what: string, advice: string])[] = [
+  [[0xff, 0xfe], 'UTF-16', 'save it as UTF-8'],
+  [[0xfe, 0xff], 'UTF-16', 'save it as UTF-8'],
+  [[0x1f, 0x8b], 'gzip', 'name it .csv.gz'],
+  [[0x50, 0x4b, 0x03, 0x04], 'a zip archive or spreadsheet', 'save it as CSV'],
+]
 
 /** The files that paths, globs and folders name: in the order given, a glob's or folder's files by name. */
 export async function findFiles(
@@ -101,6 +108,7 @@ async function firstRecord(file: InputFile, where: string): Promise<string> {
   let at = 0
   try {
     for await (const block of bytes) {
+      if (seen === '') expectCsv(file, block as Uint8Array, where)
       seen += decoder.decode(block as Uint8Array, { stream: true })
       for (; at < seen.length; at++) {
         const char = seen[at]
@@ -110,7 +118,7 @@ async function firstRecord(file: InputFile, where: string): Promise<string> {
       if (seen.length > LONGEST_HEADER) break
     }
   } catch (cause) {
-    throw broken(file, cause, where)
+    throw cause instanceof SeqriskError ? cause : broken(file, cause, where)
   } finally {
     source.destroy()
   }
@@ -118,6 +126,14 @@ async function firstRecord(file: InputFile, where: string): Promise<string> {
     throw new SeqriskError('FILE_BROKEN', sentence(where, `a header line in '${file.path}'`, 'one that never ends'))
   }
   return seen
+}
+
+function expectCsv(file: InputFile, begin: Uint8Array, where: string): void {
+  const found = FOREIGN.find(([bytes]) => bytes.every((byte, i) => begin[i] === byte))
+  if (!found) return
+  const [, what, advice] = found
+  const message = `[${where}] expected CSV in UTF-8 in '${file.path}' but received ${what}; ${advice}`
+  throw new SeqriskError('FILE_BROKEN', message)
 }
 
 function splitRecord(record: string, delimiter: string): string[] {

@@ -93,6 +93,25 @@ const cases: [string, () => string | Promise<string>, string, RegExp][] = [
     /line 2 /,
   ],
   [
+    'UTF-16, as a spreadsheet writes it',
+    () => files.write('.csv', Buffer.from(`\ufeff${head}${good}`, 'utf16le')),
+    'FILE_BROKEN',
+    /expected CSV in UTF-8 in '.*' but received UTF-16; save it as UTF-8/,
+  ],
+  [
+    'UTF-16 of the other order',
+    () => files.write('.csv.gz', gzipSync(Buffer.from(`\ufeff${head}${good}`, 'utf16le').swap16())),
+    'FILE_BROKEN',
+    /received UTF-16/,
+  ],
+  ['a gzip named .csv', () => files.write('.csv', gz), 'FILE_BROKEN', /received gzip; name it \.csv\.gz/],
+  [
+    'a spreadsheet named .csv',
+    () => files.write('.csv', Buffer.from('PK\x03\x04rest')),
+    'FILE_BROKEN',
+    /received a zip archive or spreadsheet; save it as CSV/,
+  ],
+  [
     'a truncated gzip',
     () => files.write('.csv.gz', gz.subarray(0, gz.length - 5)),
     'FILE_BROKEN',
