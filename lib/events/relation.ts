@@ -134,7 +134,7 @@ function valueClass(type: string): ValueClass {
 }
 
 function expectColumns(found: readonly string[], wanted: readonly string[], file: InputFile, where: string): void {
-  const lost = wanted.filter(column => !found.includes(column))
+  const lost = [...new Set(wanted)].filter(column => !found.includes(column))
   if (lost.length === 0) return
   const list = lost.map(column => `'${column}'`).join(', ')
   const message = `[${where}] expected ${lost.length > 1 ? 'columns' : 'column'} ${list} in '${file.path}' but received ${found.join(', ')}; name the columns that exist`

@@ -235,6 +235,13 @@ describe('readTable', () => {
     })
   })
 
+  it('names a missing column once', async () => {
+    const file = files.write('.csv', 'user,risk\nu,1\n')
+    await expect(readTable(file, { id: 'user', columns: ['rsk'], numeric: ['rsk'] })).rejects.toThrow(
+      /expected column 'rsk' in '/,
+    )
+  })
+
   it('refuses a truncated gzip', async () => {
     const whole = gzipSync(`id,x\n${Array.from({ length: 5000 }, (_, i) => `${i},${i * i}\n`).join('')}`)
     const file = files.write('.csv.gz', whole.subarray(0, whole.length - 4))
