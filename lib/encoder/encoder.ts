@@ -4,6 +4,7 @@ import { encodingAsOf } from '../events/as_of.js'
 import { viewBatch } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { encodedChunks } from '../events/encode_source.js'
+import { expectSource } from '../events/expect_source.js'
 import type { EventEncoding } from '../events/inputs.js'
 import type { Fields } from '../events/schema.js'
 import type { EventSource, LongCall } from '../events/source.js'
@@ -154,6 +155,7 @@ export class Encoder<F extends Fields = Fields> {
    * grow with the number of users. A vector depends on its own entity's events alone, bit for bit.
    */
   async *encodeStream(source: EventSource<F>, options: EncodeOptions = {}): AsyncGenerator<VectorTable> {
+    expectSource('encode', source)
     expectOptions('encode', options, ['batchEvents', 'asOf', 'signal', 'onProgress'])
     const encoding = encodingAsOf('encode', this.encoding, options.asOf)
     const { events: total } = await source.summary({ signal: options.signal })

@@ -3,6 +3,7 @@
 import { expectOptions, expectRange } from '../util/errors.js'
 import { atOnce, inTurns, type Steps } from '../util/pace.js'
 import { type EncodedEvents, encodeSteps, type InputColumn } from './encode.js'
+import { expectSource } from './expect_source.js'
 import type { EventEncoding } from './inputs.js'
 import type { Fields } from './schema.js'
 import type { ChunkOptions, EventSource } from './source.js'
@@ -21,6 +22,7 @@ export async function* encodedChunks<F extends Fields>(
   encoding: EventEncoding,
   options: EncodeOptions = {},
 ): AsyncGenerator<EncodedEvents, void, void> {
+  expectSource(WHERE, source)
   expectOptions(WHERE, options, ['lastEvents', 'eventsPerChunk', 'signal', 'onProgress'])
   const { lastEvents = encoding.lastEvents, ...chunkOptions } = options
   expectRange(Number.isInteger(lastEvents) && lastEvents > 0, WHERE, 'lastEvents to be a whole number ≥ 1', lastEvents)

@@ -2,6 +2,7 @@
 
 import { expectOptions, expectRange } from '../util/errors.js'
 import { fitCells } from './cells.js'
+import { expectSource } from './expect_source.js'
 import {
   type CategoricalInput,
   type EventEncoding,
@@ -43,6 +44,7 @@ export async function fitEncoding<F extends Fields>(
   source: EventSource<F>,
   options: FitEncodingOptions = {},
 ): Promise<EventEncoding> {
+  expectSource(WHERE, source)
   expectOptions(WHERE, options, [...NUMBERS, 'signal', 'onProgress'])
   for (const name of NUMBERS) {
     const value = options[name]

@@ -8,7 +8,7 @@ import { DATABASE_OPTIONS, type DatabaseOptions, expectDatabaseOptions } from '.
 import { Dictionary } from './dictionary.js'
 import { Database, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
 import { profileNumbers } from './quantiles.js'
-import type { Fields, Schema } from './schema.js'
+import { type Fields, parseSchema, type Schema } from './schema.js'
 import {
   type ChunkOptions,
   DEFAULT_EVENTS_PER_CHUNK,
@@ -40,6 +40,7 @@ export function readEvents<const F extends Fields>(
 ): EventSource<F> {
   expectOptions(WHERE, options, DATABASE_OPTIONS)
   expectDatabaseOptions(WHERE, options)
+  parseSchema(schema, WHERE)
   // Here, since loading it holds the event loop: long calls must not.
   loadDuckdb(WHERE)
   return new FileSource(files, schema, options)

@@ -35,7 +35,7 @@ export type CellOf<K extends FieldSpec['kind']> =
  * its format: of %Y %y %m %b %B %d %a %A %H %I %p %M %S %f %z.
  */
 export type EventRow<F extends Fields, E extends string = string, T extends string = string> = {
-  readonly [K in E]: string | number
+  readonly [K in E]: string | number | bigint
 } & { readonly [K in T]: string | number | Date } & { readonly [N in keyof F]: CellOf<F[N]['kind']> }
 
 const WHERE = 'fromRows'
@@ -212,12 +212,13 @@ async function sortRows(
   const ids: string[] = []
   const entity = new Int32Array(rows.length)
   const time = new Float64Array(rows.length)
-  const isNumber = typeof schema.time === 'string' && typeof rows[0][schema.time] === 'number'
+  const isNumber = typeof schema.time === 'string' && typeof rows[0]?.[schema.time] === 'number'
   const reading = isNumber ? PLAIN_NUMBERS : calendarReading(schema)
   for (const [i, row] of rows.entries()) {
+    if (typeof row !== 'object' || row === null) throw new TypeError(sentence(WHERE, `row ${i} to be an object`, row))
     const id = row[schema.entity]
-    if ((typeof id !== 'string' && typeof id !== 'number') || id === '')
-      throw invalid(schema.entity, i, 'an entity', id)
+    const isId = typeof id === 'string' ? id !== '' : typeof id === 'number' || typeof id === 'bigint'
+    if (!isId) throw invalid(schema.entity, i, 'an entity', id)
     const text = String(id)
     let number = numbers.get(text)
     if (number === undefined) {

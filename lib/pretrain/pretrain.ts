@@ -6,6 +6,7 @@ import { saveEncoder } from '../encoder/model_files.js'
 import { digestOf } from '../events/digest.js'
 import { encodeSource } from '../events/encode_source.js'
 import { fitEncoding } from '../events/encoding.js'
+import { expectSource } from '../events/expect_source.js'
 import type { Fields } from '../events/schema.js'
 import type { EventSource } from '../events/source.js'
 import { Device } from '../runtime/device.js'
@@ -36,6 +37,7 @@ export async function pretrain<F extends Fields>(
   source: EventSource<F>,
   options: PretrainOptions = {},
 ): Promise<Pretrained<F>> {
+  expectSource('pretrain', source)
   checkOptions(options)
   const { signal, onProgress } = options
   signal?.throwIfAborted()

@@ -1,6 +1,7 @@
 // Hand-made aggregate features per entity: the rival that learned vectors must beat, and their companion in a risk model.
 // Every group writes its columns entity by entity, while the chunks stream by.
 
+import { expectSource } from '../events/expect_source.js'
 import type { Fields } from '../events/schema.js'
 import { SlotMap, type Value } from '../events/slots.js'
 import type { EventChunk, EventSource, LongCall, TextColumn } from '../events/source.js'
@@ -47,6 +48,7 @@ export async function aggregate<F extends Fields>(
   source: EventSource<F>,
   options: AggregateOptions = {},
 ): Promise<FeatureTable> {
+  expectSource(WHERE, source)
   expectOptions(WHERE, options, ['plan', 'asOf', 'topValues', 'topWords', 'maxPairs', 'signal', 'onProgress'])
   const { plan: given, asOf, ...planOptions } = options
   const isTime = asOf === undefined || Number.isFinite(Number(asOf))

@@ -1,6 +1,7 @@
 // Which hand-made features to compute: the frequent values, words and pairs of a source. Plain data that survives JSON.
 
 import { calendarPart } from '../events/calendar.js'
+import { expectSource } from '../events/expect_source.js'
 import type { Fields } from '../events/schema.js'
 import { SlotMap, type Value } from '../events/slots.js'
 import { sortedPlaces } from '../events/sort.js'
@@ -57,6 +58,7 @@ export async function planAggregates<F extends Fields>(
   source: EventSource<F>,
   options: PlanOptions = {},
 ): Promise<AggregatePlan> {
+  expectSource(WHERE, source)
   expectOptions(WHERE, options, [...NUMBERS, 'signal', 'onProgress'])
   const [topValues, topWords, maxPairs] = NUMBERS.map((name, i) => {
     const value = options[name] ?? [20, 50, 96][i]

@@ -38,9 +38,15 @@ export function expectOptions(where: string, given: object, known: readonly stri
 
 function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`
+  if (typeof value === 'bigint') return `${value}n`
   if (value === null || typeof value !== 'object') return String(value)
-  if (Array.isArray(value)) return `[${value.slice(0, 6).join(', ')}${value.length > 6 ? ', …' : ''}]`
+  if (Array.isArray(value)) return `[${value.slice(0, 6).map(item).join(', ')}${value.length > 6 ? ', …' : ''}]`
   return value.constructor?.name ?? 'object'
+}
+
+/** In a list, texts stand without quotes. */
+function item(value: unknown): string {
+  return typeof value === 'string' ? value : describe(value)
 }
 
 /** Levenshtein distance, to guess what a misspelled name meant. */

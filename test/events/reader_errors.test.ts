@@ -280,6 +280,12 @@ describe('unreadable events', () => {
     await expect(readTable('a.csv', { memoryLimit } as object)).rejects.toThrow(message)
   })
 
+  it('no schema', () => {
+    expect(() => readEvents('a.csv', undefined as never)).toThrow(
+      /^\[readEvents\] expected an object but received undefined; write \{"entity"/,
+    )
+  })
+
   it('without DuckDB: the package is named at once', () => {
     const lookUp = vi.spyOn(Module as unknown as { _load: (...args: unknown[]) => unknown }, '_load')
     lookUp.mockImplementation(() => {

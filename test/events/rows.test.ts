@@ -53,6 +53,7 @@ describe('fromRows', () => {
     ['a time without end', { at: Number.NaN }, /a finite number/],
     ['text for a number', { amount: '5' }, /a number in 'amount' of row 1 but received '5'/],
     ['an object for a category', { type: {} }, /in 'type' of row 1 but received Object/],
+    ['a bigint for a number', { amount: 5n }, /a number in 'amount' of row 1 but received 5n/],
     ['a number for text', { note: 5 }, /a text in 'note' of row 1 but received 5/],
   ]
   it.each(bad)('refuses %s', async (_, change, message) => {
@@ -62,6 +63,20 @@ describe('fromRows', () => {
       code: 'CELL_INVALID',
       message: expect.stringMatching(message),
     })
+  })
+
+  it('takes entities that are bigints, as drivers of databases give them', async () => {
+    const rows = [7n, 7, '7'].map((user, at) => ({ user, at, type: 'a', amount: 1, note: '' }))
+    const events = await plainEvents(fromRows(schema, rows))
+    expect(events.map(([user]) => user)).toEqual(['7', '7', '7'])
+  })
+
+  it.each([[null], [undefined], [5]])('refuses %s as a row', async row => {
+    const fine = { user: 'u', at: 1, type: null, amount: null, note: null }
+    for (const rows of [[row], [fine, row]]) {
+      const message = `[fromRows] expected row ${rows.length - 1} to be an object but received ${row}`
+      await expect(fromRows(schema, rows as never).summary()).rejects.toThrow(new TypeError(message))
+    }
   })
 
   it('refuses dates that are none, and an empty list', async () => {

@@ -6,6 +6,7 @@ import { type LoadedEncoder, loadEncoder, saveEncoder } from '../../encoder/mode
 import { encodingAsOf } from '../../events/as_of.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import { encodedChunks } from '../../events/encode_source.js'
+import { expectSource } from '../../events/expect_source.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields, Schema } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
@@ -109,6 +110,7 @@ export class FineTuned<F extends Fields = Fields> {
 
   /** Scores of all entities of a source, streamed: memory does not grow with their number. */
   async *scoreStream(source: EventSource<F>, options: ScoreOptions = {}): AsyncGenerator<ScoreTable> {
+    expectSource(where, source)
     expectOptions(where, options, ['batchEvents', 'asOf', 'signal', 'onProgress'])
     expectSchema(where, source.schema, this.encoder.encoding)
     const encoding = encodingAsOf(where, this.encoder.encoding, options.asOf)

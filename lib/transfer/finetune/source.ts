@@ -6,6 +6,7 @@ import { Encoder } from '../../encoder/encoder.js'
 import { type EncodedEvents, gatherSteps } from '../../events/encode.js'
 import { concatSteps, encodedChunks } from '../../events/encode_source.js'
 import { fitEncoding } from '../../events/encoding.js'
+import { expectSource } from '../../events/expect_source.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
@@ -63,6 +64,7 @@ export async function finetune<F extends Fields>(
   labels: LabelTable,
   options: FinetuneSourceOptions,
 ): Promise<FinetuneResult<F>> {
+  expectSource(where, source)
   const { init, signal, onProgress, out } = options
   await expectFreeFolder(where, options, [CROSS, FOLDS])
   const isFitted = init instanceof Encoder || init.encoding !== undefined
