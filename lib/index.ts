@@ -171,3 +171,4 @@ export {
 } from './trees/model.js'
 export { type ForestInput, type RandomForestOptions, RandomForestTrainer } from './trees/random_forest.js'
 export { SeqriskError } from './util/errors.js'
+export type { Optional } from './util/options.js'

@@ -6,6 +6,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { execute, packPackage, root, unpackPackage } from './support/package.js'
 
@@ -196,9 +197,21 @@ describe('the tarball', () => {
   })
 })
 
+/** Names of the exported types that callers fill in. */
+function exportedOptions(): string[] {
+  const index = join(root, 'lib', 'index.ts')
+  const program = ts.createProgram([index], { module: ts.ModuleKind.NodeNext, types: [] })
+  const checker = program.getTypeChecker()
+  const names = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(index)!)!)
+  const filledIn = /(Options|Call|Control|Rules|Input|Init|Problem|Targets|ValidationRows|LabelTable|Field|ModelInfo)$/
+  return names.map(({ name }) => name).filter(name => filledIn.test(name))
+}
+
 describe('its types', () => {
   const users = join(folder, 'types')
+  const optionTypes = exportedOptions()
   const program = `
+    import type * as all from 'seqrisk'
     import { type EventRow, Encoder, defineSchema, fromRows, pretrain } from 'seqrisk'
     const schema = defineSchema({ entity: 'id', time: 't', fields: { a: { kind: 'numeric' }, b: { kind: 'categorical' } } })
     type Row = EventRow<(typeof schema)['fields'], 'id', 't'>
@@ -208,6 +221,10 @@ describe('its types', () => {
       const same: Encoder = encoder
       return (await same.encode(fromRows(schema, rows))).vectors
     }
+    // Callers pass their own options on without looking at each.
+    type Passed<T> = { [K in keyof T as {} extends Pick<T, K> ? K : never]?: T[K] | undefined }
+    type Own<T> = Pick<T, keyof T & keyof Passed<T>>
+    ${optionTypes.map(name => `export const of${name} = (given: Passed<all.${name}>): Own<all.${name}> => given`).join('\n    ')}
     // @ts-expect-error a number is no category's text field
     rows.push({ id: 1, t: 2, a: 'three', b: 'x' })
     // @ts-expect-error a misspelt option

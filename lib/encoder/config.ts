@@ -1,6 +1,7 @@
 // What an encoder looks like: sizes and the choices that DESIGN leaves open, with their defaults.
 
 import { expectOptions, expectRange } from '../util/errors.js'
+import { given, type Optional } from '../util/options.js'
 
 /** What the second layer of a block attends to. */
 export type AttentionKind = 'block' | 'fixed' | 'full' | 'none'
@@ -86,12 +87,11 @@ export function gruConfig(width = DEFAULT_ENCODER.width): Partial<EncoderConfig>
 }
 
 /** Fills in defaults. @throws {TypeError} for unknown options @throws {RangeError} for sizes that cannot be */
-export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConfig {
+export function encoderConfig(options: Optional<EncoderConfig> = {}): EncoderConfig {
   const where = 'encoder'
   expectOptions(where, options, Object.keys(DEFAULT_ENCODER))
-  const given = Object.entries(options).filter(([, value]) => value !== undefined)
   const sketch = 4 * (options.width ?? DEFAULT_ENCODER.width)
-  const config: EncoderConfig = { ...DEFAULT_ENCODER, sketch, ...Object.fromEntries(given) }
+  const config: EncoderConfig = { ...DEFAULT_ENCODER, sketch, ...given(options) }
   const whole = (name: keyof EncoderConfig, low: number, high: number) => {
     const value = config[name] as number
     const fits = Number.isInteger(value) && value >= low && value <= high
@@ -129,7 +129,7 @@ export function encoderConfig(options: Partial<EncoderConfig> = {}): EncoderConf
 }
 
 /** Multiply-adds of an encoder's linear maps over so many events, roughly: what decides whether a card pays. */
-export function workOf(events: number, { width, blocks }: Partial<EncoderConfig> = {}): number {
+export function workOf(events: number, { width, blocks }: Optional<EncoderConfig> = {}): number {
   const { width: D, blocks: L } = { width: width ?? DEFAULT_ENCODER.width, blocks: blocks ?? DEFAULT_ENCODER.blocks }
   return 5 * events * L * D * D
 }

@@ -15,6 +15,7 @@ import { Device } from '../runtime/device.js'
 import { currentTape, type Parameter } from '../runtime/tape.js'
 import { scope, type Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import type { Optional } from '../util/options.js'
 import { atOnce, inTurns, Pace, type Steps } from '../util/pace.js'
 import { type BatchRows, consecutiveBatches, type DeviceBatch, readBatches, toDevice } from './batch.js'
 import { type EncoderConfig, encoderConfig } from './config.js'
@@ -34,23 +35,23 @@ export interface EncodeOptions extends LongCall {
    * Events encoded together. Default 4096: small enough to stay in the cache, large enough to keep all threads busy; on
    * a card 65 536.
    */
-  readonly batchEvents?: number
+  readonly batchEvents?: number | undefined
   /**
    * The present, as a time of the events (milliseconds since 1970, or a plain number): how old an event is counts back
    * from here. Default: the newest event that the model was trained on. A service that encodes daily names the day.
    */
-  readonly asOf?: number | Date
+  readonly asOf?: number | Date | undefined
 }
 
 /** Where an encoder lives, and what weights it begins with. */
 export interface EncoderOptions {
-  readonly device?: Device
+  readonly device?: Device | undefined
   /** Seed of the initial weights. Default 0. */
-  readonly seed?: number
+  readonly seed?: number | undefined
   /** Stored weights instead of a seed. */
-  readonly weights?: NamedArrays
+  readonly weights?: NamedArrays | undefined
   /** Whether `dispose` closes the device too. Default: when the encoder opened it. */
-  readonly ownsDevice?: boolean
+  readonly ownsDevice?: boolean | undefined
 }
 
 /**
@@ -72,7 +73,7 @@ export class Encoder<F extends Fields = Fields> {
   readonly #sketch: Sketch
   readonly #ownsDevice: boolean
 
-  constructor(encoding: EventEncoding, config: Partial<EncoderConfig> = {}, options: EncoderOptions = {}) {
+  constructor(encoding: EventEncoding, config: Optional<EncoderConfig> = {}, options: EncoderOptions = {}) {
     expectOptions('encoder', options, ['device', 'seed', 'weights', 'ownsDevice'])
     this.config = encoderConfig(config)
     this.encoding = encoding

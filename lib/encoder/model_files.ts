@@ -66,7 +66,10 @@ export interface LoadedEncoder {
  * Loads what `saveEncoder` wrote; of a fine-tuned model the encoder serves alone.
  * @throws {SeqriskError} code `FILE_NOT_FOUND`, or `MODEL_INVALID` for a damaged, hostile or newer model
  */
-export async function loadEncoder(folder: string, options: { readonly device?: Device } = {}): Promise<LoadedEncoder> {
+export async function loadEncoder(
+  folder: string,
+  options: { readonly device?: Device | undefined } = {},
+): Promise<LoadedEncoder> {
   const pace = new Pace()
   const config = await readConfig(join(folder, 'config.json'))
   await pace.turn()

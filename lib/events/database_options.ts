@@ -5,11 +5,11 @@ import { expectRange, expectType } from '../util/errors.js'
 /** How files are read. */
 export interface DatabaseOptions {
   /** DuckDB's own memory before it spills to disk: a number with B, KB, MB, GB or TB, e.g. '2GB'. Default '1GB'. */
-  readonly memoryLimit?: string
+  readonly memoryLimit?: string | undefined
   /** Default: all cores. */
-  readonly threads?: number
+  readonly threads?: number | undefined
   /** Folder for spilled data; a sub-folder is made in it and removed on close, one of a killed process by the next. Default: the system's. */
-  readonly temporaryFolder?: string
+  readonly temporaryFolder?: string | undefined
 }
 
 export const DATABASE_OPTIONS = ['memoryLimit', 'threads', 'temporaryFolder'] as const

@@ -60,7 +60,7 @@ const compiled = new WeakMap<EventEncoding, Compiled>()
 export function encodeChunk(
   chunk: EventChunk,
   encoding: EventEncoding,
-  options: { readonly lastEvents?: number } = {},
+  options: { readonly lastEvents?: number | undefined } = {},
 ): EncodedEvents {
   expectOptions(WHERE, options, ['lastEvents'])
   const lastEvents = options.lastEvents ?? encoding.lastEvents

@@ -11,7 +11,7 @@ import type { ChunkOptions, EventSource } from './source.js'
 /** How the events of a source are encoded. */
 export interface EncodeOptions extends ChunkOptions {
   /** Newest events kept of an entity. Default: the encoding's. */
-  readonly lastEvents?: number
+  readonly lastEvents?: number | undefined
 }
 
 const WHERE = 'encodeSource'

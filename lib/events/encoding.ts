@@ -18,15 +18,15 @@ import { fitSpans, logSpan } from './spans.js'
 /** What `fitEncoding` can be told. */
 export interface FitEncodingOptions extends LongCall {
   /** Default of `minCount` for categorical fields. Default 2. */
-  readonly minCount?: number
+  readonly minCount?: number | undefined
   /** Default of `buckets` for numeric fields. Default 32. */
-  readonly buckets?: number
+  readonly buckets?: number | undefined
   /** Default of `hash` for text fields. Default 4096. */
-  readonly words?: number
+  readonly words?: number | undefined
   /** Most values of a categorical field; rarer ones become unknown. Default 100 000. */
-  readonly maxValues?: number
+  readonly maxValues?: number | undefined
   /** Newest events kept of an entity, 1 … 64 000. Default 64 000. */
-  readonly lastEvents?: number
+  readonly lastEvents?: number | undefined
 }
 
 /** Most events of an entity that can be encoded. */

@@ -2,32 +2,33 @@
 
 import { readFile } from 'node:fs/promises'
 import { expectOptions, expectRange, expectType, SeqriskError, sentence } from '../util/errors.js'
+import { given } from '../util/options.js'
 
 /** A value out of a set of words or codes. A missing value is a value of its own. */
 export interface CategoricalField {
   readonly kind: 'categorical'
   /** Values seen fewer times than this become unknown. Default 2. */
-  readonly minCount?: number
+  readonly minCount?: number | undefined
   /** Open vocabulary: values are hashed into this many ids instead of being listed. */
-  readonly hash?: number
+  readonly hash?: number | undefined
 }
 
 /** A number; NaN or an empty cell is missing. */
 export interface NumericField {
   readonly kind: 'numeric'
   /** Most quantile bins. Default 32. */
-  readonly buckets?: number
+  readonly buckets?: number | undefined
 }
 
 /** Free text, read as a bag or a row of words. */
 export interface TextField {
   readonly kind: 'text'
   /** Words are hashed into this many ids. Default 4096. */
-  readonly hash?: number
+  readonly hash?: number | undefined
   /** Character n-grams of this length in place of whole words. */
-  readonly ngrams?: number
+  readonly ngrams?: number | undefined
   /** How the words of one event become one vector. Default `mean`. */
-  readonly aggregate?: 'mean' | 'conv'
+  readonly aggregate?: 'mean' | 'conv' | undefined
 }
 
 /** One field of a schema. */
@@ -155,7 +156,7 @@ function checkField(name: string, json: unknown, where: string): void {
   if (typeof kind !== 'string' || !KINDS.includes(kind as FieldKind)) {
     throw new TypeError(sentence(where, `'kind' to be ${KINDS.join(', ')}`, kind, 'name one of these kinds'))
   }
-  for (const [option, value] of Object.entries(field)) {
+  for (const [option, value] of Object.entries(given(field))) {
     const isOwn = OPTIONS[kind as FieldKind].includes(option)
     expectType(isOwn, where, `options of kind ${kind} (${OPTIONS[kind as FieldKind].join(', ')})`, option)
     const limits = LIMITS[option]

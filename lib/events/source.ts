@@ -39,15 +39,15 @@ export interface Progress {
  * or two steps, still runs there, unseen: others may use that device.
  */
 export interface LongCall {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: Progress) => void
+  readonly onProgress?: ((progress: Progress) => void) | undefined
 }
 
 /** How a source is cut into chunks. */
 export interface ChunkOptions extends LongCall {
   /** A chunk is closed before it would pass this many events; a longer entity stands alone, whole. Default 16 384. */
-  readonly eventsPerChunk?: number
+  readonly eventsPerChunk?: number | undefined
 }
 
 /** Events of a chunk where nothing is said. */

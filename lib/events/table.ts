@@ -32,13 +32,13 @@ export interface VectorTable {
 /** What `readTable` can be told. */
 export interface ReadTableOptions extends DatabaseOptions {
   /** The column of the entity. Without one, ids are the row numbers from 1. */
-  readonly id?: string
+  readonly id?: string | undefined
   /** The columns to read. Default: all others. */
-  readonly columns?: readonly string[]
+  readonly columns?: readonly string[] | undefined
   /** Columns that must be numbers, and columns to keep as text. The rest is numbers where every cell is one. */
-  readonly numeric?: readonly string[]
-  readonly text?: readonly string[]
-  readonly signal?: AbortSignal
+  readonly numeric?: readonly string[] | undefined
+  readonly text?: readonly string[] | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Reads a table in the order of its rows. @throws {SeqriskError} as `readEvents` does */

@@ -11,10 +11,10 @@ import type { VectorTable } from './table.js'
 /** What `readVectors` can be told. */
 export interface ReadVectorsOptions extends DatabaseOptions {
   /** The column of the entity. Default: the one column that holds no vectors. */
-  readonly id?: string
+  readonly id?: string | undefined
   /** Read these entities alone. Default: all. */
-  readonly only?: readonly string[]
-  readonly signal?: AbortSignal
+  readonly only?: readonly string[] | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface NamedVectors extends VectorTable {

@@ -14,7 +14,7 @@ import type { FeatureTable } from './table.js'
 
 /** What writing a table can be told. */
 export interface WriteOptions {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 interface Layout extends RowLayout {

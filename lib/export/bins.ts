@@ -10,7 +10,7 @@ import { writeFileAtomic } from '../util/files.js'
 
 /** What saving and loading bins can be told. */
 export interface BinsOptions {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 interface HeaderColumn {

@@ -22,12 +22,12 @@ export interface OnnxOptions {
    * `standard`: operators of ONNX alone, for any runtime. `onnxruntime`: its own fused attention too, which is faster there.
    * Default `standard`.
    */
-  readonly operators?: 'standard' | 'onnxruntime'
+  readonly operators?: 'standard' | 'onnxruntime' | undefined
   /** Sequences of a batch, and events of a sequence, where they are always the same. Default: any. */
-  readonly users?: number
-  readonly length?: number
+  readonly users?: number | undefined
+  readonly length?: number | undefined
   /** False: every sequence fills the batch, and there is no input `lengths`. Default true. */
-  readonly padded?: boolean
+  readonly padded?: boolean | undefined
 }
 
 /** What a graph is made from. */

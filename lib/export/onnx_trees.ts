@@ -7,9 +7,9 @@ import { ML_DOMAIN, OnnxGraph } from './onnx_graph.js'
 /** What the graph of trees can be told. */
 export interface OnnxTreesOptions {
   /** Scores before the sigmoid or softmax. Default false. */
-  readonly raw?: boolean
+  readonly raw?: boolean | undefined
   /** Use the first iterations alone. Default all. */
-  readonly iterations?: number
+  readonly iterations?: number | undefined
 }
 
 /** Bits of a decision, as LightGBM writes them. */

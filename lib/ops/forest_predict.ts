@@ -16,8 +16,8 @@ const SHAP_VALUES_PER_TREE = 8
 
 /** How a prediction ends before its time, and who hears of the rows that are done. */
 export interface PredictCall {
-  readonly signal?: AbortSignal
-  readonly report?: (done: number) => void
+  readonly signal?: AbortSignal | undefined
+  readonly report?: ((done: number) => void) | undefined
 }
 
 /** Trees one after the other, as LightGBM's files number them: leaf l of a tree stands as child −1 − l. */

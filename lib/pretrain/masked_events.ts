@@ -19,9 +19,9 @@ import type { Term } from './terms.js'
 /** How events are hidden. */
 export interface MaskedEventsOptions {
   /** Share of events to predict. Default 0.15. */
-  readonly rate?: number
+  readonly rate?: number | undefined
   /** Which inputs are predicted: `all`, or the schema's fields and the gap before the event alone. Default `all`. */
-  readonly predict?: 'all' | 'fields'
+  readonly predict?: 'all' | 'fields' | undefined
 }
 
 /** Of the chosen events so many become mask and so many a random event; the rest stay as they are (Devlin et al. 2019). */

@@ -5,6 +5,7 @@ import type { FitEncodingOptions } from '../events/encoding.js'
 import type { Progress } from '../events/source.js'
 import type { Device } from '../runtime/device.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { given, type Optional } from '../util/options.js'
 import type { MaskedEventsOptions } from './masked_events.js'
 import type { QuickThoughtOptions } from './quick_thought.js'
 
@@ -28,46 +29,46 @@ export interface TrainProgress extends Progress {
 }
 
 /** What `pretrain` can be told; sizes of the encoder are options as well. */
-export interface PretrainOptions extends Partial<EncoderConfig> {
-  readonly tasks?: readonly ProxyTask[]
-  readonly masked?: MaskedEventsOptions
-  readonly quick?: QuickThoughtOptions
-  readonly encoding?: Omit<FitEncodingOptions, 'signal' | 'onProgress'>
+export interface PretrainOptions extends Optional<EncoderConfig> {
+  readonly tasks?: readonly ProxyTask[] | undefined
+  readonly masked?: MaskedEventsOptions | undefined
+  readonly quick?: QuickThoughtOptions | undefined
+  readonly encoding?: Omit<FitEncodingOptions, 'signal' | 'onProgress'> | undefined
   /** Passes over the events. Default: as many as make about 4 million events, 2 … 60; at most 2048. */
-  readonly epochs?: number
+  readonly epochs?: number | undefined
   /** Events per step. Default 4096, fewer for small data so that an epoch has some steps. */
-  readonly batchEvents?: number
+  readonly batchEvents?: number | undefined
   /** Longest sequence of a step; of a longer one a random window is taken. Default: `batchEvents`. */
-  readonly window?: number
+  readonly window?: number | undefined
   /** Peak learning rate. Default 0.002. */
-  readonly learningRate?: number
+  readonly learningRate?: number | undefined
   /** Share of the steps in which the learning rate rises. Default 0.05. */
-  readonly warmup?: number
-  readonly weightDecay?: number
+  readonly warmup?: number | undefined
+  readonly weightDecay?: number | undefined
   /** Largest norm of the whole gradient. Default 1. */
-  readonly clip?: number
+  readonly clip?: number | undefined
   /** Share of entities kept out of training for the held-out loss. Default 0.05, of which at most 2000 are used. */
-  readonly heldOut?: number
+  readonly heldOut?: number | undefined
   /** Epochs without a better held-out loss before training stops; 0 = never stop early. Default 0. */
-  readonly patience?: number
-  readonly seed?: number
-  readonly device?: Device
+  readonly patience?: number | undefined
+  readonly seed?: number | undefined
+  readonly device?: Device | undefined
   /** Folder for the model, its log and its checkpoints. Without it nothing is written. */
-  readonly out?: string
+  readonly out?: string | undefined
   /** Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. */
-  readonly resume?: boolean
+  readonly resume?: boolean | undefined
   /** Begin anew although `out` holds an unfinished run, which is lost then. Without this and `resume` that is an error. */
-  readonly restart?: boolean
+  readonly restart?: boolean | undefined
   /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
-  readonly checkpointSeconds?: number
-  readonly signal?: AbortSignal
+  readonly checkpointSeconds?: number | undefined
+  readonly signal?: AbortSignal | undefined
   /** Called after each step, and while events are read. */
-  readonly onProgress?: (progress: Progress | TrainProgress) => void
+  readonly onProgress?: ((progress: Progress | TrainProgress) => void) | undefined
 }
 
 /** Options with every default filled in that does not depend on the data. */
 export interface Resolved {
-  readonly encoder: Partial<EncoderConfig>
+  readonly encoder: Optional<EncoderConfig>
   readonly tasks: readonly ProxyTask[]
   readonly masked: MaskedEventsOptions
   readonly quick: QuickThoughtOptions
@@ -143,9 +144,9 @@ export function checkOptions(options: PretrainOptions): void {
 }
 
 /** The sizes of the encoder that were given. */
-function encoderOptions(options: PretrainOptions): Partial<EncoderConfig> {
-  const given = Object.keys(DEFAULT_ENCODER).map(name => [name, options[name as keyof EncoderConfig]] as const)
-  return Object.fromEntries(given.filter(([, value]) => value !== undefined))
+function encoderOptions(options: PretrainOptions): Optional<EncoderConfig> {
+  const names = Object.keys(DEFAULT_ENCODER) as (keyof EncoderConfig)[]
+  return given(Object.fromEntries(names.map(name => [name, options[name]])))
 }
 
 /** Events that a default run sees over all its epochs. */

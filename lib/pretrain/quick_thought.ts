@@ -16,16 +16,16 @@ import type { Term } from './terms.js'
 /** How halves are cut and told apart. */
 export interface QuickThoughtOptions {
   /** `cut`: one random cut; `slices`: two disjoint slices of random length. Default `cut`. */
-  readonly pieces?: 'cut' | 'slices'
+  readonly pieces?: 'cut' | 'slices' | undefined
   /** Softmax over the batch, or logistic loss on pairs as the Auto Risk article words it. Default `softmax`. */
-  readonly mode?: 'softmax' | 'binary'
+  readonly mode?: 'softmax' | 'binary' | undefined
   /**
    * Whether one piece of each pair, by lot, is seen without its place in the calendar and its age. Worth a try where an
    * entity's events span a day or two: their date alone tells the pieces that belong together. Default false.
    */
-  readonly hideCalendar?: boolean
+  readonly hideCalendar?: boolean | undefined
   /** τ: how sharp the softmax is over cosines in [−1, 1]. Default 0.1. */
-  readonly temperature?: number
+  readonly temperature?: number | undefined
 }
 
 /** Pieces of a batch: which rows of the pooled vectors are pairs, and whose they are. */

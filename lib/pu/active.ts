@@ -1,6 +1,7 @@
 // Active PU learning in one process: fit, choose rows, ask, and again, until a stop rule holds.
 
 import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { given, type Optional } from '../util/options.js'
 import { inSlices } from './learner.js'
 import { DEFAULTS, type LoopOptions, type TwoStepOptions } from './options.js'
 import type { PuProblem } from './problem.js'
@@ -19,19 +20,19 @@ export type Oracle = (
 /** What `runActive` can be told. */
 export interface ActiveOptions extends StateOptions, StopRules {
   /** Default `diverse`. */
-  readonly sampler?: Sampler
+  readonly sampler?: Sampler | undefined
   /** Rows of a round. Default 100. */
-  readonly batch?: number
+  readonly batch?: number | undefined
   /** Rows that K-Means clusters, for `diverse`. Default ten batches. */
-  readonly candidates?: number
+  readonly candidates?: number | undefined
   /** Scores from here on are predicted positive. Default 0.5. */
-  readonly threshold?: number
+  readonly threshold?: number | undefined
   /** How a round learns. Default: see `activeTwoStep`. */
-  readonly twoStep?: Omit<TwoStepOptions, 'seed' | 'signal' | 'onProgress' | 'with'>
-  readonly seed?: number
-  readonly signal?: AbortSignal
+  readonly twoStep?: Omit<TwoStepOptions, 'seed' | 'signal' | 'onProgress' | 'with'> | undefined
+  readonly seed?: number | undefined
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: ActiveProgress) => void
+  readonly onProgress?: ((progress: ActiveProgress) => void) | undefined
 }
 
 /** Where active learning stands. */
@@ -76,8 +77,8 @@ export interface SamplerOptions {
 }
 
 /** @throws {RangeError} for samplers that do not exist, and numbers outside their range */
-export function samplerOptions(given: Partial<SamplerOptions>): SamplerOptions {
-  const { sampler = 'diverse', batch = 100, candidates = 10 * batch, threshold = 0.5 } = given
+export function samplerOptions(options: Optional<SamplerOptions>): SamplerOptions {
+  const { sampler = 'diverse', batch = 100, candidates = 10 * batch, threshold = 0.5 } = options
   expectRange(SAMPLERS.includes(sampler), 'active', `a sampler out of ${SAMPLERS.join(', ')}`, sampler)
   for (const [name, value] of Object.entries({ batch, candidates })) {
     expectRange(Number.isInteger(value) && value >= 1, 'active', `${name} to be an integer from 1`, value)
@@ -101,7 +102,7 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
   const isEndless = budget === undefined && rounds === undefined
   expectRange(!isEndless, where, 'a budget or a number of rounds', 'neither', 'name one of them')
   const state = new ActiveState(problem.positives, options)
-  const learning: TwoStepOptions = { ...activeTwoStep(problem.matrix.rows), ...twoStep, seed, signal }
+  const learning: TwoStepOptions = { ...activeTwoStep(problem.matrix.rows), ...given(twoStep ?? {}), seed, signal }
   const learner = learnerOf(problem, { ...DEFAULTS, ...(learning as LoopOptions & typeof DEFAULTS) })
   const history: RoundRecord[] = []
   let before: Float64Array | null = null

@@ -3,6 +3,7 @@
 import { IsolationForest } from '../trees/isolation_forest.js'
 import type { GbrtModel } from '../trees/model.js'
 import { expectOptions, expectRange, SeqriskError } from '../util/errors.js'
+import { given } from '../util/options.js'
 import { EmLoop } from './em.js'
 import type { PuLearner } from './learner.js'
 import { DEFAULTS, type FullOptions, type LoopOptions, type PuRound, type TwoStepOptions } from './options.js'
@@ -12,7 +13,7 @@ import { learnerOf, type PuDiagnostics, twoStepPu } from './two_step.js'
 /** What `onePu` can be told. */
 export interface OnePuOptions extends LoopOptions {
   /** Most rounds. Default 5. */
-  readonly rounds?: number
+  readonly rounds?: number | undefined
 }
 
 /** What `supervisedPu` can be told. */
@@ -20,11 +21,11 @@ export type SupervisedOptions = Omit<LoopOptions, 'convergence'>
 
 /** What `isolationPu` can be told. */
 export interface IsolationOptions {
-  readonly trees?: number
-  readonly samples?: number
-  readonly extension?: number
-  readonly seed?: number
-  readonly signal?: AbortSignal
+  readonly trees?: number | undefined
+  readonly samples?: number | undefined
+  readonly extension?: number | undefined
+  readonly seed?: number | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 export const PU_METHODS = ['two-step', 'one-step', 'supervised', 'isolation'] as const
@@ -44,8 +45,8 @@ export interface PuOutcome {
 const LOOP = ['learner', 'gbrt', 'forest', 'positiveWeight', 'convergence', 'with', 'seed', 'signal', 'onProgress']
 const NOTHING: PuDiagnostics = { draws: [], unusualGain: Number.NaN, spread: 0, warnings: [] }
 
-async function em(where: string, problem: PuProblem, given: LoopOptions, rounds: number): Promise<PuOutcome> {
-  const options: FullOptions = { ...DEFAULTS, ...given }
+async function em(where: string, problem: PuProblem, asked: LoopOptions, rounds: number): Promise<PuOutcome> {
+  const options: FullOptions = { ...DEFAULTS, ...given(asked) }
   const sets: PuSets = setsOf(where, problem)
   expectRange(Number.isInteger(rounds) && rounds >= 1, where, 'rounds to be an integer from 1', rounds)
   const learner: PuLearner = options.with ?? learnerOf(problem, options)
@@ -70,8 +71,8 @@ export async function onePu(problem: PuProblem, options: OnePuOptions = {}): Pro
 export async function supervisedPu(problem: PuProblem, options: SupervisedOptions = {}): Promise<PuOutcome> {
   const where = 'supervisedPu'
   expectOptions(where, options, LOOP)
-  const gbrt = { numIterations: 100, ...options.gbrt }
-  return em(where, problem, { positiveWeight: 1, ...options, gbrt }, 1)
+  const gbrt = { numIterations: 100, ...given(options.gbrt ?? {}) }
+  return em(where, problem, { positiveWeight: 1, ...given(options), gbrt }, 1)
 }
 
 /** How unusual rows are, whatever their labels. @throws {SeqriskError} code `NO_DATA` without the values behind the bins */

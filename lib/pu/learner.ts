@@ -13,9 +13,9 @@ export interface PuTargets extends FitControl {
   /** In [0, 1]. */
   readonly targets: Float32Array
   /** Default: every row weighs 1. */
-  readonly weights?: Float32Array
+  readonly weights?: Float32Array | undefined
   /** Default: every row trains. */
-  readonly mask?: Uint8Array
+  readonly mask?: Uint8Array | undefined
 }
 
 /** What one refit gives. */
@@ -117,10 +117,10 @@ export class ForestPuLearner implements PuLearner {
 /** Which learner, and its own options. */
 export interface LearnerOptions {
   /** Default `gbrt`. */
-  readonly learner?: LearnerKind
+  readonly learner?: LearnerKind | undefined
   /** Over the defaults of the PU loop. */
-  readonly gbrt?: GbrtOptions
-  readonly forest?: RandomForestOptions
+  readonly gbrt?: GbrtOptions | undefined
+  readonly forest?: RandomForestOptions | undefined
 }
 
 export function openLearner(

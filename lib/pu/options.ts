@@ -3,6 +3,7 @@
 import type { GbrtOptions } from '../trees/gbrt.js'
 import type { RandomForestOptions } from '../trees/random_forest.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { given } from '../util/options.js'
 import type { LearnerKind, PuLearner } from './learner.js'
 import type { SetSizes } from './problem.js'
 import type { CutOptions } from './spies.js'
@@ -24,20 +25,20 @@ export interface PuRound {
 
 export interface LoopOptions {
   /** Default `gbrt`. */
-  readonly learner?: LearnerKind
+  readonly learner?: LearnerKind | undefined
   /** Over the defaults of `PU_GBRT`. */
-  readonly gbrt?: GbrtOptions
-  readonly forest?: RandomForestOptions
+  readonly gbrt?: GbrtOptions | undefined
+  readonly forest?: RandomForestOptions | undefined
   /** Weight of a known positive: an integer, or `balanced` for as much as all other rows that train have together. */
-  readonly positiveWeight?: number | 'balanced'
+  readonly positiveWeight?: number | 'balanced' | undefined
   /** A step ends once the scores of unlabelled rows move by less than this share of their sum. Default 0.02; 0: never. */
-  readonly convergence?: number
+  readonly convergence?: number | undefined
   /** A learner on the same matrix to go on with; it stays open. Default: one of its own. */
-  readonly with?: PuLearner
-  readonly seed?: number
-  readonly signal?: AbortSignal
+  readonly with?: PuLearner | undefined
+  readonly seed?: number | undefined
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: PuProgress) => void
+  readonly onProgress?: ((progress: PuProgress) => void) | undefined
 }
 
 /** Where PU learning stands. */
@@ -51,26 +52,26 @@ export interface PuProgress {
 /** What `twoStepPu` can be told. */
 export interface TwoStepOptions extends LoopOptions, CutOptions {
   /** Share of the positives that spy. Default 0.15. */
-  readonly spies?: number
+  readonly spies?: number | undefined
   /** Most rounds of each step. Default [5, 5]. */
-  readonly rounds?: readonly [number, number]
+  readonly rounds?: readonly [number, number] | undefined
   /** Draws of spies; a row is a reliable negative where half of them or more say so. Default 1. */
-  readonly draws?: number
+  readonly draws?: number | undefined
   /**
    * Most reliable negatives, as a share of the unlabelled rows: the lowest ones stay. Default 0.9: where the spies are of one kind
    * all others score below them, positives of other kinds too.
    */
-  readonly mostNegatives?: number
+  readonly mostNegatives?: number | undefined
   /**
    * Scores of unlabelled rows before the first round: `zero`, or `unusual` for what isolation says of them, as far as it also
    * sets the known positives apart. Default `unusual` where the problem has data.
    */
-  readonly start?: 'zero' | 'unusual'
+  readonly start?: 'zero' | 'unusual' | undefined
   /**
    * What the rest of U is in the first round of the second step: `scores` keeps what the first step said, `out` leaves it
    * out, so that the first model of that step saw none of it as negative.
    */
-  readonly rest?: 'scores' | 'out'
+  readonly rest?: 'scores' | 'out' | undefined
 }
 
 /** Boosted trees of one round. */
@@ -112,7 +113,7 @@ export type FullOptions = typeof DEFAULTS & Pick<TwoStepOptions, 'with' | 'signa
 /** @throws {TypeError|RangeError} for unknown options or values outside their range */
 export function twoStepOptions(where: string, options: TwoStepOptions): FullOptions {
   expectOptions(where, options, [...Object.keys(DEFAULTS), ...CONTROL])
-  const all: FullOptions = { ...DEFAULTS, ...options }
+  const all: FullOptions = { ...DEFAULTS, ...given(options) }
   const { spies, quantile, tolerance, rounds, draws, mostNegatives, convergence, positiveWeight, rest, start } = all
   expectRange(spies > 0 && spies < 1, where, 'spies as a share between 0 and 1', spies)
   expectRange(quantile >= 0 && quantile <= 1, where, 'quantile in [0, 1]', quantile)

@@ -9,18 +9,18 @@ export interface PuProblem {
   /** 1 for known positives, 0 for unlabelled rows. */
   readonly positives: Uint8Array
   /** 1 for rows that are believed to be negative: their target stays 0. Default none. */
-  readonly negatives?: Uint8Array
+  readonly negatives?: Uint8Array | undefined
   /**
    * As how many copies a row trains, whatever its role: integers from 1, such as the up-sampling of trusted positives. While it
    * spies, a positive is one. Default 1.
    */
-  readonly weights?: NumberArray
+  readonly weights?: NumberArray | undefined
   /** 1 for rows that take part, 0 for rows that are only scored. Default all. */
-  readonly mask?: Uint8Array
+  readonly mask?: Uint8Array | undefined
   /** The values behind the bins, for isolation forests: two-step PU starts from what these say. */
-  readonly data?: TableData
+  readonly data?: TableData | undefined
   /** How unusual each row is, where that is known already: high = unusual. Otherwise learned from `data`. */
-  readonly unusual?: Float64Array
+  readonly unusual?: Float64Array | undefined
 }
 
 /** What a row is for. */

@@ -9,6 +9,7 @@ import type { Device } from '../runtime/device.js'
 import { GbrtModel } from '../trees/model.js'
 import { SeqriskError, sentence } from '../util/errors.js'
 import { writeFailed } from '../util/files.js'
+import type { Optional } from '../util/options.js'
 import { activeTwoStep, bandPrecision, driftOf, type SamplerOptions, samplerOptions } from './active.js'
 import type { IdLines } from './id_lines.js'
 import type { LearnerKind } from './learner.js'
@@ -38,12 +39,12 @@ import { type PuResult, twoStepPu } from './two_step.js'
 import { unusualness } from './unusual.js'
 
 /** What a session is begun with; kept in its folder. */
-export interface SessionOptions extends Partial<SamplerOptions>, StateOptions {
-  readonly rules?: StopRules
-  readonly learner?: LearnerKind
+export interface SessionOptions extends Optional<SamplerOptions>, StateOptions {
+  readonly rules?: StopRules | undefined
+  readonly learner?: LearnerKind | undefined
   /** Columns of categories: names. */
-  readonly categorical?: readonly string[]
-  readonly seed?: number
+  readonly categorical?: readonly string[] | undefined
+  readonly seed?: number | undefined
 }
 
 type Entry =
@@ -61,9 +62,9 @@ type Entry =
 
 /** What the long calls of a session take. */
 export interface SessionControl {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: PuProgress) => void
+  readonly onProgress?: ((progress: PuProgress) => void) | undefined
 }
 
 /** Rows to answer, or why there are none. */
@@ -214,11 +215,14 @@ export class ActiveSession {
    * The next rows to ask about, logged before they are returned. While some wait for an answer, it is those.
    * @param options  `anyway`: go on although a stop rule holds
    */
-  ask(device: Device, options: SessionControl & { anyway?: boolean } = {}): Promise<Asked> {
+  ask(device: Device, options: SessionControl & { anyway?: boolean | undefined } = {}): Promise<Asked> {
     return this.#inOrder(() => this.#ask(device, options))
   }
 
-  async #ask(device: Device, { anyway = false, ...control }: SessionControl & { anyway?: boolean }): Promise<Asked> {
+  async #ask(
+    device: Device,
+    { anyway = false, ...control }: SessionControl & { anyway?: boolean | undefined },
+  ): Promise<Asked> {
     const state = this.#stateAt(this.#log.entries.length)
     if (state.pending.size > 0)
       return this.#asked(

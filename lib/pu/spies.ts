@@ -9,11 +9,11 @@ export interface CutOptions {
    * `quantile`: the threshold is the `quantile` of the spies' scores. `minimum`: the lowest spy. `tolerance`: the lowest spy
    * that is no outlier, at least Q1 − `tolerance` · (Q3 − Q1). Default `quantile`.
    */
-  readonly cut?: 'quantile' | 'minimum' | 'tolerance'
+  readonly cut?: 'quantile' | 'minimum' | 'tolerance' | undefined
   /** Default 0.1. */
-  readonly quantile?: number
+  readonly quantile?: number | undefined
   /** In widths of the middle half. Default 1.5 (Tukey 1977). */
-  readonly tolerance?: number
+  readonly tolerance?: number | undefined
 }
 
 const SPY_STREAM = 0x5b1e

@@ -9,14 +9,14 @@ export type Answer = 1 | 0 | 'unsure'
 /** What answers do to the rows. */
 export interface StateOptions {
   /** Weight of a row that an expert called positive: an integer. Default 5. */
-  readonly upSample?: number
+  readonly upSample?: number | undefined
   /**
    * `pu`: a row answered 0 is unlabelled again. `lu`: it is believed to be negative, as ordinary active learning does. Default
    * `pu`.
    */
-  readonly setting?: 'pu' | 'lu'
+  readonly setting?: 'pu' | 'lu' | undefined
   /** Ask about rows again that were answered 0 or unsure. Default false. */
-  readonly askAgain?: boolean
+  readonly askAgain?: boolean | undefined
 }
 
 /** The answers so far, and what they make of the rows. */

@@ -19,18 +19,18 @@ export interface RoundRecord {
 /** When asking ends: at the first rule that holds. None is on unless it is given. */
 export interface StopRules {
   /** Answers in all. */
-  readonly budget?: number
-  readonly rounds?: number
+  readonly budget?: number | undefined
+  readonly rounds?: number | undefined
   /** Stops once rounds yield less than this share of the best round's positives per answer. */
-  readonly yieldDecay?: number
+  readonly yieldDecay?: number | undefined
   /** Stops once the drift stays below. */
-  readonly drift?: number
+  readonly drift?: number | undefined
   /** Stops once the top band's precision stays within this range. */
-  readonly plateau?: number
+  readonly plateau?: number | undefined
   /** Percentile where the top band begins. Default 95. */
-  readonly band?: number
+  readonly band?: number | undefined
   /** Rounds in a row that a rule must hold. Default 2. */
-  readonly patience?: number
+  readonly patience?: number | undefined
 }
 
 const RULES = ['budget', 'rounds', 'yieldDecay', 'drift', 'plateau', 'band', 'patience'] as const

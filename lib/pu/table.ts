@@ -22,8 +22,8 @@ export interface PuTable {
 export interface PuTableOptions extends Pick<ReadTableOptions, 'threads' | 'signal'> {
   readonly id: string
   readonly positive: string
-  readonly drop?: readonly string[]
-  readonly categorical?: readonly string[]
+  readonly drop?: readonly string[] | undefined
+  readonly categorical?: readonly string[] | undefined
 }
 
 /**

@@ -4,6 +4,7 @@
 import { sortedCopy } from '../events/sort.js'
 import type { GbrtModel } from '../trees/model.js'
 import { expectRange, sentence } from '../util/errors.js'
+import { given } from '../util/options.js'
 import { EmLoop } from './em.js'
 import { inSlices, openLearner, type PuLearner } from './learner.js'
 import { type FullOptions, PU_GBRT, type PuRound, type TwoStepOptions, twoStepOptions } from './options.js'
@@ -56,7 +57,11 @@ const BUCKETS = 1 << 16
 /** The options of the trees of a round: the defaults of PU, then the caller's. */
 export function learnerOf(problem: PuProblem, options: FullOptions): PuLearner {
   const { learner, gbrt, forest, seed } = options
-  return openLearner(problem.matrix, { learner, gbrt: { ...PU_GBRT, seed, ...gbrt }, forest: { seed, ...forest } })
+  return openLearner(problem.matrix, {
+    learner,
+    gbrt: { ...PU_GBRT, seed, ...given(gbrt) },
+    forest: { seed, ...given(forest) },
+  })
 }
 
 /**

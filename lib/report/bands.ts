@@ -46,11 +46,11 @@ export const DEFAULT_EDGES: readonly number[] = [0, 50, 75, 85, 90, 95, 99, 100]
 /** What `bandsOf` can be told. */
 export interface BandOptions {
   /** Default 0, 50, 75, 85, 90, 95, 99, 100. */
-  readonly edges?: readonly number[]
+  readonly edges?: readonly number[] | undefined
   /** Of the intervals. Default 0.95. */
-  readonly confidence?: number
+  readonly confidence?: number | undefined
   /** Of the order among equal scores. Default 0. */
-  readonly seed?: number
+  readonly seed?: number | undefined
 }
 
 const TIE_STREAM = 0x71e5
@@ -188,21 +188,19 @@ function expectEdges(edges: readonly number[]): void {
 /** What `volumeAtEqualPrecision` can be told. */
 export interface VolumeOptions {
   /** Precision to hold: default that of the second scorer's best rows, as many as `share` of all. */
-  readonly precision?: number
+  readonly precision?: number | undefined
   /** Share of the rows that the second scorer reports when no precision is given. Default 0.01. */
-  readonly share?: number
+  readonly share?: number | undefined
   /** Samples of the bootstrap. Default 1000. */
-  readonly samples?: number
+  readonly samples?: number | undefined
   /** Default 0.95. */
-  readonly confidence?: number
-  readonly seed?: number
-  readonly signal?: AbortSignal
+  readonly confidence?: number | undefined
+  readonly seed?: number | undefined
+  readonly signal?: AbortSignal | undefined
   /** Called after each sample. */
-  readonly onProgress?: (progress: {
-    readonly phase: 'bootstrap'
-    readonly done: number
-    readonly total: number
-  }) => void
+  readonly onProgress?:
+    | ((progress: { readonly phase: 'bootstrap'; readonly done: number; readonly total: number }) => void)
+    | undefined
 }
 
 /** How many rows a score finds at a precision. */
@@ -317,11 +315,11 @@ function* longestSteps(
 /** What `labellingPlan` can be told. */
 export interface PlanOptions extends Omit<BandOptions, 'seed'> {
   /** Half width of the precision's interval in each band. Default 0.05. */
-  readonly halfWidth?: number
+  readonly halfWidth?: number | undefined
   /** Rows to label in all: shared between bands so that the estimate of all positives is sharpest. Default: no limit. */
-  readonly budget?: number
+  readonly budget?: number | undefined
   /** Precision of each band as far as it is known. Default 0.5, which asks for most. */
-  readonly expected?: readonly number[]
+  readonly expected?: readonly number[] | undefined
 }
 
 /** How many rows of a band to label. */

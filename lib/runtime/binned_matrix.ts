@@ -18,23 +18,23 @@ export type TableData =
 /** What `BinnedMatrix.from` can be told. */
 export interface BinnedMatrixOptions {
   /** Names of the columns. Default: those of `data`, or Column_0, Column_1, … as LightGBM calls them. */
-  readonly names?: readonly string[]
+  readonly names?: readonly string[] | undefined
   /** Columns whose values are category codes from 0 to 1048575: numbers or names of columns. */
-  readonly categorical?: readonly (number | string)[]
+  readonly categorical?: readonly (number | string)[] | undefined
   /** Most bins of a column, with the one for NaN or for unknown categories. Default 255. */
-  readonly maxBin?: number
+  readonly maxBin?: number | undefined
   /** Fewest sampled values in a bin. Default 3. */
-  readonly minDataInBin?: number
+  readonly minDataInBin?: number | undefined
   /** Rows that the bins are learned from; all when there are fewer. Default 200 000. */
-  readonly sampleRows?: number
+  readonly sampleRows?: number | undefined
   /** Of the sample. Default 0. */
-  readonly seed?: number
+  readonly seed?: number | undefined
   /**
    * From 0, one for each row: bins are then quantiles of the weight. Whole weights with a sum up to `sampleRows` give the bins
    * of as many copies. Default all alike.
    */
-  readonly weights?: NumberArray
-  readonly signal?: AbortSignal
+  readonly weights?: NumberArray | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 // As native/ops/gbrt_rows.h groups features.

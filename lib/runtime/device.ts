@@ -19,28 +19,28 @@ export type Precision = 'float32' | 'bfloat16'
 /** What a device can be told. */
 export interface DeviceOptions {
   /** Default `auto`: a card when there is one and `work` or `tableValues` are enough to keep it busy, else the CPU. */
-  readonly kind?: DeviceKind
+  readonly kind?: DeviceKind | undefined
   /** For `auto`: multiply-adds between two reads, such as those of a training step. Default 0. */
-  readonly work?: number
+  readonly work?: number | undefined
   /** For `auto`: values of the table that boosted trees are trained on, rows times columns. Default 0. */
-  readonly tableValues?: number
+  readonly tableValues?: number | undefined
   /** CPU: threads of the stream, its own included. Default: the cores that this process may use. */
-  readonly threads?: number
+  readonly threads?: number | undefined
   /** CPU: kernel variant by name, for tests and benches. Default: `$SEQRISK_VARIANT`, or else the best supported. */
-  readonly variant?: string
+  readonly variant?: string | undefined
   /** CUDA: which card, as `CUDA_VISIBLE_DEVICES` leaves them. Default 0. */
-  readonly index?: number
+  readonly index?: number | undefined
   /** Default `float32`. `bfloat16` wants AVX-512 BF16 of a CPU, compute capability 8.0 of a card. */
-  readonly precision?: Precision
+  readonly precision?: Precision | undefined
   /**
    * CUDA in `bfloat16`: let NVIDIA's cuBLASLt multiply activations by weights, in place of own kernels. `true` looks for
    * `libcublasLt.so.13`, a string names another or its path. Biases are rounded too. See docs/cuda.md, when it may pay. Default false.
    */
-  readonly cublaslt?: boolean | string
+  readonly cublaslt?: boolean | string | undefined
   /** Bytes that the stream's memory may take. Default: what this machine or container has; of a card, what is free. */
-  readonly memoryLimit?: number
+  readonly memoryLimit?: number | undefined
   /** Poison fresh memory with NaN and look for writes outside buffers. Slow; for tests. */
-  readonly guard?: boolean
+  readonly guard?: boolean | undefined
 }
 
 /** Beyond it the system would end the process instead of refusing an allocation. */

@@ -2,19 +2,20 @@
 
 import { adamwUpdate } from '../ops/adamw.js'
 import { expectOptions, expectRange, sentence } from '../util/errors.js'
+import { given } from '../util/options.js'
 import type { Device } from './device.js'
 import type { Parameter } from './tape.js'
 import { Tensor, unscoped } from './tensor.js'
 
 /** What the optimiser can be told. */
 export interface AdamWOptions {
-  readonly beta1?: number
-  readonly beta2?: number
-  readonly eps?: number
+  readonly beta1?: number | undefined
+  readonly beta2?: number | undefined
+  readonly eps?: number | undefined
   /** Applies to parameters with `decay`. */
-  readonly weightDecay?: number
+  readonly weightDecay?: number | undefined
   /** Largest norm of all gradients together; more is scaled down. `Infinity`: never. */
-  readonly maxNorm?: number
+  readonly maxNorm?: number | undefined
 }
 
 /** Tensors on the host by name, as checkpoints hold them. */
@@ -43,7 +44,7 @@ export class AdamW {
   /** @throws {RangeError} without parameters, or when two have one name */
   constructor(parameters: readonly Parameter[], options: AdamWOptions = {}) {
     expectOptions('AdamW', options, ['beta1', 'beta2', 'eps', 'weightDecay', 'maxNorm'])
-    this.#options = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxNorm: 1, ...options }
+    this.#options = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxNorm: 1, ...given(options) }
     expectRange(parameters.length > 0, 'AdamW', 'at least one parameter', 'none')
     const names = new Set<string>()
     for (const { name } of parameters) {
@@ -79,7 +80,7 @@ export class AdamW {
    * @returns the norm of all gradients before clipping, (1): one tensor that every step overwrites. When it is not
    *          finite the parameters stand as they were, and so do the gradients
    */
-  step(lr: number, options: { zeroGradients?: boolean } = {}): Tensor<'float32'> {
+  step(lr: number, options: { zeroGradients?: boolean | undefined } = {}): Tensor<'float32'> {
     const { zeroGradients = true } = options
     adamwUpdate(this.#entries, this.#norm, { ...this.#options, lr, step: this.#steps + 1, zeroGradients })
     this.#steps++

@@ -15,7 +15,7 @@ export class Parameter {
   /** Whether weight decay applies: to matrices, not to biases, gains and norms. */
   readonly decay: boolean
 
-  constructor(name: string, value: Float, options: { decay?: boolean; gradient?: Float } = {}) {
+  constructor(name: string, value: Float, options: { decay?: boolean | undefined; gradient?: Float | undefined } = {}) {
     this.name = name
     this.value = value
     this.gradient = options.gradient ?? unscoped(() => Tensor.zeros(value.device, 'float32', value.shape))
@@ -123,7 +123,7 @@ export class Tape {
    * Adds the gradients of Σ ⟨dout, loss⟩ to the parameters' gradients; `dout` is a tensor of the loss's shape or one
    * number for all its elements (default 1). Activations' gradients are freed on the way. A tape plays once.
    */
-  backward(losses: readonly { loss: Tensor<FloatType>; dout?: Tensor<FloatType> | number }[]): void {
+  backward(losses: readonly { loss: Tensor<FloatType>; dout?: Tensor<FloatType> | number | undefined }[]): void {
     scope(() => {
       for (const { loss, dout = 1 } of losses) {
         if (this.#gradients.has(loss)) {

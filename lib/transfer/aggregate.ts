@@ -14,12 +14,12 @@ import { type AggregatePlan, PART_GROUPS, type PlanOptions, planAggregates } fro
 /** What `aggregate` can be told. */
 export interface AggregateOptions extends PlanOptions {
   /** A plan fitted on other events; default: one fitted on this source. */
-  readonly plan?: AggregatePlan
+  readonly plan?: AggregatePlan | undefined
   /**
    * The present: recency counts back from here. Milliseconds since 1970, or the unit of plain numbers. Default: the newest event that
    * the plan was fitted on.
    */
-  readonly asOf?: number | Date
+  readonly asOf?: number | Date | undefined
 }
 
 const WHERE = 'aggregate'

@@ -34,11 +34,11 @@ export interface ValuePair {
 
 export interface PlanOptions extends LongCall {
   /** Most frequent values of each categorical field. Default 20. */
-  readonly topValues?: number
+  readonly topValues?: number | undefined
   /** Most frequent words of each text field. Default 50. */
-  readonly topWords?: number
+  readonly topWords?: number | undefined
   /** Pairs of a numeric field and a value, the most frequent of all fields together. Default 96. */
-  readonly maxPairs?: number
+  readonly maxPairs?: number | undefined
 }
 
 const WHERE = 'planAggregates'

@@ -7,7 +7,7 @@ import { type NearestOptions, nearest, type Vectors } from './nearest.js'
 
 export interface AnalogyOptions extends NearestOptions {
   /** Ids that are no answer. Default: the three of the question; a − b + c is often nearest to one of them. */
-  readonly exclude?: readonly string[]
+  readonly exclude?: readonly string[] | undefined
 }
 
 /** An entity, and how near it is. */

@@ -19,20 +19,20 @@ export interface MapOptions extends LongCall {
    * Default `pca`: the two directions of largest variance, fast at any size. `umap`: keeps neighbours together (McInnes et
    * al. 2018), by the optional package umap-js; minutes from some ten thousand rows on.
    */
-  readonly method?: MapMethod
+  readonly method?: MapMethod | undefined
   /** UMAP: neighbours that a row is kept near to. Default 15. */
-  readonly neighbours?: number
+  readonly neighbours?: number | undefined
   /** UMAP: how close points may lie. Default 0.1. */
-  readonly minDist?: number
+  readonly minDist?: number | undefined
   /** UMAP: passes over the neighbours. Default 500 for small tables, 200 for large ones. */
-  readonly epochs?: number
+  readonly epochs?: number | undefined
   /** UMAP: by which the neighbours are found. Default `cosine`. */
-  readonly metric?: Metric
+  readonly metric?: Metric | undefined
   /** UMAP: where neighbours are looked for; see `nearest`. Default `exact`. */
-  readonly index?: 'exact' | 'usearch' | VectorIndex
+  readonly index?: 'exact' | 'usearch' | VectorIndex | undefined
   /** UMAP. Default 0. */
-  readonly seed?: number
-  readonly device?: Device
+  readonly seed?: number | undefined
+  readonly device?: Device | undefined
 }
 
 /** A place for each entity, in the columns x and y. */

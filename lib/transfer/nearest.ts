@@ -18,16 +18,16 @@ export type Vectors = VectorTable | AsyncIterable<VectorTable>
 
 export interface NearestOptions extends LongCall {
   /** Rows per query. Default 10. */
-  readonly top?: number
+  readonly top?: number | undefined
   /** Default `cosine`. */
-  readonly metric?: Metric
+  readonly metric?: Metric | undefined
   /**
    * Default `exact`. `usearch`: through an approximate index of the optional package of that name, built for this call; a
    * `VectorIndex` of this table saves the building.
    */
-  readonly index?: 'exact' | 'usearch' | VectorIndex
+  readonly index?: 'exact' | 'usearch' | VectorIndex | undefined
   /** Where to multiply. Default: a device of its own for the call. */
-  readonly device?: Device
+  readonly device?: Device | undefined
 }
 
 const where = 'nearest'

@@ -17,9 +17,9 @@ export interface VectorScorer {
 
 export interface ContributionOptions extends LongCall {
   /** Events that are left out together. Default 1, more beyond 512 events, so that 512 windows are enough. */
-  readonly window?: number
+  readonly window?: number | undefined
   /** Most events that are encoded in one go. Default 65 536. */
-  readonly batchEvents?: number
+  readonly batchEvents?: number | undefined
 }
 
 /** What each event adds to the score of its entity. */

@@ -28,31 +28,31 @@ export interface ProbeProgress {
 export interface ProbeOptions {
   readonly vectors: Table
   /** Hand-made features to compare with and to add to. NaN is a missing value. */
-  readonly features?: Table
+  readonly features?: Table | undefined
   /** With `fold`, entities are tested in the fold that it says; else folds are drawn, stratified by class. */
   readonly labels: LabelTable
   /** Name of the label in the result. */
-  readonly label?: string
+  readonly label?: string | undefined
   /** Number of folds to draw. Default 5. Not together with `labels.fold`. */
-  readonly folds?: number
+  readonly folds?: number | undefined
   /** Also learn from so many labels only, drawn from each training part, stratified. */
-  readonly budgets?: readonly number[]
+  readonly budgets?: readonly number[] | undefined
   /** Draws per fold and budget. Default 5. */
-  readonly draws?: number
+  readonly draws?: number | undefined
   /**
    * Default `linear`: L2-regularised logistic regression, its strength chosen inside the training part. `gbrt`: boosted
    * trees, their number chosen likewise.
    */
-  readonly learner?: Learner
+  readonly learner?: Learner | undefined
   /** Also return the score of each entity by the model of the fold that tested it. Two classes only. Default false. */
-  readonly scores?: boolean
+  readonly scores?: boolean | undefined
   /** Default 0. */
-  readonly seed?: number
+  readonly seed?: number | undefined
   /** Where to compute. Default: a device of its own for the call. */
-  readonly device?: Device
-  readonly signal?: AbortSignal
+  readonly device?: Device | undefined
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: ProbeProgress) => void
+  readonly onProgress?: ((progress: ProbeProgress) => void) | undefined
 }
 
 /** Quality of each feature set, mean ± deviation over folds (and draws). */

@@ -13,7 +13,7 @@ export interface LabelTable {
   readonly ids: readonly string[]
   readonly values: Float64Array
   /** The fold that each entity is tested in, 0 or more. */
-  readonly fold?: Int32Array
+  readonly fold?: Int32Array | undefined
 }
 
 /** Entities that have a known label and stand in every table. */

@@ -10,12 +10,12 @@ import { TopRows } from './top_rows.js'
 
 export interface VectorIndexOptions extends LongCall {
   /** Default `cosine`. */
-  readonly metric?: Metric
+  readonly metric?: Metric | undefined
   /** Neighbours that a row is linked to. Default 16. */
-  readonly connectivity?: number
+  readonly connectivity?: number | undefined
   /** Rows looked at for a place to put one, and for an answer: more find more and take longer. Defaults 128 and 128. */
-  readonly expansionAdd?: number
-  readonly expansionSearch?: number
+  readonly expansionAdd?: number | undefined
+  readonly expansionSearch?: number | undefined
 }
 
 /** What is used of the package. */
@@ -92,7 +92,7 @@ export class VectorIndex {
    */
   async search(
     queries: Float32Array,
-    options: { readonly top?: number; readonly signal?: AbortSignal } = {},
+    options: { readonly top?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Neighbours> {
     expectOptions(where, options, ['top', 'signal'])
     const { top = 10, signal } = options

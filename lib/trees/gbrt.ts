@@ -4,6 +4,7 @@ import type { NumberArray, TrainedTrees } from '../../binding.js'
 import { NativeTrainer, OBJECTIVES, type TrainerNumbers } from '../ops/gbrt_trainer.js'
 import { BinnedMatrix } from '../runtime/binned_matrix.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { given } from '../util/options.js'
 import { featureInfos, GbrtModel, joinTrees } from './model.js'
 import { type FitControl, Fits, type FlaggedRows, rolesOf, treesOf } from './training.js'
 
@@ -13,61 +14,61 @@ export type Objective = (typeof OBJECTIVES)[number]
 /** Names and defaults are LightGBM's. */
 export interface GbrtOptions {
   /** `logistic` takes targets anywhere in [0, 1]; `softmax` takes classes from 0. Default `logistic`. */
-  readonly objective?: Objective
+  readonly objective?: Objective | undefined
   /** Classes of `softmax`, or outputs of `custom`. Default 1. */
-  readonly numClass?: number
+  readonly numClass?: number | undefined
   /** Default 100. */
-  readonly numIterations?: number
+  readonly numIterations?: number | undefined
   /** Default 31. */
-  readonly numLeaves?: number
+  readonly numLeaves?: number | undefined
   /** Default −1: no limit. */
-  readonly maxDepth?: number
+  readonly maxDepth?: number | undefined
   /** Of all rounds, or of each, by its number from 0. Default 0.1. */
-  readonly learningRate?: number | ((round: number) => number)
+  readonly learningRate?: number | ((round: number) => number) | undefined
   /** Default 20. Counts of both sides of a split are estimated from Hessians where those differ, as LightGBM does. */
-  readonly minDataInLeaf?: number
+  readonly minDataInLeaf?: number | undefined
   /** Default 0.001. */
-  readonly minSumHessianInLeaf?: number
+  readonly minSumHessianInLeaf?: number | undefined
   /** Default 0. */
-  readonly minGainToSplit?: number
+  readonly minGainToSplit?: number | undefined
   /** Default 0. */
-  readonly lambdaL1?: number
+  readonly lambdaL1?: number | undefined
   /** Default 0. */
-  readonly lambdaL2?: number
+  readonly lambdaL2?: number | undefined
   /**
    * Most that a leaf's output may be, before the learning rate; 0 = no limit. Where nearly all rows are sure and a few are
    * not, steps may be of any height: 1 to 10 keeps probabilities sound there. Default 0.
    */
-  readonly maxDeltaStep?: number
+  readonly maxDeltaStep?: number | undefined
   /** Share of the rows that a bag holds. Default 1. */
-  readonly baggingFraction?: number
+  readonly baggingFraction?: number | undefined
   /** Rounds between two bags; 0 = no bagging. Default 0. */
-  readonly baggingFreq?: number
+  readonly baggingFreq?: number | undefined
   /** Share of the features that each tree may use. Default 1. */
-  readonly featureFraction?: number
+  readonly featureFraction?: number | undefined
   /** Share of a tree's features that each node may be split on; LightGBM spells it so. Default 1. */
-  readonly featureFractionBynode?: number
+  readonly featureFractionBynode?: number | undefined
   /** Default 0. */
-  readonly seed?: number
+  readonly seed?: number | undefined
   /** Default 32. */
-  readonly maxCatThreshold?: number
+  readonly maxCatThreshold?: number | undefined
   /** Default 4. */
-  readonly maxCatToOnehot?: number
+  readonly maxCatToOnehot?: number | undefined
   /** Default 10. */
-  readonly catL2?: number
+  readonly catL2?: number | undefined
   /** Default 10. */
-  readonly catSmooth?: number
+  readonly catSmooth?: number | undefined
   /** Default 100. */
-  readonly minDataPerGroup?: number
+  readonly minDataPerGroup?: number | undefined
   /**
    * 1 where predictions may not fall as a column rises, −1 where they may not rise; by name, or for each column. Missing
    * values are no part of it.
    */
-  readonly monotoneConstraints?: Readonly<Record<string, number>> | readonly number[]
+  readonly monotoneConstraints?: Readonly<Record<string, number>> | readonly number[] | undefined
   /** Start from the mean target. Default true. */
-  readonly boostFromAverage?: boolean
+  readonly boostFromAverage?: boolean | undefined
   /** Rounds without a better validation loss before a fit stops; 0 = never. Default 0. */
-  readonly earlyStoppingRound?: number
+  readonly earlyStoppingRound?: number | undefined
 }
 
 /** Gradients and Hessians of the caller: fills `gradients` and `hessians`, (classes, rows), from the scores. */
@@ -83,31 +84,31 @@ export interface ValidationRows {
   readonly matrix: BinnedMatrix
   readonly targets: NumberArray
   /** Rows of weight 0 do not count. */
-  readonly weights?: NumberArray
+  readonly weights?: NumberArray | undefined
   /** (classes, rows) scores to start from, where the training rows have some. */
-  readonly scores?: Float64Array
+  readonly scores?: Float64Array | undefined
 }
 
 /** What a fit learns from. */
 export interface FitInput extends FitControl {
   /** One for each row; rows that do not train may hold anything. */
-  readonly targets?: NumberArray
+  readonly targets?: NumberArray | undefined
   /** From 0; a weight of 0 leaves a row out. An integer k up to 8191 equals k copies of the row, bit for bit. */
-  readonly weights?: NumberArray
+  readonly weights?: NumberArray | undefined
   /** 1 for rows that train, 0 for others. Default all. */
-  readonly mask?: Uint8Array
+  readonly mask?: Uint8Array | undefined
   /** Rows whose loss is watched; they do not train. 1 for such rows of the matrix, or rows of another one. */
-  readonly validation?: Uint8Array | ValidationRows
+  readonly validation?: Uint8Array | ValidationRows | undefined
   /** (classes, rows) scores to start from, such as another model's. They are not part of the new model. */
-  readonly scores?: Float64Array
+  readonly scores?: Float64Array | undefined
   /**
    * A model to go on from, of the same objective and columns: the new one holds its trees too. `numIterations` counts
    * new rounds.
    */
-  readonly from?: GbrtModel
-  readonly custom?: CustomObjective
+  readonly from?: GbrtModel | undefined
+  readonly custom?: CustomObjective | undefined
   /** Rounds of this fit. Default those of the trainer. */
-  readonly numIterations?: number
+  readonly numIterations?: number | undefined
 }
 
 /** What a fit gives. */
@@ -160,7 +161,7 @@ export class GbrtTrainer {
   /** @throws {RangeError} for options outside their range, {TypeError} for unknown ones */
   constructor(matrix: BinnedMatrix, options: GbrtOptions = {}) {
     expectOptions('GbrtTrainer', options, Object.keys(DEFAULTS))
-    const all: Required<GbrtOptions> = { ...DEFAULTS, ...options }
+    const all: Required<GbrtOptions> = { ...DEFAULTS, ...given(options) }
     const objective = OBJECTIVES.indexOf(all.objective)
     expectRange(objective >= 0, 'GbrtTrainer', `objective as one of ${OBJECTIVES.join(', ')}`, all.objective)
     for (const name of ['numIterations', 'earlyStoppingRound'] as const) expectRounds(name, all[name])

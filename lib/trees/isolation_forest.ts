@@ -9,16 +9,18 @@ import { rowsOf } from './rows.js'
 /** What an isolation forest can be told. */
 export interface IsolationForestOptions {
   /** Default 100. */
-  readonly trees?: number
+  readonly trees?: number | undefined
   /** Rows that each tree is grown from; all when there are fewer. Default 256. */
-  readonly samples?: number
+  readonly samples?: number | undefined
   /** Features that a cut looks at besides one: 0 cuts along the axes, more obliquely. Default 0. */
-  readonly extension?: number
+  readonly extension?: number | undefined
   /** Default 0. */
-  readonly seed?: number
-  readonly signal?: AbortSignal
+  readonly seed?: number | undefined
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: { readonly phase: 'grow'; readonly done: number; readonly total: number }) => void
+  readonly onProgress?:
+    | ((progress: { readonly phase: 'grow'; readonly done: number; readonly total: number }) => void)
+    | undefined
 }
 
 const where = 'IsolationForest'
@@ -58,7 +60,10 @@ export class IsolationForest {
   }
 
   /** In (0, 1]: about 0.5 for rows like most others, near 1 for those that are set apart at once. */
-  async score(data: TableData, options: { readonly signal?: AbortSignal } = {}): Promise<Float64Array<ArrayBuffer>> {
+  async score(
+    data: TableData,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Float64Array<ArrayBuffer>> {
     const { source, rows, features } = rowsOf(where, data, this.#names)
     expectRange(features === this.features, where, `${this.features} features`, features)
     return this.#native.score(source, rows, options.signal)

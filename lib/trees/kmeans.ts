@@ -10,16 +10,18 @@ import { rowsOf } from './rows.js'
 export interface KMeansOptions {
   readonly clusters: number
   /** Default 300. 0 assigns the rows to the seeds, or to `centers`. */
-  readonly maxIterations?: number
+  readonly maxIterations?: number | undefined
   /** Steps of the centres that end the iterations: their squared sum, over the mean variance. Default 0.0001. */
-  readonly tolerance?: number
+  readonly tolerance?: number | undefined
   /** Default 0. */
-  readonly seed?: number
+  readonly seed?: number | undefined
   /** (clusters, features) centres to start from. Default: k-means++. */
-  readonly centers?: Float32Array
-  readonly signal?: AbortSignal
+  readonly centers?: Float32Array | undefined
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: { readonly phase: 'kmeans'; readonly done: number; readonly total: number }) => void
+  readonly onProgress?:
+    | ((progress: { readonly phase: 'kmeans'; readonly done: number; readonly total: number }) => void)
+    | undefined
 }
 
 /** Centres, and the nearest one of each row. */

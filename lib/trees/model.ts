@@ -30,21 +30,21 @@ export interface ModelInfo {
   /** One word for each feature, as LightGBM writes them: [low:high], codes joined by ':', or none. */
   readonly featureInfos: readonly string[]
   /** For each feature, what its codes stand for; null for numbers and for codes as they are. */
-  readonly levels?: readonly (Levels | null)[]
+  readonly levels?: readonly (Levels | null)[] | undefined
   /** Factor of the score before the sigmoid. Default 1. */
-  readonly sigmoid?: number
+  readonly sigmoid?: number | undefined
   /** Predictions are means over the trees instead of sums (random forests). */
-  readonly isAverage?: boolean
+  readonly isAverage?: boolean | undefined
   /** Learning rate that is written into files. */
-  readonly shrinkage?: number
+  readonly shrinkage?: number | undefined
 }
 
 /** What a prediction can be told. */
 export interface PredictOptions {
   /** Scores before the sigmoid or softmax. Default false. */
-  readonly raw?: boolean
+  readonly raw?: boolean | undefined
   /** Use the first iterations alone. Default all. */
-  readonly iterations?: number
+  readonly iterations?: number | undefined
 }
 
 /** What predictions of many rows can be told. */
@@ -123,7 +123,7 @@ export class GbrtModel {
   async shap(
     device: Device,
     data: TableData,
-    options: { readonly iterations?: number; readonly signal?: AbortSignal } = {},
+    options: { readonly iterations?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Float64Array<ArrayBuffer>> {
     const { signal, ...rest } = options
     const { trees } = this.#options({ ...rest, raw: true })

@@ -4,31 +4,32 @@ import type { NumberArray } from '../../binding.js'
 import { NativeTrainer, OBJECTIVES } from '../ops/gbrt_trainer.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import { expectOptions, expectRange } from '../util/errors.js'
+import { given } from '../util/options.js'
 import { featureInfos, GbrtModel } from './model.js'
 import { type FitControl, Fits, rolesOf, treesOf } from './training.js'
 
 /** What a random forest can be told. */
 export interface RandomForestOptions {
   /** Classes, numbered from 0; 1 for targets that are numbers, or 0 and 1. Default 1. */
-  readonly numClass?: number
+  readonly numClass?: number | undefined
   /** Default 100. */
-  readonly numIterations?: number
+  readonly numIterations?: number | undefined
   /** Most leaves of a tree. Default 256. */
-  readonly numLeaves?: number
+  readonly numLeaves?: number | undefined
   /** Default −1: no limit. */
-  readonly maxDepth?: number
+  readonly maxDepth?: number | undefined
   /** Rows, as often as they were drawn. Default 2. */
-  readonly minDataInLeaf?: number
+  readonly minDataInLeaf?: number | undefined
   /** Share of the features that each node may be split on. Default: the square root of their number, over it. */
-  readonly featureFractionBynode?: number
+  readonly featureFractionBynode?: number | undefined
   /** Categories; names and defaults as for boosted trees. */
-  readonly maxCatThreshold?: number
-  readonly maxCatToOnehot?: number
-  readonly catL2?: number
-  readonly catSmooth?: number
-  readonly minDataPerGroup?: number
+  readonly maxCatThreshold?: number | undefined
+  readonly maxCatToOnehot?: number | undefined
+  readonly catL2?: number | undefined
+  readonly catSmooth?: number | undefined
+  readonly minDataPerGroup?: number | undefined
   /** Default 0. */
-  readonly seed?: number
+  readonly seed?: number | undefined
 }
 
 /** What a forest learns from. */
@@ -36,9 +37,9 @@ export interface ForestInput extends FitControl {
   /** One for each row; rows that do not train may hold anything. */
   readonly targets: NumberArray
   /** From 0. A row of weight k counts k times whenever it is drawn. */
-  readonly weights?: NumberArray
+  readonly weights?: NumberArray | undefined
   /** 1 for rows that train, 0 for others. Default all. */
-  readonly mask?: Uint8Array
+  readonly mask?: Uint8Array | undefined
 }
 
 const where = 'RandomForest'
@@ -72,7 +73,7 @@ export class RandomForestTrainer {
   constructor(matrix: BinnedMatrix, options: RandomForestOptions = {}) {
     expectOptions(where, options, [...Object.keys(DEFAULTS), 'featureFractionBynode'])
     const featureFractionBynode = Math.sqrt(matrix.features) / matrix.features
-    const all: Required<RandomForestOptions> = { featureFractionBynode, ...DEFAULTS, ...options }
+    const all: Required<RandomForestOptions> = { featureFractionBynode, ...DEFAULTS, ...given(options) }
     const { numIterations } = all
     const isCount = Number.isInteger(numIterations) && numIterations >= 1
     expectRange(isCount, where, 'numIterations to be an integer from 1', numIterations)

@@ -10,9 +10,11 @@ const TRAINS = 1
 const VALIDATES = 2
 
 export interface FitControl {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** About every tenth of a second. */
-  readonly onProgress?: (progress: { readonly phase: 'train'; readonly done: number; readonly total: number }) => void
+  readonly onProgress?:
+    | ((progress: { readonly phase: 'train'; readonly done: number; readonly total: number }) => void)
+    | undefined
 }
 
 const PROGRESS_MS = 100

@@ -148,6 +148,7 @@ describe('their programs', () => {
     const options = [
       '--noEmit',
       '--strict',
+      '--exactOptionalPropertyTypes',
       '--module',
       'nodenext',
       '--target',

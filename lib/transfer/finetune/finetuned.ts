@@ -25,9 +25,9 @@ const MOST_CLASSES = 1000
 
 export interface ScoreOptions extends LongCall {
   /** Events encoded together. Default: as of `encode`. */
-  readonly batchEvents?: number
+  readonly batchEvents?: number | undefined
   /** The present, as of `encode`. */
-  readonly asOf?: number | Date
+  readonly asOf?: number | Date | undefined
 }
 
 /** One score, or one per class, for each entity. */
@@ -55,9 +55,9 @@ export class FineTuned<F extends Fields = Fields> {
     head: Head,
     goal: Goal,
     options: {
-      readonly schema?: Schema<F>
-      readonly log?: readonly FinetuneRow[]
-      readonly best?: Best | null
+      readonly schema?: Schema<F> | undefined
+      readonly log?: readonly FinetuneRow[] | undefined
+      readonly best?: Best | null | undefined
     } = {},
   ) {
     this.encoder = encoder
@@ -168,7 +168,10 @@ export class FineTuned<F extends Fields = Fields> {
  * Loads what `FineTuned.save` wrote.
  * @throws {SeqriskError} code `FILE_NOT_FOUND`, or `MODEL_INVALID` for a damaged model or one without a head
  */
-export async function loadFinetuned(folder: string, options: { readonly device?: Device } = {}): Promise<FineTuned> {
+export async function loadFinetuned(
+  folder: string,
+  options: { readonly device?: Device | undefined } = {},
+): Promise<FineTuned> {
   const loaded = await loadEncoder(folder, options)
   try {
     return finetunedOf(loaded)

@@ -7,6 +7,7 @@ import type { Schema } from '../../events/schema.js'
 import type { Progress } from '../../events/source.js'
 import type { Device } from '../../runtime/device.js'
 import { expectOptions, expectRange, expectType } from '../../util/errors.js'
+import type { Optional } from '../../util/options.js'
 
 /** What labels are: classes, or numbers. */
 export type FinetuneTask = 'classification' | 'regression'
@@ -14,9 +15,9 @@ export type FinetuneTask = 'classification' | 'regression'
 /** An encoder with random weights: with labels alone it is the supervised baseline. */
 export interface ScratchInit {
   readonly encoding: EventEncoding
-  readonly config?: Partial<EncoderConfig>
+  readonly config?: Optional<EncoderConfig> | undefined
   /** Seed of the initial weights. Default: the seed of the call. */
-  readonly seed?: number
+  readonly seed?: number | undefined
 }
 
 export interface FinetuneProgress extends Progress {
@@ -34,76 +35,76 @@ export interface FinetuneOptions {
   /** A pre-trained encoder, whose weights are copied and never changed, or what to start from at random. */
   readonly init: Encoder | ScratchInit
   /** Default `auto`: classes where all labels are whole numbers and at most 20 different ones, else regression. */
-  readonly task?: FinetuneTask | 'auto'
+  readonly task?: FinetuneTask | 'auto' | undefined
   /**
    * Whether the head is fitted to the vectors before the encoder learns, its strength cross-validated. Default: of a
    * pre-trained encoder.
    */
-  readonly warmHead?: boolean
+  readonly warmHead?: boolean | undefined
   /**
    * Epochs in which everything learns. Default 6, and 12 from 10 000 labels on; from scratch 30, and 20 from 1500 labels on. 0: the
    * head alone.
    */
-  readonly epochs?: number
+  readonly epochs?: number | undefined
   /** Labelled sequences of a step. Default 16; 32 from 2000 labels on, 64 from 10 000 on. */
-  readonly batchSize?: number
+  readonly batchSize?: number | undefined
   /** Most events of a step; a longer sequence is a step of its own. Default 16 384. */
-  readonly batchEvents?: number
+  readonly batchEvents?: number | undefined
   /** Newest events of a sequence that training sees. Default 4096. Scores see all. */
-  readonly window?: number
+  readonly window?: number | undefined
   /** Peak learning rate of the encoder's last block. Default 0.0005; 0.001 from scratch. */
-  readonly learningRate?: number
+  readonly learningRate?: number | undefined
   /** Peak learning rate of the head. Default 0.0002, of a head that was fitted; else as the encoder's last block. */
-  readonly headLearningRate?: number
+  readonly headLearningRate?: number | undefined
   /** Each block below the last one learns so many times as fast as the one above it, embeddings slowest. Default 0.8; 1 from scratch. */
-  readonly layerDecay?: number
+  readonly layerDecay?: number | undefined
   /** Share of the steps in which the learning rate rises. Default 0.1. */
-  readonly warmup?: number
-  readonly weightDecay?: number
+  readonly warmup?: number | undefined
+  readonly weightDecay?: number | undefined
   /** Largest norm of the gradient of a group of weights that share a learning rate. Default 1. */
-  readonly clip?: number
+  readonly clip?: number | undefined
   /** Share of the vectors' elements that the head does not see while it learns. Default 0.5. */
-  readonly dropout?: number
+  readonly dropout?: number | undefined
   /** The same inside the encoder. Default 0.3. */
-  readonly encoderDropout?: number
+  readonly encoderDropout?: number | undefined
   /** Share of events that are hidden while everything learns, as in pre-training. Default 0.2. */
-  readonly mask?: number
+  readonly mask?: number | undefined
   /** `balanced`: classes count alike, however rare; or one weight per class, in ascending order of labels. Default `none`. */
-  readonly classWeights?: 'balanced' | 'none' | readonly number[]
+  readonly classWeights?: 'balanced' | 'none' | readonly number[] | undefined
   /**
    * When to stop. A share of the labelled rows, or the rows themselves, are kept out, and the weights that serve them best
    * are the result. `cross`: five parts are kept out in turn, and what serves them best is done with all rows: how far to go from a
    * fitted head (`mixing`), or how many epochs from scratch. 0: after `epochs`. Default: `cross` below 10 000 labels, unless they have more
    * than a million events, where six runs take long; else a share of 0.15, of 10 000 rows at most.
    */
-  readonly validation?: number | 'cross' | Int32Array
+  readonly validation?: number | 'cross' | Int32Array | undefined
   /**
    * How far to go from the weights before (the fitted head, the pre-trained encoder) to those after training: 0 … 1 of the way, or
    * `validated`: of 0, ¼, ½, ¾ and 1 what serves the rows kept out best (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
    * models", eq. 1). With `cross` that is what the parts choose, in place of epochs. Default `validated` where a head was fitted and
    * rows are kept out, else 1.
    */
-  readonly mixing?: number | 'validated'
+  readonly mixing?: number | 'validated' | undefined
   /** Epochs without a better validation before training stops. Default 5. 0: never. */
-  readonly patience?: number
+  readonly patience?: number | undefined
   /** What is better: a higher score (AUC, macro AUC, R²), or a lower loss. Default `score`. */
-  readonly stopOn?: 'score' | 'loss'
-  readonly seed?: number
+  readonly stopOn?: 'score' | 'loss' | undefined
+  readonly seed?: number | undefined
   /** Default: the device of a pre-trained encoder, which must outlive the result; else a device of its own. */
-  readonly device?: Device
+  readonly device?: Device | undefined
   /** Folder for the model, its log and its checkpoints. Without it nothing is written. Needs `schema`. */
-  readonly out?: string
+  readonly out?: string | undefined
   /** Schema of the events, which a saved model needs. */
-  readonly schema?: Schema
+  readonly schema?: Schema | undefined
   /** Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. */
-  readonly resume?: boolean
+  readonly resume?: boolean | undefined
   /** Begin anew although `out` holds an unfinished run, which is lost then. Without this and `resume` that is an error. */
-  readonly restart?: boolean
+  readonly restart?: boolean | undefined
   /** Seconds between checkpoints inside an epoch; each epoch ends with one. Default 60. */
-  readonly checkpointSeconds?: number
-  readonly signal?: AbortSignal
+  readonly checkpointSeconds?: number | undefined
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: Progress | FinetuneProgress) => void
+  readonly onProgress?: ((progress: Progress | FinetuneProgress) => void) | undefined
 }
 
 /** Options with every default filled in: what decides the result, as plain data. */

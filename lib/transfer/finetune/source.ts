@@ -23,9 +23,9 @@ const where = 'finetune'
 
 /** `init` from scratch may leave the encoding to be fitted on the source. */
 export interface FinetuneSourceOptions extends Omit<FinetuneOptions, 'init' | 'schema' | 'validation'> {
-  readonly init: Encoder | (Omit<ScratchInit, 'encoding'> & { readonly encoding?: EventEncoding })
+  readonly init: Encoder | (Omit<ScratchInit, 'encoding'> & { readonly encoding?: EventEncoding | undefined })
   /** When to stop, as of `finetuneEncoded`, but without rows. */
-  readonly validation?: number | 'cross'
+  readonly validation?: number | 'cross' | undefined
 }
 
 /** Encoded events of entities with a known label. */
