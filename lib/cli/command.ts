@@ -5,6 +5,10 @@ import { expectOptions } from '../util/errors.js'
 
 type Kind = 'text' | 'texts' | 'words' | 'list' | 'number' | 'numbers' | 'flag'
 
+type Interval = `${'[' | '('}${number}, ${number | '∞'}${']' | ')'}`
+/** Numbers of an interval, or whole ones alone. */
+export type Range = Interval | `whole ${Interval}`
+
 export interface OptionSpec {
   /**
    * `texts` takes several words after the option, `list` and `numbers` one word with commas. `words` are what stands
@@ -17,8 +21,8 @@ export interface OptionSpec {
   readonly required?: boolean
   readonly oneOf?: readonly string[]
   readonly fallback?: string | number
-  /** Of numbers: whole ones in this range. */
-  readonly whole?: readonly [least: number, most: number]
+  /** Of numbers; another one is wrong usage. */
+  readonly range?: Range
   /** That it names what is written: a folder, any file, or a file with one of these endings. */
   readonly writes?: 'folder' | 'file' | readonly string[]
 }
@@ -74,8 +78,8 @@ export function defineCommand<const O extends Record<string, OptionSpec>, R exte
 }
 
 const COMMON: Readonly<Record<string, OptionSpec>> = {
-  seed: { kind: 'number', value: 'N', about: 'seed of everything random', whole: [0, Number.MAX_SAFE_INTEGER] },
-  threads: { kind: 'number', value: 'N', about: 'threads (default: all cores)', whole: [1, 1024] },
+  seed: { kind: 'number', value: 'N', about: 'seed of everything random', range: 'whole [0, 9007199254740991]' },
+  threads: { kind: 'number', value: 'N', about: 'threads (default: all cores)', range: 'whole [1, 1024]' },
   device: { kind: 'text', about: 'where to compute', oneOf: ['auto', 'cpu', 'cuda'], fallback: 'auto' },
   json: { kind: 'flag', about: 'print one JSON object on stdout' },
   help: { kind: 'flag', about: 'show this help' },
@@ -139,7 +143,7 @@ export function parseCommand(
   }
 }
 
-function convert(name: string, { kind, oneOf, whole }: OptionSpec, text: string): unknown {
+function convert(name: string, { kind, oneOf, range }: OptionSpec, text: string): unknown {
   const one = (word: string) => {
     if (oneOf && !oneOf.includes(word)) {
       throw new UsageError(`expected --${name} to be one of ${oneOf.join(', ')} but received '${word}'`)
@@ -151,8 +155,9 @@ function convert(name: string, { kind, oneOf, whole }: OptionSpec, text: string)
     if (word.trim() === '' || !Number.isFinite(value)) {
       throw new UsageError(`expected --${name} to be a number but received '${word}'`)
     }
-    if (whole && !(Number.isInteger(value) && value >= whole[0] && value <= whole[1])) {
-      throw new UsageError(`expected --${name} to be a whole number in [${whole.join(', ')}] but received '${word}'`)
+    if (range && !liesIn(value, range)) {
+      const wanted = range.startsWith('whole ') ? range.replace(' ', ' number in ') : `number in ${range}`
+      throw new UsageError(`expected --${name} to be a ${wanted} but received '${word}'`)
     }
     return value
   }
@@ -160,6 +165,24 @@ function convert(name: string, { kind, oneOf, whole }: OptionSpec, text: string)
   if (kind === 'numbers') return text.split(',').map(number)
   if (kind === 'list') return text.split(',').map(one)
   return one(text)
+}
+
+function liesIn(value: number, range: Range): boolean {
+  const [, whole, open, low, high, close] = /^(whole )?([[(])(.+), (.+)([\])])$/.exec(range)!
+  const most = high === '∞' ? Number.POSITIVE_INFINITY : Number(high)
+  const isAbove = open === '[' ? value >= Number(low) : value > Number(low)
+  const isBelow = close === ']' ? value <= most : value < most
+  return isAbove && isBelow && (!whole || Number.isInteger(value))
+}
+
+/** Calls what looks at options alone: what it refuses is wrong usage. */
+export function asUsage<T>(check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    if (error instanceof RangeError || error instanceof TypeError) throw new UsageError(error.message)
+    throw error
+  }
 }
 
 function unknownOption(command: string, name: string, known: readonly string[]): string {

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { defineCommand, parseCommand, UsageError } from '../../lib/cli/command.js'
+import { commands } from '../../lib/cli/commands/index.js'
 
 const command = defineCommand({
   name: 'mix',
@@ -26,5 +27,54 @@ describe('options of every command', () => {
   ])('%s is wrong usage', (args, message) => {
     expect(() => parseCommand(command, args)).toThrow(UsageError)
     expect(() => parseCommand(command, args)).toThrow(message)
+  })
+})
+
+describe('values that an option cannot have', () => {
+  /** With files that do not exist: values are looked at before any of them. */
+  async function run(name: string, ...args: string[]): Promise<void> {
+    const one = commands.find(command => command.name === name)!
+    const named = Object.entries(one.options).filter(([, { required }]) => required)
+    const needed = named.flatMap(([option]) => [`--${option}`, 'none.csv'])
+    const { values, help, ...context } = parseCommand(one, [...needed, ...args])
+    await one.run(values, { ...context, signal: new AbortController().signal })
+  }
+
+  it.each([
+    ['pretrain', ['--kernel', '4'], /kernel to be odd but received 4/],
+    ['pretrain', ['--heads', '3', '--width', '10'], /heads to divide the width of 10 but received 3/],
+    ['pretrain', ['--blocks', '-1'], /blocks to be a whole number in \[0, 128\]/],
+    ['pretrain', ['--held-out', '0.9'], /heldOut to be in \[0, 0.5\]/],
+    ['gbrt fit', ['--num-leaves', '1'], /--num-leaves to be a whole number in \[2, 131072\] but received '1'/],
+    ['gbrt fit', ['--learning-rate', '0'], /--learning-rate to be a number in \(0, ∞\) but received '0'/],
+    ['gbrt fit', ['--feature-fraction', '1.1'], /--feature-fraction to be a number in \(0, 1\]/],
+    ['gbrt fit', ['--max-depth', '-2'], /--max-depth to be a whole number in \[-1, /],
+    [
+      'gbrt fit',
+      ['--monotone-constraints', '1,2'],
+      /--monotone-constraints to be a whole number in \[-1, 1\] but received '2'/,
+    ],
+    ['pu', ['--spies', '2'], /--spies to be a number in \(0, 1\) but received '2'/],
+    ['pu', ['--rounds', '3,0'], /--rounds to be a whole number in \[1, ∞\) but received '0'/],
+    ['active init', ['--threshold', '0'], /threshold in \(0, 1\] but received 0/],
+    ['active init', ['--patience', '0'], /patience to be an integer from 1/],
+    ['active init', ['--up-sample', '1.5'], /upSample to be an integer from 1/],
+    ['iforest', ['--trees', '0'], /--trees to be a whole number in \[1, /],
+    ['bands', ['--confidence', '1'], /--confidence to be a number in \(0, 1\)/],
+    ['probe', ['--budgets', '50,1'], /--budgets to be a whole number in \[2, ∞\) but received '1'/],
+    ['map', ['--neighbours', '1'], /--neighbours to be a whole number in \[2, ∞\)/],
+  ])('%s %s is wrong usage', async (name, args, message) => {
+    const wrong = run(name, ...args)
+    await expect(wrong).rejects.toThrow(UsageError)
+    await expect(wrong).rejects.toThrow(message)
+  })
+
+  it.each([
+    ['gbrt fit', ['--num-leaves', '2', '--max-depth', '-1', '--num-iterations', '0', '--bagging-fraction', '1e-3']],
+    ['pu', ['--spies', '0.5', '--most-negatives', '1', '--quantile', '0', '--rounds', '1,1']],
+    ['iforest', ['--trees', '1', '--samples', '1', '--extension', '0']],
+    ['bands', ['--edges', '0,100', '--precision', '1']],
+  ])('%s %s is not', async (name, args) => {
+    await expect(run(name, ...args)).rejects.toMatchObject({ code: 'FILE_MISSING' })
   })
 })

@@ -90,6 +90,7 @@ describe('seqrisk finetune, score and export', () => {
       [['--label', 'order', '--out', at('none'), '--class-weights', 'heavy'], 2, /--class-weights to be balanced/],
       [['--label', 'order', '--out', at('none'), '--validation', 'all'], 2, /--validation to be cross or a number/],
       [['--label', 'order', '--out', at('none'), '--task', 'rank'], 2, /--task to be one of auto/],
+      [['--label', 'order', '--out', at('none'), '--dropout', '1'], 2, /dropout to be in \[0, 0.95\] but received 1/],
       [['--label', 'nothing', '--out', at('none')], 1, /nothing/],
       [['--label', 'order', '--out', at('none'), '--class-weights', '1,2,3'], 1, /2 numbers/],
     ]

@@ -202,7 +202,12 @@ describe('seqrisk gbrt', () => {
       1,
       /expected a readable file but received '.*none.txt'/,
     ],
-    ['an option outside', [...onTrain, '--target', 'bad', '--drop', 'id,job', '--num-leaves', '1'], 1, /numLeaves/],
+    [
+      'an option outside',
+      [...onTrain, '--target', 'bad', '--drop', 'id,job', '--num-leaves', '1'],
+      2,
+      /--num-leaves to/,
+    ],
   ]
   it.each(wrong)('refuses %s in one line, and writes nothing', async (_, args, code, message) => {
     const result = await seqrisk(...args)

@@ -129,7 +129,7 @@ describe('seqrisk pu and bands', () => {
     )
     expect(await pu('odd.csv')).toMatchObject(ended(1, /1, 0 or nothing in 'fraud' of id 'u5' but received 2/))
     expect(await pu('table.csv', '--rounds', '3')).toMatchObject(ended(2, /expected --rounds N,N/))
-    expect(await pu('table.csv', '--spies', '2')).toMatchObject(ended(1, /spies as a share between 0 and 1/))
+    expect(await pu('table.csv', '--spies', '2')).toMatchObject(ended(2, /--spies to be a number in \(0, 1\)/))
     expect(await pu('table.csv', '--method', 'magic')).toMatchObject(ended(2, /one of two-step/))
     const labels = ['--labels', at('truth.csv'), '--id', 'account', '--label', 'fraud']
     await writeFile(at('other.csv'), 'account,score\nnobody,1\n')

@@ -263,5 +263,10 @@ describe('pretrain', () => {
     await expect(pretrain(source, { ...small, resume: true })).rejects.toThrow(/out with resume/)
     const both = pretrain(source, { ...small, out: 'x', resume: true, restart: true })
     await expect(both).rejects.toThrow(/resume or restart but received 'both'/)
+    // Sizes too, before any event is read.
+    const unread = { schema: source.schema, summary: () => Promise.reject(new Error('read')) } as never
+    await expect(pretrain(unread, { ...small, kernel: 4 })).rejects.toThrow(/kernel to be odd/)
+    await expect(pretrain(unread, { ...small, width: 10, heads: 3 })).rejects.toThrow(/heads to divide the width/)
+    await expect(pretrain(unread, small)).rejects.toThrow('read')
   })
 })

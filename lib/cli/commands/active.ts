@@ -1,13 +1,16 @@
 import { join } from 'node:path'
 import { writeTable } from '../../events/write.js'
 import { saveLightgbm } from '../../export/lightgbm.js'
+import { samplerOptions } from '../../pu/active.js'
 import { expectRecorded, readAnswers, writeBatch } from '../../pu/batch_file.js'
 import { SAMPLERS, type Sampler } from '../../pu/samplers.js'
 import { ActiveSession, type SessionControl } from '../../pu/session.js'
+import { ActiveState } from '../../pu/state.js'
+import { checkRules } from '../../pu/stop.js'
 import { readPuTable } from '../../pu/table.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
-import { type Context, defineCommand, UsageError } from '../command.js'
+import { asUsage, type Context, defineCommand, UsageError } from '../command.js'
 
 const session = { kind: 'text', value: 'DIR', required: true, about: 'folder of the session' } as const
 const signed = (text: string) => `active ${text}`
@@ -67,7 +70,6 @@ const init = defineCommand({
     const clash = [id, positive].find(name => drop.includes(name) || categorical.includes(name))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
     const { signal, threads, seed } = context
-    const table = await readPuTable('active', values.table, { id, positive, drop, categorical, threads, signal })
     const given = {
       budget: values.budget,
       rounds: values.rounds,
@@ -91,6 +93,12 @@ const init = defineCommand({
       rules,
       ...(seed !== undefined && { seed }),
     }
+    asUsage(() => {
+      samplerOptions(options)
+      checkRules(rules)
+      new ActiveState(new Uint8Array(0), options)
+    })
+    const table = await readPuTable('active', values.table, { id, positive, drop, categorical, threads, signal })
     await computing(context, device => ActiveSession.init(values.session, table, device, options, { signal }))
     const known = table.positives.reduce((sum, one) => sum + one, 0)
     return { session: values.session, rows: table.ids.length, positives: known, features: table.columns.length }

@@ -5,10 +5,10 @@ import { readTable } from '../../events/table.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import type { ScoreQuality } from '../../transfer/finetune/goal.js'
-import type { FinetuneOptions, FinetuneTask } from '../../transfer/finetune/options.js'
+import { checkOptions, type FinetuneOptions, type FinetuneTask } from '../../transfer/finetune/options.js'
 import { finetune } from '../../transfer/finetune/source.js'
 import { pickLabel } from '../../transfer/tables.js'
-import { defineCommand, UsageError } from '../command.js'
+import { asUsage, defineCommand, UsageError } from '../command.js'
 import { EVENTS, openEvents } from '../events.js'
 import { PRECISION, precisionOf } from '../precision.js'
 
@@ -86,36 +86,38 @@ export const finetuneCommand = defineCommand({
     const begun = performance.now()
     try {
       const { encoder, schema } = await loadEncoder(values.model, { device })
+      const { encoding, config } = encoder
+      const options = {
+        init: values['from-scratch'] ? { encoding, config } : encoder,
+        task: values.task as FinetuneTask | 'auto',
+        epochs: values.epochs,
+        batchSize: values['batch-size'],
+        window: values.window,
+        learningRate: values.lr,
+        headLearningRate: values['head-lr'],
+        layerDecay: values['layer-decay'],
+        weightDecay: values['weight-decay'],
+        dropout: values.dropout,
+        encoderDropout: values['encoder-dropout'],
+        classWeights,
+        validation: wordOrNumber('validation', 'cross', values.validation),
+        mixing: wordOrNumber('mixing', 'validated', values.mixing),
+        patience: values.patience,
+        stopOn: values['stop-on'] as 'score' | undefined,
+        resume: values.resume,
+        restart: values.restart,
+        out: values.out,
+        device,
+        seed,
+        signal,
+        onProgress: line.update,
+      }
+      asUsage(() => checkOptions({ ...options, schema }))
       const table = await readTable(values.labels, { id, columns, numeric: columns, threads, signal })
       const labels = pickLabel(table, label, foldColumn)
       const source = openEvents(values, schema, { threads })
       try {
-        const { encoding, config } = encoder
-        const { model, rows, absent, folds } = await finetune(source, labels, {
-          init: values['from-scratch'] ? { encoding, config } : encoder,
-          task: values.task as FinetuneTask | 'auto',
-          epochs: values.epochs,
-          batchSize: values['batch-size'],
-          window: values.window,
-          learningRate: values.lr,
-          headLearningRate: values['head-lr'],
-          layerDecay: values['layer-decay'],
-          weightDecay: values['weight-decay'],
-          dropout: values.dropout,
-          encoderDropout: values['encoder-dropout'],
-          classWeights,
-          validation: wordOrNumber('validation', 'cross', values.validation),
-          mixing: wordOrNumber('mixing', 'validated', values.mixing),
-          patience: values.patience,
-          stopOn: values['stop-on'] as 'score' | undefined,
-          resume: values.resume,
-          restart: values.restart,
-          out: values.out,
-          device,
-          seed,
-          signal,
-          onProgress: line.update,
-        })
+        const { model, rows, absent, folds } = await finetune(source, labels, options)
         const { task, classes, best, log } = model
         const epochs = log.at(-1)?.epoch ?? 0
         return {

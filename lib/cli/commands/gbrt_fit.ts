@@ -7,42 +7,42 @@ import { type GbrtOptions, GbrtTrainer, type Objective } from '../../trees/gbrt.
 import { GbrtModel } from '../../trees/model.js'
 import { columnsOfLayout, layoutOf, readingOf, type TableLayout } from '../../trees/table_input.js'
 import { SeqriskError } from '../../util/errors.js'
-import { defineCommand, type OptionSpec, UsageError } from '../command.js'
+import { defineCommand, type OptionSpec, type Range, UsageError } from '../command.js'
 
 const OBJECTIVES: Record<string, Objective> = { binary: 'logistic', regression: 'squared', multiclass: 'softmax' }
 
-/** LightGBM's parameters that are numbers, and their defaults. */
+/** LightGBM's parameters that are numbers: their defaults, and what they may be. */
 const PARAMETERS = {
-  'num-iterations': 100,
-  'num-leaves': 31,
-  'max-depth': -1,
-  'learning-rate': 0.1,
-  'min-data-in-leaf': 20,
-  'min-sum-hessian-in-leaf': 0.001,
-  'min-gain-to-split': 0,
-  'lambda-l1': 0,
-  'lambda-l2': 0,
-  'max-delta-step': 0,
-  'bagging-fraction': 1,
-  'bagging-freq': 0,
-  'feature-fraction': 1,
-  'feature-fraction-bynode': 1,
-  'early-stopping-round': 0,
-  'max-cat-threshold': 32,
-  'max-cat-to-onehot': 4,
-  'cat-l2': 10,
-  'cat-smooth': 10,
-  'min-data-per-group': 100,
-} as const
+  'num-iterations': [100, 'whole [0, ∞)'],
+  'num-leaves': [31, 'whole [2, 131072]'],
+  'max-depth': [-1, 'whole [-1, 2147483648]'],
+  'learning-rate': [0.1, '(0, ∞)'],
+  'min-data-in-leaf': [20, '[0, 2147483648]'],
+  'min-sum-hessian-in-leaf': [0.001, '[0, ∞)'],
+  'min-gain-to-split': [0, '[0, ∞)'],
+  'lambda-l1': [0, '[0, ∞)'],
+  'lambda-l2': [0, '[0, ∞)'],
+  'max-delta-step': [0, '[0, ∞)'],
+  'bagging-fraction': [1, '(0, 1]'],
+  'bagging-freq': [0, 'whole [0, 2147483648]'],
+  'feature-fraction': [1, '(0, 1]'],
+  'feature-fraction-bynode': [1, '(0, 1]'],
+  'early-stopping-round': [0, 'whole [0, ∞)'],
+  'max-cat-threshold': [32, 'whole [1, 255]'],
+  'max-cat-to-onehot': [4, 'whole [1, 255]'],
+  'cat-l2': [10, '[0, ∞)'],
+  'cat-smooth': [10, '[0, ∞)'],
+  'min-data-per-group': [100, 'whole [1, 2147483648]'],
+} as const satisfies Record<string, readonly [fallback: number, range: Range]>
 
 type Parameter = keyof typeof PARAMETERS
 
 const parameterOptions = Object.fromEntries(
-  Object.entries(PARAMETERS).map(([name, fallback]) => {
+  Object.entries(PARAMETERS).map(([name, [fallback, range]]) => {
     const about = name === 'early-stopping-round' ? 'rounds without a better loss on --valid; 0: never stop early' : ''
-    return [name, { kind: 'number', value: 'X', about: about || "LightGBM's parameter", fallback }]
+    return [name, { kind: 'number', value: 'X', about: about || "LightGBM's parameter", fallback, range }]
   }),
-) as Record<Parameter, { kind: 'number'; value: string; about: string; fallback: number } & OptionSpec>
+) as unknown as Record<Parameter, OptionSpec & { kind: 'number'; fallback: number }>
 
 const camelCase = (name: string) => name.replace(/-./g, part => part[1].toUpperCase())
 
@@ -62,18 +62,35 @@ export const gbrtFitCommand = defineCommand({
       oneOf: Object.keys(OBJECTIVES),
       about: 'default: binary where all targets are 0 or 1, else regression',
     },
-    'num-class': { kind: 'number', value: 'N', about: 'classes of multiclass (default: largest target + 1)' },
+    'num-class': {
+      kind: 'number',
+      range: 'whole [1, 4096]',
+      value: 'N',
+      about: 'classes of multiclass (default: largest target + 1)',
+    },
     ...parameterOptions,
     'monotone-constraints': {
       kind: 'numbers',
+      range: 'whole [-1, 1]',
       value: '1,0,-1,…',
-      about:
-        'for each feature in the order of the table: 1 where predictions may not fall as it rises, -1 where they may not rise, or 0',
+      about: 'for each feature in the order of the table: 1 rises, -1 falls, 0 is free',
     },
     'boost-from-average': { kind: 'text', oneOf: ['true', 'false'], about: 'start from the mean', fallback: 'true' },
-    'max-bin': { kind: 'number', value: 'N', about: 'most bins of a column', fallback: 255 },
-    'min-data-in-bin': { kind: 'number', value: 'N', about: 'fewest rows in a bin', fallback: 3 },
-    'bin-construct-sample-cnt': { kind: 'number', value: 'N', about: 'rows that bins come from', fallback: 200_000 },
+    'max-bin': { kind: 'number', range: 'whole [2, 255]', value: 'N', about: 'most bins of a column', fallback: 255 },
+    'min-data-in-bin': {
+      kind: 'number',
+      range: 'whole [1, 1073741824]',
+      value: 'N',
+      about: 'fewest rows in a bin',
+      fallback: 3,
+    },
+    'bin-construct-sample-cnt': {
+      kind: 'number',
+      range: 'whole [1, ∞)',
+      value: 'N',
+      about: 'rows that bins come from',
+      fallback: 200_000,
+    },
   },
   async run(values, { signal, seed = 0, threads, device: kind, json }) {
     const { target, weight, drop = [], categorical = [] } = values

@@ -16,9 +16,21 @@ export const iforestCommand = defineCommand({
     id: { kind: 'text', value: 'COL', about: 'column that names the rows (default: row numbers from 1)' },
     drop: { kind: 'list', value: 'COL,…', about: 'columns to leave out' },
     categorical: { kind: 'list', value: 'COL,…', about: 'columns of text to take as codes' },
-    trees: { kind: 'number', value: 'N', about: 'trees', fallback: 100 },
-    samples: { kind: 'number', value: 'N', about: 'rows that each tree is grown from', fallback: 256 },
-    extension: { kind: 'number', value: 'N', about: 'features that a cut looks at besides one', fallback: 0 },
+    trees: { kind: 'number', range: 'whole [1, 65536]', value: 'N', about: 'trees', fallback: 100 },
+    samples: {
+      kind: 'number',
+      range: 'whole [1, 16777216]',
+      value: 'N',
+      about: 'rows that each tree is grown from',
+      fallback: 256,
+    },
+    extension: {
+      kind: 'number',
+      range: 'whole [0, ∞)',
+      value: 'N',
+      about: 'features that a cut looks at besides one',
+      fallback: 0,
+    },
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
     const { id, drop = [], categorical, trees, samples, extension } = values

@@ -22,7 +22,7 @@ export const mapCommand = defineCommand({
       about: 'id, x and y in .csv or .parquet, or an .svg drawing',
     },
     method: { kind: 'text', oneOf: ['pca', 'umap'], about: 'largest variance, or neighbours kept', fallback: 'pca' },
-    neighbours: { kind: 'number', value: 'N', about: 'of umap (default 15)' },
+    neighbours: { kind: 'number', range: 'whole [2, ∞)', value: 'N', about: 'of umap (default 15)' },
     labels: { kind: 'text', value: 'FILE', about: 'colour the drawing by a column of this table' },
     label: { kind: 'text', value: 'COL', about: 'the column of the label' },
     id: { kind: 'text', value: 'COL', about: 'column of the entity (default: the one beside the vectors)' },

@@ -1,10 +1,10 @@
 import { workOf } from '../../encoder/config.js'
 import { loadSchema } from '../../events/schema.js'
-import type { ProxyTask } from '../../pretrain/options.js'
+import { checkOptions, type PretrainOptions, type ProxyTask } from '../../pretrain/options.js'
 import { pretrain } from '../../pretrain/pretrain.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
-import { defineCommand } from '../command.js'
+import { asUsage, defineCommand } from '../command.js'
 import { EVENTS, openEvents } from '../events.js'
 import { PRECISION, precisionOf } from '../precision.js'
 
@@ -58,6 +58,36 @@ export const pretrainCommand = defineCommand({
     restart: { kind: 'flag', about: 'begin anew although --out holds an unfinished run, which is lost then' },
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
+    const options: PretrainOptions = {
+      width: values.width,
+      blocks: values.blocks,
+      kernel: values.kernel,
+      dilation: values.dilation,
+      attention: values.attention as 'block' | undefined,
+      attentionSize: values['attention-size'],
+      heads: values.heads,
+      convolution: values.convolution as 'depthwise' | undefined,
+      gate: values.gate as 'depthwise' | undefined,
+      recurrence: values.recurrence as 'gru' | undefined,
+      feedForward: values['feed-forward'],
+      pooling: values.pooling as 'mean' | undefined,
+      skip: values['no-skip'] ? false : undefined,
+      sketch: values.sketch,
+      extremes: values.extremes || undefined,
+      dropout: values.dropout,
+      tasks: values.tasks as ProxyTask[] | undefined,
+      epochs: values.epochs,
+      batchEvents: values['batch-events'],
+      window: values.window,
+      learningRate: values.lr,
+      heldOut: values['held-out'],
+      patience: values.patience,
+      resume: values.resume,
+      restart: values.restart,
+      out: values.out,
+      seed,
+    }
+    asUsage(() => checkOptions(options))
     const schema = await loadSchema(values.schema)
     const source = openEvents(values, schema, { threads })
     const { width, blocks, 'batch-events': batch = USUAL_BATCH, precision } = values
@@ -70,38 +100,7 @@ export const pretrainCommand = defineCommand({
     const line = progressLine({ quiet: json })
     const begun = performance.now()
     try {
-      const { encoder, log } = await pretrain(source, {
-        width: values.width,
-        blocks: values.blocks,
-        kernel: values.kernel,
-        dilation: values.dilation,
-        attention: values.attention as 'block' | undefined,
-        attentionSize: values['attention-size'],
-        heads: values.heads,
-        convolution: values.convolution as 'depthwise' | undefined,
-        gate: values.gate as 'depthwise' | undefined,
-        recurrence: values.recurrence as 'gru' | undefined,
-        feedForward: values['feed-forward'],
-        pooling: values.pooling as 'mean' | undefined,
-        skip: values['no-skip'] ? false : undefined,
-        sketch: values.sketch,
-        extremes: values.extremes || undefined,
-        dropout: values.dropout,
-        tasks: values.tasks as ProxyTask[] | undefined,
-        epochs: values.epochs,
-        batchEvents: values['batch-events'],
-        window: values.window,
-        learningRate: values.lr,
-        heldOut: values['held-out'],
-        patience: values.patience,
-        resume: values.resume,
-        restart: values.restart,
-        out: values.out,
-        device,
-        seed,
-        signal,
-        onProgress: line.update,
-      })
+      const { encoder, log } = await pretrain(source, { ...options, device, signal, onProgress: line.update })
       line.done()
       const last = log.at(-1)!
       const { entities, events } = encoder.encoding

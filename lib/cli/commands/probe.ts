@@ -15,9 +15,14 @@ export const probeCommand = defineCommand({
     id: { kind: 'text', value: 'COL', required: true, about: 'column of the entity, in all files' },
     label: { kind: 'text', value: 'COL', required: true, about: 'column of the label; an empty cell is unknown' },
     features: { kind: 'text', value: 'FILE', about: 'hand-made features, to compare with and to add to' },
-    folds: { kind: 'number', value: 'N', about: 'folds to draw (default 5)' },
+    folds: { kind: 'number', range: 'whole [2, ∞)', value: 'N', about: 'folds to draw (default 5)' },
     'fold-column': { kind: 'text', value: 'COL', about: 'column that says the fold of an entity' },
-    budgets: { kind: 'numbers', value: '50,100,…', about: 'also learn from so many labels only' },
+    budgets: {
+      kind: 'numbers',
+      range: 'whole [2, ∞)',
+      value: '50,100,…',
+      about: 'also learn from so many labels only',
+    },
     learner: { kind: 'text', oneOf: ['linear', 'gbrt'], about: 'what learns from the vectors', fallback: 'linear' },
   },
   async run(values, { signal, seed, threads, device: kind }) {
