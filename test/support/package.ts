@@ -59,7 +59,9 @@ async function digest(binary: string): Promise<string> {
   const hash = createHash('sha256')
   const files = [
     binary,
-    ...['package.json', 'README.md', 'CMakeLists.txt', 'binding.d.ts'].map(name => join(root, name)),
+    ...['package.json', 'README.md', 'BENCHMARKS.md', 'CONTRIBUTING.md', 'CMakeLists.txt', 'binding.d.ts'].map(name =>
+      join(root, name),
+    ),
   ]
   for (const folder of ['lib', 'bench', 'docs', 'native', '.ci']) {
     const names = await readdir(join(root, folder), { recursive: true, withFileTypes: true })
