@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // The `seqrisk` command: exit 0 on success, 1 on a failure with one clear line on stderr, 2 on wrong usage.
 
-import { fstatSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { realpath } from 'node:fs/promises'
 import { packageRoot } from '../util/package_root.js'
 import { type Command, helpOf, parseCommand, UsageError } from './command.js'
 import { checkOutputs } from './outputs.js'
@@ -35,7 +36,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   await checkOutputs(command, values)
   // A table that goes to standard output has it for itself.
-  const report = isStandardOutput(values.out) ? process.stderr : process.stdout
+  const report = (await isStandardOutput(values.out)) ? process.stderr : process.stdout
   const result = await command.run(values, { ...context, signal: interruptSignal(command) })
   report.write(context.json ? `${JSON.stringify(result)}\n` : command.show(result))
   return 0
@@ -57,15 +58,12 @@ function version(): string {
   return (JSON.parse(readFileSync(`${packageRoot}package.json`, 'utf8')) as { version: string }).version
 }
 
-/** Whether a path leads to the file or pipe that standard output goes to, as /dev/stdout does. */
-function isStandardOutput(path: unknown): boolean {
+/** Whether a path leads to what standard output goes to. Pipes have no path but those of the system. */
+async function isStandardOutput(path: unknown): Promise<boolean> {
   if (typeof path !== 'string') return false
-  try {
-    const [own, other] = [fstatSync(1), statSync(path)]
-    return (own.isFile() || own.isFIFO()) && own.dev === other.dev && own.ino === other.ino
-  } catch {
-    return false
-  }
+  if (/^(\/dev\/stdout|\/dev\/fd\/1|\/proc\/self\/fd\/1)$/.test(path)) return true
+  const [own, other] = await Promise.all(['/proc/self/fd/1', path].map(one => realpath(one).catch(() => null)))
+  return own !== null && own === other
 }
 
 /** Ctrl-C stops at the next step, with everything written that is whole; a second one ends the process. */
