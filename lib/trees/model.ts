@@ -49,9 +49,11 @@ export interface PredictOptions {
 
 /** What predictions of many rows can be told. */
 export interface PredictManyOptions extends PredictOptions {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: (progress: { readonly phase: 'predict'; readonly done: number; readonly total: number }) => void
+  readonly onProgress?:
+    | ((progress: { readonly phase: 'predict'; readonly done: number; readonly total: number }) => void)
+    | undefined
 }
 
 const TRANSFORM: Record<ModelObjective, ForestTransform> = {

@@ -54,7 +54,7 @@ describe('seqrisk finetune, score and export', () => {
       at('order'),
       ...events,
       '--out',
-      at('none'),
+      at('none.csv'),
       '--as-of',
       '1719792000',
     )
