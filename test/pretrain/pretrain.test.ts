@@ -246,7 +246,7 @@ describe('pretrain', () => {
   })
 
   it('refuses sizes and a folder that cannot be before it reads anything', async () => {
-    const unread = { schema: source.schema } as typeof source
+    const unread = { schema: source.schema, summary: () => Promise.reject(new Error('read')) } as never
     await expect(pretrain(unread, { width: 16, heads: 3 })).rejects.toThrow(/heads to divide the width of 16/)
     const file = join(await temporaryFolder(), 'file')
     await writeFile(file, '')

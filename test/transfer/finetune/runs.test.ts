@@ -360,7 +360,7 @@ describe('fine-tuning refuses', () => {
   })
 
   it('sizes and a folder that cannot be, before it reads anything', async () => {
-    const unread = { schema: plantedSchema } as typeof source
+    const unread = { schema: plantedSchema, summary: () => Promise.reject(new Error('read')) } as never
     const odd = finetune(unread, table, { init: { encoding, config: { width: 16, heads: 3 } } })
     await expect(odd).rejects.toThrow(/heads to divide the width of 16/)
     const file = join(await temporaryFolder(), 'file')
