@@ -16,9 +16,11 @@
 
 namespace seqrisk {
 namespace cuda {
-namespace {
 
-// What is called of cublasLt.h, with its values.
+// What is called of cublasLt.h, with its values, and what is kept of it. It has a name because Cublaslt, which other
+// files know of, is made of it.
+namespace cublaslt {
+
 using Status = int;
 using Desc = void*;
 using Layout = void*;
@@ -109,6 +111,22 @@ struct Plan {
   Algorithm algorithm;
 };
 
+}  // namespace cublaslt
+
+using namespace cublaslt;
+
+struct Cublaslt {
+  void* handle;
+  Library call;
+  // As many as a model has layers, and the oldest one goes first.
+  static constexpr int kPlans = 128;
+  Plan plans[kPlans];
+  int count;
+  int oldest;
+};
+
+namespace {
+
 // The largest power of two up to 16 that is a boundary of all of them.
 uint32_t boundary_of(const void* first, const void* second = nullptr) {
   const uintptr_t bits = reinterpret_cast<uintptr_t>(first) | reinterpret_cast<uintptr_t>(second) | kOperandBoundary;
@@ -135,20 +153,6 @@ Key key_of(GemmForm form, const Bfloat16Gemm& g) {
   key.out_stride = g.out_stride;
   return key;
 }
-
-}  // namespace
-
-struct Cublaslt {
-  void* handle;
-  Library call;
-  // As many as a model has layers, and the oldest one goes first.
-  static constexpr int kPlans = 128;
-  Plan plans[kPlans];
-  int count;
-  int oldest;
-};
-
-namespace {
 
 // cuBLASLt may have an epilogue read the bias: it then chooses by where that is.
 bool describe(const Library& call, const Bfloat16Gemm& g, Plan& plan) {
