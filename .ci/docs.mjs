@@ -44,7 +44,6 @@ const INTERNAL = [
   'PU_METHODS',
   'SAMPLERS',
   'Steps',
-  'TableLayout',
   'TensorData',
   'Value',
   'BinnedHandle',

@@ -170,5 +170,14 @@ export {
   type Trees,
 } from './trees/model.js'
 export { type ForestInput, type RandomForestOptions, RandomForestTrainer } from './trees/random_forest.js'
+export {
+  columnsOfLayout,
+  type LayoutOptions,
+  layoutOfModel,
+  readingOf,
+  type TableColumns,
+  type TableLayout,
+  tableLayout,
+} from './trees/table_input.js'
 export { SeqriskError } from './util/errors.js'
 export type { Optional } from './util/options.js'

@@ -242,6 +242,7 @@ function tableOf(data: TableData, names: readonly string[] | undefined): Table {
     const own = Array.isArray(data.columns) ? columnNames(columns.length) : Object.keys(data.columns)
     const length = columns[0]?.length ?? 0
     for (const [f, column] of columns.entries()) {
+      expectNumbers('BinnedMatrix', own[f], column)
       const expected = `columns of ${length} rows`
       if (column.length !== length) {
         throw new RangeError(sentence('BinnedMatrix', expected, column.length, `column ${own[f]} differs`))
@@ -259,7 +260,15 @@ function tableOf(data: TableData, names: readonly string[] | undefined): Table {
   return table
 }
 
-const columnNames = (count: number) => Array.from({ length: count }, (_, f) => `Column_${f}`)
+/** Names of columns that have none, as LightGBM calls them. */
+export const columnNames = (count: number) => Array.from({ length: count }, (_, f) => `Column_${f}`)
+
+/** @throws {TypeError} for a column that is no typed array, by its name */
+export function expectNumbers(where: string, name: string, column: unknown): void {
+  const isTyped = ArrayBuffer.isView(column) && !(column instanceof DataView)
+  const advice = 'Float64Array.from makes one of numbers, tableLayout and columnsOfLayout make codes of text'
+  expectType(isTyped, where, `a typed array of numbers in column '${name}'`, column, advice)
+}
 
 /** Every row equally likely, in order; null when all are taken. */
 function sampleOf(rows: number, wanted: number, seed: number): Int32Array | null {

@@ -85,6 +85,17 @@ export class GbrtModel {
     return this.trees.numLeaves.length / this.info.numClass
   }
 
+  /**
+   * The same trees, knowing what the codes of categories stand for. It is saved with the model, so that tables with the values
+   * themselves can be scored (`layoutOfModel`).
+   * @param levels  for each feature the values of its codes, null for numbers, as `TableLayout` has them
+   */
+  withLevels(levels: readonly (Levels | null)[]): GbrtModel {
+    expectRange(levels.length === this.features, 'GbrtModel', `levels of ${this.features} features`, levels.length)
+    const isCoded = levels.some(one => one !== null)
+    return new GbrtModel({ ...this.info, levels: isCoded ? levels : undefined }, this.trees)
+  }
+
   /** The checked trees; made at the first use. */
   get forest(): Forest {
     this.#forest ??= new Forest(this.features, this.info.numClass, this.info.sigmoid ?? 1, this.trees)

@@ -1,7 +1,7 @@
 // Rows of a table as the native learners take them.
 
 import type { NumberArray } from '../../binding.js'
-import type { TableData } from '../runtime/binned_matrix.js'
+import { columnNames, expectNumbers, type TableData } from '../runtime/binned_matrix.js'
 import { expectRange, expectType } from '../util/errors.js'
 
 export interface Rows {
@@ -14,6 +14,7 @@ export interface Rows {
 /**
  * @param names  which columns of a named table to take, in order; default all
  * @throws {RangeError} for columns of different lengths
+ * @throws {TypeError} for a column that is no typed array
  */
 export function rowsOf(where: string, data: TableData, names?: readonly string[]): Rows {
   if ('values' in data) {
@@ -30,6 +31,8 @@ export function rowsOf(where: string, data: TableData, names?: readonly string[]
         expectType(Object.hasOwn(columns, name), where, `column '${name}'`, undefined)
         return (columns as Readonly<Record<string, NumberArray>>)[name]
       })
+  const own = names ?? (Array.isArray(columns) ? columnNames(source.length) : Object.keys(columns))
+  for (const [f, column] of source.entries()) expectNumbers(where, own[f], column)
   const rows = source[0]?.length ?? 0
   for (const column of source) expectRange(column.length === rows, where, `columns of ${rows} rows`, column.length)
   return { source, rows, features: source.length }

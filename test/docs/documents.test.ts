@@ -33,6 +33,10 @@ beforeAll(async () => {
   // Accounts with a known positive here and there.
   const accounts = Array.from({ length: 300 }, (_, i) => `a${i},${Number(i % 25 === 0)},${(i * 37) % 101},${i % 25}`)
   await writeFile(at('accounts.csv'), `${['user_id,known,transfers,age', ...accounts].join('\n')}\n`)
+  const loans = Array.from({ length: 300 }, (_, i) => `l${i},${['car', 'house', ''][i % 3]},${(i * 37) % 101},${i % 2}`)
+  for (const name of ['loans.csv', 'new-loans.csv']) {
+    await writeFile(at(name), `${['id,purpose,amount,default', ...loans].join('\n')}\n`)
+  }
   await mkdir(at('events'))
   const { DuckDBInstance } = createRequire(import.meta.url)('@duckdb/node-api') as typeof import('@duckdb/node-api')
   const connection = await (await DuckDBInstance.create(':memory:')).connect()

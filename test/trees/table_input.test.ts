@@ -5,10 +5,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
-import { readTable } from '../../lib/events/table.js'
-import { writeTable } from '../../lib/events/write.js'
-import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
-import { columnsOfLayout, layoutOf } from '../../lib/trees/table_input.js'
+import {
+  BinnedMatrix,
+  columnsOfLayout,
+  GbrtTrainer,
+  kmeans,
+  layoutOfModel,
+  loadLightgbm,
+  readingOf,
+  readTable,
+  saveLightgbm,
+  tableLayout,
+  writeTable,
+} from '../../lib/index.js'
+import { layoutOf } from '../../lib/trees/table_input.js'
 import { openDevice } from '../support/devices.js'
 import { smallTable } from '../support/tables.js'
 
@@ -42,14 +52,14 @@ const WRITERS: Record<string, (path: string) => Promise<unknown>> = {
   },
 }
 
-describe('columns of a file', () => {
-  const device = openDevice()
+const device = openDevice()
 
+describe('columns of a file', () => {
   it.each(Object.keys(WRITERS))('are binned as those in memory are: %s', async name => {
     const path = join(folder, name)
     await WRITERS[name](path)
     const read = await readTable(path, name.endsWith('parquet') ? { id: 'id' } : {})
-    const layout = layoutOf('test', read, { categorical: ['colour'] })
+    const layout = tableLayout(read, { categorical: ['colour'] })
     expect(layout.names).toEqual([...NAMES, 'colour'])
     const options = { categorical: ['colour'], names: layout.names }
     const fromFile = await BinnedMatrix.from(device, { columns: columnsOfLayout(layout, read) }, options)
@@ -94,5 +104,48 @@ describe('columns of a file', () => {
       [3, 6, Number.NaN],
       [1, Number.NaN, 0],
     ])
+  })
+})
+
+describe('categories of text', () => {
+  const country = colours.map(colour => (colour === null ? null : `in ${colour}`))
+  const amount = Float64Array.from(table[3])
+  const targets = Float32Array.from(country, (one, r) => Number((one === 'in red') !== amount[r] > 1))
+
+  it('train, are saved with the model, and are scored by their names, known or not', async () => {
+    const data = { columns: { amount }, texts: { country } }
+    const layout = tableLayout(data, { categorical: ['country'] })
+    expect(layout).toEqual({ names: ['amount', 'country'], levels: [null, ['in blue', 'in green', 'in red']] })
+    const columns = columnsOfLayout(layout, data)
+    const matrix = await BinnedMatrix.from(device, { columns }, { names: layout.names, categorical: ['country'] })
+    const fit = await new GbrtTrainer(matrix, { numIterations: 5 }).fit({ targets })
+    const path = join(folder, 'model.txt')
+    await saveLightgbm(fit.model.withLevels(layout.levels), path)
+    const model = await loadLightgbm(path)
+    const own = layoutOfModel(model)
+    expect(own).toEqual(layout)
+    await writeFile(join(folder, 'new.csv'), 'id,country,amount\nx,in red,2\ny,in blue,2\nz,in mauve,0\n')
+    const read = await readTable(join(folder, 'new.csv'), { id: 'id', ...readingOf(own) })
+    const scores = await model.predict(device, { columns: columnsOfLayout(own, read) })
+    const codes = { columns: { amount: Float64Array.of(2, 2, 0), country: Float64Array.of(2, 0, Number.NaN) } }
+    expect(scores).toEqual(await fit.model.predict(device, codes))
+    expect(scores[0]).toBeLessThan(scores[1])
+    expect(() => fit.model.withLevels([null])).toThrow(/levels of 2 features but received 1/)
+  })
+
+  it('in place of numbers are refused by the name of their column', async () => {
+    const columns = { amount, country } as never
+    const refused = /expected a typed array of numbers in column 'country' but received \[in red,/
+    await expect(BinnedMatrix.from(device, { columns })).rejects.toThrow(refused)
+    await expect(kmeans(device, { columns }, { clusters: 2 })).rejects.toThrow(refused)
+    await expect(BinnedMatrix.from(device, { columns: [amount, country] as never })).rejects.toThrow(/'Column_1'/)
+    const text = { columns: {}, texts: { amount: ['much'] } }
+    const layout = { names: ['amount'], levels: [null] }
+    expect(() => columnsOfLayout(layout, text)).toThrow(/numbers in 'amount' but received 'much'/)
+    expect(() => columnsOfLayout(layout, { columns: {}, texts: {} })).toThrow(/a column 'amount' but received 'none'/)
+    const odd = { columns: { valueOf: amount }, texts: {} }
+    expect(columnsOfLayout(tableLayout(odd, { categorical: [] }), odd)).toEqual([amount])
+    // @ts-expect-error no such option
+    expect(() => tableLayout(text, { categoric: ['amount'] })).toThrow(/did you mean 'categorical'/)
   })
 })

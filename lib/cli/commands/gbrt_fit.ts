@@ -4,7 +4,6 @@ import { progressLine } from '../../report/progress.js'
 import { BinnedMatrix } from '../../runtime/binned_matrix.js'
 import { Device } from '../../runtime/device.js'
 import { type GbrtOptions, GbrtTrainer, type Objective } from '../../trees/gbrt.js'
-import { GbrtModel } from '../../trees/model.js'
 import { columnsOfLayout, layoutOf, readingOf, type TableLayout } from '../../trees/table_input.js'
 import { SeqriskError } from '../../util/errors.js'
 import { defineCommand, type OptionSpec, type Range, UsageError } from '../command.js'
@@ -165,7 +164,7 @@ export const gbrtFitCommand = defineCommand({
         signal,
         onProgress: line.update,
       })
-      const model = new GbrtModel({ ...fit.model.info, levels: coded(layout.levels) }, fit.model.trees)
+      const model = fit.model.withLevels(layout.levels)
       await saveLightgbm(model, values.model)
       return {
         model: values.model,
@@ -214,5 +213,3 @@ function classesOf(targets: readonly Float64Array[]): number {
   for (const column of targets) for (const value of column) if (value > most) most = value
   return most + 1
 }
-
-const coded = <T>(levels: readonly (T | null)[]) => (levels.some(one => one !== null) ? levels : undefined)

@@ -8,7 +8,6 @@ import { readPuTable } from '../../pu/table.js'
 import { progressLine } from '../../report/progress.js'
 import { BinnedMatrix } from '../../runtime/binned_matrix.js'
 import { Device } from '../../runtime/device.js'
-import { GbrtModel } from '../../trees/model.js'
 import { writeFileAtomic } from '../../util/files.js'
 import { defineCommand, UsageError } from '../command.js'
 
@@ -125,10 +124,7 @@ export const puCommand = defineCommand({
         warnings: diagnostics.warnings,
         seconds: (performance.now() - begun) / 1000,
       }
-      if (model) {
-        const levels = layout.levels.some(one => one !== null) ? { levels: layout.levels } : {}
-        await saveLightgbm(new GbrtModel({ ...model.info, ...levels }, model.trees), join(out, 'model.txt'))
-      }
+      if (model) await saveLightgbm(model.withLevels(layout.levels), join(out, 'model.txt'))
       // A model of an earlier run would not belong to these scores.
       else await rm(join(out, 'model.txt'), { force: true })
       await writeFileAtomic(join(out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
