@@ -74,9 +74,13 @@ async function runBlock({ language, file, text }: Block): Promise<void> {
     await writeFile(at(compiled(file!)), ts.transpileModule(text, { compilerOptions }).outputText)
     if (file !== 'server.ts' && file !== 'daily.ts') await run(['node', file!])
   }
+  if (language === 'js') await run(['node', file!])
   if (language !== 'sh') return
   for (const line of text.trim().split('\n')) {
-    const words = line.split(/\s+/).map(word => word.replace(/^'(.*)'$/, '$1'))
+    const words = line
+      .replace(/^npx /, '')
+      .split(/\s+/)
+      .map(word => word.replace(/^'(.*)'$/, '$1'))
     if (words[2] === 'answer') await fillIn()
     await run(words)
   }
