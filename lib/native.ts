@@ -2,13 +2,13 @@
 
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join, relative } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import type { Binding } from '../binding.js'
 import { binariesFor, describeTarget, ownTarget, prebuiltFolder } from './util/binary.js'
 import { SeqriskError } from './util/errors.js'
 import { isBundled, packageRoot } from './util/package_root.js'
 
-/** Names the one file to load where the package was taken apart, as bundlers do. */
+/** Names the one file to load where the package was taken apart, as bundlers do; relative to where the process runs. */
 const VARIABLE = 'SEQRISK_BINARY'
 
 interface Failure {
@@ -19,7 +19,7 @@ interface Failure {
 function load(): Binding {
   const target = ownTarget()
   const named = process.env[VARIABLE]
-  const files = named ? [named] : binariesFor(packageRoot, target)
+  const files = named ? [resolve(named)] : binariesFor(packageRoot, target)
   const require = createRequire(import.meta.url)
   const failures: Failure[] = []
   for (const file of files) {

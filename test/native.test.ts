@@ -2,7 +2,7 @@
 
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { ownTarget } from '../lib/util/binary.js'
@@ -92,6 +92,8 @@ describe('a binary', () => {
     const own = join(root, 'build', 'Release', 'seqrisk.node')
     const named = await runChild(main, ['encode', '--help'], { environment: { SEQRISK_BINARY: own } })
     expect(named).toMatchObject({ code: 0, stderr: '' })
+    const near = await runChild(main, ['encode', '--help'], { environment: { SEQRISK_BINARY: relative(root, own) } })
+    expect(near).toMatchObject({ code: 0, stderr: '' })
     const { stderr, code } = await runChild(main, ['encode', '--help'], {
       environment: { SEQRISK_BINARY: '/none.node' },
     })

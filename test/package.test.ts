@@ -140,6 +140,11 @@ describe('a bundle', () => {
     await expect(execute(process.execPath, ['main.js'], { cwd: out })).rejects.toThrow(
       `; put the package's folder prebuilds there, or name one of its files in $SEQRISK_BINARY`,
     )
+    const common = flags.map(flag => flag.replace('esm', 'cjs'))
+    await execute(tool('.bin/esbuild'), ['main.js', ...common, `--outfile=${join(out, 'main.cjs')}`], { cwd: users })
+    await expect(execute(process.execPath, ['main.cjs'], { cwd: out })).rejects.toThrow(
+      'received a bundle of another format; bundle as an ES module, or mark seqrisk as external',
+    )
     const prebuilds = join(users, 'node_modules', 'seqrisk', 'prebuilds')
     await cp(prebuilds, join(out, 'prebuilds'), { recursive: true })
     expect((await execute(process.execPath, ['main.js'], { cwd: out })).stdout).toBe('works\n')

@@ -82,7 +82,7 @@ const COMMON: Readonly<Record<string, OptionSpec>> = {
   threads: { kind: 'number', value: 'N', about: 'threads (default: all cores)', range: 'whole [1, 1024]' },
   device: { kind: 'text', about: 'where to compute', oneOf: ['auto', 'cpu', 'cuda'], fallback: 'auto' },
   json: { kind: 'flag', about: 'print one JSON object on stdout' },
-  help: { kind: 'flag', about: 'show this help' },
+  help: { kind: 'flag', about: 'show this help, as -h does' },
 }
 
 /** @throws {UsageError} for arguments that the command does not take */
@@ -96,6 +96,7 @@ export function parseCommand(
   const options: ParseArgsConfig['options'] = Object.fromEntries(
     Object.entries(specs).map(([name, { kind }]) => [name, { type: kind === 'flag' ? 'boolean' : 'string' }]),
   )
+  options.help = { type: 'boolean', short: 'h' }
   const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true })
   const values: Record<string, unknown> = words === undefined ? {} : { [words]: [] }
   let open: string | null = null

@@ -10,19 +10,21 @@ import { checkOutputs } from './outputs.js'
 /** Loaded by `main`: where the binary is missing, that too ends in one clear line. */
 let commands: readonly Command[] = []
 
+const isHelp = (word: string | undefined) => word === '--help' || word === '-h'
+
 async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args
+  const [name, ...rest] = args[0] === 'help' ? [...args.slice(1), '--help'] : args
   if (name === '--version') {
     process.stdout.write(`${version()}\n`)
     return 0
   }
   ;({ commands } = await import('./commands/index.js'))
-  if (name === undefined || name === '--help' || name === 'help') {
+  if (name === undefined || isHelp(name)) {
     process.stdout.write(overview())
     return name === undefined ? 2 : 0
   }
   const group = commands.filter(command => command.name.startsWith(`${name} `))
-  if (group.length > 0 && (rest[0] === undefined || rest[0] === '--help')) {
+  if (group.length > 0 && (rest[0] === undefined || isHelp(rest[0]))) {
     process.stdout.write(overview(group, ` ${name}`))
     return rest[0] === undefined ? 2 : 0
   }

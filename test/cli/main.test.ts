@@ -188,7 +188,18 @@ describe('seqrisk', () => {
   })
 
   it('explains itself', async () => {
-    expect((await seqrisk('--help')).stdout).toMatch(/pretrain[\s\S]*encode[\s\S]*probe[\s\S]*aggregate/)
+    const overview = (await seqrisk('--help')).stdout
+    expect(overview).toMatch(/pretrain[\s\S]*encode[\s\S]*probe[\s\S]*aggregate/)
+    for (const [said, meant] of [
+      [['-h'], overview],
+      [['help'], overview],
+      [['help', 'encode'], (await seqrisk('encode', '--help')).stdout],
+      [['encode', '-h'], (await seqrisk('encode', '--help')).stdout],
+      [['help', 'gbrt', 'fit'], (await seqrisk('gbrt', 'fit', '--help')).stdout],
+      [['gbrt', '-h'], (await seqrisk('gbrt', '--help')).stdout],
+    ] as const) {
+      expect(await seqrisk(...said)).toEqual({ code: 0, stdout: meant, stderr: '' })
+    }
     for (const name of ['pretrain', 'encode', 'probe', 'aggregate']) {
       const { code, stdout } = await seqrisk(name, '--help')
       expect(code).toBe(0)
