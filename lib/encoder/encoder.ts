@@ -1,6 +1,6 @@
 // The encoder: events in, vectors out.
 
-import { encodingAsOf } from '../events/as_of.js'
+import { withPresent } from '../events/as_of.js'
 import { viewBatch } from '../events/batch.js'
 import type { EncodedEvents } from '../events/encode.js'
 import { encodedChunks } from '../events/encode_source.js'
@@ -158,7 +158,7 @@ export class Encoder<F extends Fields = Fields> {
   async *encodeStream(source: EventSource<F>, options: EncodeOptions = {}): AsyncGenerator<VectorTable> {
     expectSource('encode', source)
     expectOptions('encode', options, ['batchEvents', 'asOf', 'signal', 'onProgress'])
-    const encoding = encodingAsOf('encode', this.encoding, options.asOf)
+    const encoding = withPresent('encode', this.encoding, options.asOf)
     const { events: total } = await source.summary({ signal: options.signal })
     let done = 0
     const pace = new Pace(options.signal)

@@ -1,4 +1,4 @@
-// The present of an encoding: the time from which ages count back.
+// The present of an encoding, or of a plan of aggregates: the time from which ages count back.
 
 import { expectRange } from '../util/errors.js'
 import type { EventEncoding } from './inputs.js'
@@ -7,15 +7,19 @@ import type { EventEncoding } from './inputs.js'
 const ERA = [1e11, 1e13] as const
 
 /**
- * An encoding with another present; without one, the encoding itself.
- * @throws {RangeError} for what is no time, or far from the era of the events that the encoding was fitted on
+ * What was fitted on events, with another present; without one, as it is.
+ * @throws {RangeError} for what is no time, or far from the era of the events that it was fitted on
  */
-export function encodingAsOf(where: string, encoding: EventEncoding, asOf: number | Date | undefined): EventEncoding {
-  if (asOf === undefined) return encoding
+export function withPresent<T extends Pick<EventEncoding, 'time' | 'newest'>>(
+  where: string,
+  fitted: T,
+  asOf: number | Date | undefined,
+): T {
+  if (asOf === undefined) return fitted
   const newest = Number(asOf)
   expectRange(Number.isFinite(newest), where, 'asOf to be a time', asOf)
-  const isFar = encoding.time === 'calendar' && isOfEra(encoding.newest) && !isOfEra(newest)
-  const expected = `asOf in milliseconds since 1970, as ${encoding.newest} is,`
+  const isFar = fitted.time === 'calendar' && isOfEra(fitted.newest) && !isOfEra(newest)
+  const expected = `asOf in milliseconds since 1970, as ${fitted.newest} is,`
   expectRange(
     !isFar,
     where,
@@ -23,7 +27,7 @@ export function encodingAsOf(where: string, encoding: EventEncoding, asOf: numbe
     newest,
     'did you give seconds? a day is 2024-07-01 in the command, a Date in code',
   )
-  return newest === encoding.newest ? encoding : { ...encoding, newest }
+  return newest === fitted.newest ? fitted : { ...fitted, newest }
 }
 
 function isOfEra(time: number): boolean {

@@ -1,6 +1,7 @@
 // Hand-made aggregate features per entity: the rival that learned vectors must beat, and their companion in a risk model.
 // Every group writes its columns entity by entity, while the chunks stream by.
 
+import { withPresent } from '../events/as_of.js'
 import { expectSource } from '../events/expect_source.js'
 import type { Fields } from '../events/schema.js'
 import { SlotMap, type Value } from '../events/slots.js'
@@ -51,12 +52,10 @@ export async function aggregate<F extends Fields>(
   expectSource(WHERE, source)
   expectOptions(WHERE, options, ['plan', 'asOf', 'topValues', 'topWords', 'maxPairs', 'signal', 'onProgress'])
   const { plan: given, asOf, ...planOptions } = options
-  const isTime = asOf === undefined || Number.isFinite(Number(asOf))
-  expectRange(isTime, WHERE, 'asOf to be a time', asOf)
   if (given) expectFields(given, source.schema.fields)
   const call: LongCall = { signal: options.signal, onProgress: options.onProgress }
   const fitted = given ?? (await planAggregates(source, planOptions))
-  const plan = asOf === undefined ? fitted : { ...fitted, newest: Number(asOf) }
+  const plan = withPresent(WHERE, fitted, asOf)
   const { entities, time } = await source.summary(call)
   expectRange(time === plan.time, WHERE, `times of kind ${plan.time}`, time, 'fit a plan on events of this kind')
   const groups: Group[] = [

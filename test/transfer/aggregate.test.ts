@@ -237,6 +237,7 @@ describe('aggregate', () => {
     const { 'time.recency': _, ...rest } = later.columns
     expect(now.columns).toMatchObject(rest)
     await expect(aggregate(source, { asOf: Number.NaN })).rejects.toThrow(/asOf to be a time but received NaN/)
+    await expect(aggregate(source, { plan, asOf: 1_719_792_000 })).rejects.toThrow(/; did you give seconds\?/)
   })
 
   it('keeps a plan in a file, and refuses what is none and what belongs to other fields', async () => {

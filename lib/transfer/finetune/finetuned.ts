@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import type { Encoder } from '../../encoder/encoder.js'
 import { type LoadedEncoder, loadEncoder, saveEncoder } from '../../encoder/model_files.js'
-import { encodingAsOf } from '../../events/as_of.js'
+import { withPresent } from '../../events/as_of.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import { encodedChunks } from '../../events/encode_source.js'
 import { expectSource } from '../../events/expect_source.js'
@@ -113,7 +113,7 @@ export class FineTuned<F extends Fields = Fields> {
     expectSource(where, source)
     expectOptions(where, options, ['batchEvents', 'asOf', 'signal', 'onProgress'])
     expectSchema(where, source.schema, this.encoder.encoding)
-    const encoding = encodingAsOf(where, this.encoder.encoding, options.asOf)
+    const encoding = withPresent(where, this.encoder.encoding, options.asOf)
     const { events: total } = await source.summary({ signal: options.signal })
     let done = 0
     for await (const encoded of encodedChunks(source, encoding, { signal: options.signal })) {
