@@ -1,10 +1,13 @@
 // A model as a folder: config.json (sizes, encoding, schema, version), weights.safetensors, training.json.
 
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { addBytes } from '../events/digest.js'
 import type { CellGroup, EventEncoding } from '../events/inputs.js'
 import type { Schema } from '../events/schema.js'
 import { parseSchema } from '../events/schema.js'
+import { compareText } from '../events/source.js'
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'
 import type { Device } from '../runtime/device.js'
 import type { Parameter } from '../runtime/tape.js'
@@ -25,6 +28,8 @@ export interface ModelConfig {
   readonly encoding: EventEncoding
   /** Of a fine-tuned model: what its head predicts. */
   readonly head?: unknown
+  /** Digest of the tensors that belong to it: two files cannot be replaced at once. Older models have none. */
+  readonly weights?: string
 }
 
 /** What stands on an encoder: plain data for config.json, and tensors whose names begin with `head.`. */
@@ -33,7 +38,10 @@ export interface StoredHead {
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
-/** Saves an encoder: each file whole or not at all, weights first, so that a config never stands without them. */
+/**
+ * Saves an encoder: each file whole or not at all, weights first, so that a config never stands without them. Where it ends
+ * between the two, loading says so.
+ */
 export async function saveEncoder(
   folder: string,
   encoder: Encoder,
@@ -50,6 +58,7 @@ export async function saveEncoder(
     schema,
     encoding: encoder.encoding,
     ...(head && { head: head.config }),
+    weights: await digestOfTensors(tensors),
   }
   await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
 }
@@ -82,6 +91,10 @@ export async function loadEncoder(
   if (extra !== undefined) {
     encoder.dispose()
     throw invalid('weights of this encoder alone', `another tensor '${extra[0]}'`)
+  }
+  if (config.weights !== undefined && config.weights !== (await digestOfTensors(tensors))) {
+    encoder.dispose()
+    throw invalid('the weights that belong to config.json', 'others')
   }
   const head = config.head === undefined ? null : { config: config.head, tensors: new Map(others) }
   await pace.turn()
@@ -150,6 +163,17 @@ function isRisingList(list: unknown): list is number[] {
 function invalid(expected: string, received: string): SeqriskError {
   const advice = 'the model is damaged or of another version; save it again'
   return new SeqriskError('MODEL_INVALID', `[model] expected ${expected} but received ${received}; ${advice}`)
+}
+
+/** SHA-256 of names, shapes and values, in the order of the names. */
+async function digestOfTensors(tensors: ReadonlyMap<string, StoredTensor>): Promise<string> {
+  const hash = createHash('sha256')
+  const pace = new Pace()
+  for (const [name, { shape, values }] of [...tensors].sort(([a], [b]) => compareText(a, b))) {
+    hash.update(JSON.stringify([name, shape]))
+    await addBytes(hash, values, pace)
+  }
+  return hash.digest('hex')
 }
 
 /** The values of parameters, by name. */

@@ -1,6 +1,6 @@
-// What stands for the data and options of a run, so that only that very run goes on from what it left.
+// Digests: what stands for the data and options of a run, so that only that very run goes on from what it left.
 
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import { Pace } from '../util/pace.js'
 import type { EncodedEvents } from './encode.js'
 
@@ -16,13 +16,7 @@ export async function digestOf(
 ): Promise<string> {
   const hash = createHash('sha256')
   const pace = new Pace(signal)
-  const add = async (values: ArrayBufferView) => {
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    for (let at = 0; at < bytes.length; at += BYTES) {
-      await pace.turn()
-      hash.update(bytes.subarray(at, at + BYTES))
-    }
-  }
+  const add = (values: ArrayBufferView) => addBytes(hash, values, pace)
   // An encoding may have a million values.
   await add(Buffer.from(JSON.stringify(plain)))
   for (const values of [...arrays, offsets]) await add(values)
@@ -30,4 +24,13 @@ export async function digestOf(
     for (const values of [input.codes, input.fraction, input.offsets]) if (values) await add(values)
   }
   return hash.digest('hex')
+}
+
+/** Adds the bytes of an array while the event loop runs. */
+export async function addBytes(hash: Hash, values: ArrayBufferView, pace: Pace): Promise<void> {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+  for (let at = 0; at < bytes.length; at += BYTES) {
+    await pace.turn()
+    hash.update(bytes.subarray(at, at + BYTES))
+  }
 }

@@ -26,6 +26,8 @@ export interface Checkpoint<S = RunState> {
 }
 
 const NAME = 'checkpoint.safetensors'
+/** The log so far: training.json belongs to the model in the folder, which may be an older one. */
+export const RUNNING_LOG = 'checkpoint.json'
 
 /** `fingerprint` stands for everything that must be the same for a resumed run to end in the same bits. */
 export async function writeCheckpoint<S>(
@@ -96,5 +98,5 @@ export function unfinished(where: string, path: string): SeqriskError {
 }
 
 export async function removeCheckpoint(folder: string): Promise<void> {
-  await rm(join(folder, NAME), { force: true })
+  for (const name of [NAME, RUNNING_LOG]) await rm(join(folder, name), { force: true })
 }

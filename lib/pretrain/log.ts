@@ -1,4 +1,4 @@
-// training.json: one row per epoch.
+// The log of a run: one row per epoch. Of a model it is training.json, of a run under way it stands beside the checkpoint.
 
 import { join } from 'node:path'
 import { writeFileAtomic } from '../util/files.js'
@@ -66,6 +66,6 @@ export function summary(sums: Sums): Record<string, TermSummary> {
   )
 }
 
-export async function writeLog(folder: string, rows: readonly EpochRow[]): Promise<void> {
-  await writeFileAtomic(join(folder, 'training.json'), `${JSON.stringify({ version: 1, epochs: rows }, null, 2)}\n`)
+export async function writeLog(folder: string, rows: readonly EpochRow[], name = 'training.json'): Promise<void> {
+  await writeFileAtomic(join(folder, name), `${JSON.stringify({ version: 1, epochs: rows }, null, 2)}\n`)
 }

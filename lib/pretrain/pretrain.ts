@@ -13,7 +13,7 @@ import { Device } from '../runtime/device.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, Pace } from '../util/pace.js'
 import { expectFreeFolder, removeCheckpoint } from './checkpoint.js'
-import type { EpochRow } from './log.js'
+import { type EpochRow, writeLog } from './log.js'
 import { checkOptions, type PretrainOptions, resolveOptions } from './options.js'
 import { splitSteps } from './split.js'
 import { Trainer } from './trainer.js'
@@ -29,7 +29,8 @@ export interface Pretrained<F extends Fields = Fields> {
  * Trains an encoder on unlabelled events: masked events and Quick Thought.
  *
  * Runs off the JavaScript thread; `signal` stops it within a step, `onProgress` reports every step. With `out`, the
- * model, its log and its checkpoints are written there, and `resume` continues to the same bits as an uninterrupted run.
+ * model and its log are written there in the end; until then a checkpoint, with the log so far in checkpoint.json, from
+ * which `resume` continues to the same bits as an uninterrupted run.
  * @throws {SeqriskError} code `RUN_UNFINISHED` where `out` holds the checkpoint of a run that did not end, without `resume` or
  * `restart`; `TRAINING_DIVERGED` when a loss or gradient is not finite, which names the step and the last good checkpoint
  */
@@ -66,6 +67,7 @@ export async function pretrain<F extends Fields>(
     const log = await trainer.run()
     if (options.out !== undefined) {
       await saveEncoder(options.out, encoder, source.schema)
+      await writeLog(options.out, log)
       await removeCheckpoint(options.out)
     }
     return { encoder, log }

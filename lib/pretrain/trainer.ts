@@ -14,7 +14,7 @@ import { unlessAborted } from '../util/abort.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { type RunState, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { RUNNING_LOG, type RunState, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { addStep, type EpochRow, emptySums, type Sums, summary, writeLog } from './log.js'
 import { type PreparedBatch, PretrainModel } from './model.js'
 import { learningRateAt, type PretrainOptions, type Resolved, streams } from './options.js'
@@ -155,7 +155,7 @@ export class Trainer {
     this.#sums = emptySums()
     if (out !== undefined) {
       await this.#checkpoint(out)
-      await writeLog(out, this.#rows)
+      await writeLog(out, this.#rows, RUNNING_LOG)
     }
   }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -244,6 +244,36 @@ describe('model files', () => {
       await expect(loadEncoder(folder, { device }), what).rejects.toMatchObject({ code: 'MODEL_INVALID' })
     }
     await expect(loadEncoder(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+  })
+
+  it('refuses weights of another model, as a kill between two files would leave them', async () => {
+    const [older, newer] = await Promise.all([1, 2].map(() => mkdtemp(join(tmpdir(), 'seqrisk-model-'))))
+    const device = openDevice()
+    for (const [seed, folder] of [older, newer].entries()) {
+      await saveEncoder(folder, new Encoder(encoding, small({}), { device, seed }), source.schema)
+    }
+    await copyFile(join(newer, 'weights.safetensors'), join(older, 'weights.safetensors'))
+    await expect(loadEncoder(older, { device })).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringMatching(
+        /^\[model\] expected the weights that belong to config.json but received others; /,
+      ),
+    })
+    // Models of before do not say what belongs to them.
+    const path = join(newer, 'config.json')
+    const { weights, ...config } = JSON.parse(await readFile(path, 'utf8'))
+    expect(weights).toMatch(/^[0-9a-f]{64}$/)
+    await writeFile(path, JSON.stringify(config))
+    const { encoder } = await loadEncoder(newer, { device })
+    // The order of tensors says nothing.
+    const stored = await readSafetensors(join(newer, 'weights.safetensors'))
+    await writeSafetensors(join(newer, 'weights.safetensors'), {
+      ...stored,
+      tensors: new Map([...stored.tensors].reverse()),
+    })
+    await writeFile(path, JSON.stringify({ ...config, weights }))
+    const { encoder: reordered } = await loadEncoder(newer, { device })
+    expectSameBits((await reordered.encode(source)).vectors, (await encoder.encode(source)).vectors)
   })
 
   it('refuses damaged weights, and names the tensor', async () => {

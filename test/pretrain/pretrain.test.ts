@@ -188,6 +188,32 @@ describe('pretrain', () => {
     expect(log.epochs[2].terms.quick.accuracy).toBeGreaterThan(0)
   })
 
+  it('leaves an older model as it is until the new one is there', async () => {
+    const out = await temporaryFolder()
+    const older = await pretrain(source, { ...small, seed: 1, out })
+    older.encoder.dispose()
+    const files = async () => {
+      const names = ['config.json', 'training.json', 'weights.safetensors']
+      return Promise.all(names.map(name => readFile(join(out, name), 'base64')))
+    }
+    const before = await files()
+    const controller = new AbortController()
+    const onProgress = (progress: object) => {
+      if ('epoch' in progress && progress.epoch === 2) controller.abort(new Error('stop'))
+    }
+    const again = { ...small, seed: 2, out }
+    await expect(pretrain(source, { ...again, signal: controller.signal, onProgress })).rejects.toThrow('stop')
+    expect(await files()).toEqual(before)
+    // The log so far stands beside the checkpoint.
+    const running = JSON.parse(await readFile(join(out, 'checkpoint.json'), 'utf8'))
+    expect(running.epochs.map((row: { epoch: number }) => row.epoch)).toEqual([0, 1])
+    const resumed = await pretrain(source, { ...again, resume: true })
+    resumed.encoder.dispose()
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+    const log = JSON.parse(await readFile(join(out, 'training.json'), 'utf8'))
+    expect(log.epochs).toEqual(resumed.log)
+  })
+
   it('stops within 100 ms of a cancel', async () => {
     const controller = new AbortController()
     let cancelledAt = 0
