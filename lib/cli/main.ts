@@ -60,7 +60,11 @@ function version(): string {
   return (JSON.parse(readFileSync(`${packageRoot}package.json`, 'utf8')) as { version: string }).version
 }
 
-/** Whether a path leads to what standard output goes to. Pipes have no path but those of the system. */
+/**
+ * Whether a path leads to what standard output goes to. Pipes have no path but those of the system. Not by fstat of descriptor 1:
+ * Node 20 keeps the answer where its module loader looks for links next, and then loads a linked package by the link's path, where
+ * its dependencies are not found.
+ */
 async function isStandardOutput(path: unknown): Promise<boolean> {
   if (typeof path !== 'string') return false
   if (/^(\/dev\/stdout|\/dev\/fd\/1|\/proc\/self\/fd\/1)$/.test(path)) return true

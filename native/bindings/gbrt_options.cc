@@ -69,7 +69,7 @@ GbrtOptions gbrt_options_of(const Napi::Value& value) {
   o.cat_smooth = numbers.number("catSmooth", 0, kMost);
   o.min_data_per_group = numbers.integer("minDataPerGroup", 1, kLarge);
   o.boost_from_average = numbers.integer("boostFromAverage", 0, 1) != 0;
-  o.feature_fraction_by_node = numbers.number("featureFractionByNode", 1e-9, 1);
+  o.feature_fraction_by_node = numbers.number("featureFractionBynode", 1e-9, 1);
   o.forest = numbers.integer("forest", 0, 1) != 0;
   o.max_delta_step = numbers.number("maxDeltaStep", 0, kMost);
   if (o.forest && o.objective != GbrtObjective::squared) {

@@ -69,7 +69,7 @@ describe('seqrisk', () => {
     for (const set of ['vectors', 'features', 'both']) expect(result.results[set].mean).toBeGreaterThan(0)
   })
 
-  // By a link of our own, which a mistake may replace; /dev/stdout is one of the system's.
+  // By a link of our own, which a mistake may replace; /dev/stdout is one of the system's. Linux alone has /proc.
   it.skipIf(!existsSync('/proc/self/fd'))(
     'writes a table to standard output, which has nothing else then',
     async () => {
@@ -174,6 +174,7 @@ describe('seqrisk', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   })
 
+  // A disk that is always full is a device of Linux.
   it.skipIf(!existsSync('/dev/full'))('ends with 1 and one line where stdout cannot be written', async () => {
     const full = openSync('/dev/full', 'w')
     const child = spawn(process.execPath, ['--import', 'tsx', main, '--help'], { stdio: ['ignore', full, 'pipe'] })

@@ -65,6 +65,7 @@ describe('what a command writes', () => {
     await check(name, { out })
   })
 
+  // Root may write everywhere.
   it.skipIf(process.getuid?.() === 0)('has a folder with the right to write', async () => {
     await mkdir(at('locked'), { mode: 0o500 })
     await expect(check('score', { out: at('locked/s.csv') })).rejects.toThrow(/received no right to; check the folder/)

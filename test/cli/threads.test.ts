@@ -1,4 +1,4 @@
-// --threads: every command hands it to whatever reads a file.
+// --threads and --memory-limit: every command hands them to whatever reads a file.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,12 +19,10 @@ beforeEach(() => opened.mockClear())
 
 async function run(name: string, ...args: string[]): Promise<void> {
   const command = commands.find(one => one.name === name)!
-  const { values, help, ...context } = parseCommand(command, [...args, '--threads', '2', '--json'])
+  const limit = 'memory-limit' in command.options ? ['--memory-limit', '321MB'] : []
+  const { values, help, ...context } = parseCommand(command, [...args, ...limit, '--threads', '2', '--json'])
   await command.run(values, { ...context, signal: new AbortController().signal })
 }
-
-/** The threads of every database that was opened. */
-const threads = () => opened.mock.calls.map(([, options]) => options?.threads)
 
 const onEvents = ['--events', files.events]
 const ofUsers = ['--id', 'user_id', '--label', 'type']
@@ -82,9 +80,13 @@ const reading: [string, number, string[]][] = [
   ['bands', 2, ['--scores', at('table.csv'), '--labels', at('table.csv'), '--id', 'row', '--label', 'target']],
 ]
 
-it.each(reading)('%s reads with so many threads', async (name, count, args) => {
+it.each(reading)('%s reads with so many threads, and events with so much memory', async (name, count, args) => {
   await run(name, ...args)
-  expect(threads()).toEqual(new Array(count).fill(2))
+  const calls = opened.mock.calls.map(([where, options]) => ({ where, ...options }))
+  expect(calls.map(({ threads }) => threads)).toEqual(new Array(count).fill(2))
+  const readers = calls.filter(({ where }) => where === 'readEvents')
+  const readsEvents = 'events' in commands.find(one => one.name === name)!.options
+  expect(readers.map(({ memoryLimit }) => memoryLimit)).toEqual(readsEvents ? ['321MB'] : [])
 })
 
 it('knows all commands that read files of rows', () => {

@@ -8,7 +8,7 @@ import { defineSchema, type EventSource, fromRows, type PretrainOptions, pretrai
 import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
-import { queueLongWork } from '../support/long_work.js'
+import { expectAbortBehindOthers } from '../support/long_work.js'
 import { smallSource } from '../support/small_source.js'
 
 const source = smallSource()
@@ -240,27 +240,7 @@ describe('pretrain', () => {
   // Other processes may keep this one from the cores for as long: hence the further tries.
   it('stops at once on a device that others use, and leaves their work alone', { retry: 4 }, async () => {
     const device = openDevice({ guard: false })
-    const controller = new AbortController()
-    const others: Promise<unknown>[] = []
-    let abortedAt = 0
-    const run = pretrain(source, {
-      ...small,
-      epochs: 1000,
-      device,
-      signal: controller.signal,
-      onProgress: ({ phase }) => {
-        if (phase !== 'train' || others.length > 0) return
-        others.push(queueLongWork(device, 10).read())
-        // By then the next step waits behind that work.
-        setTimeout(() => {
-          abortedAt = performance.now()
-          controller.abort(new Error('cancelled'))
-        }, 20)
-      },
-    })
-    await expect(run).rejects.toThrow('cancelled')
-    expect(performance.now() - abortedAt).toBeLessThan(100)
-    expect((await Promise.allSettled(others)).map(({ status }) => status)).toEqual(['fulfilled'])
+    await expectAbortBehindOthers(device, options => pretrain(source, { ...small, epochs: 1000, device, ...options }))
   })
 
   it('says which step diverged and where the last good checkpoint is', async () => {

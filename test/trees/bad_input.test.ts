@@ -11,6 +11,7 @@ import { kmeans } from '../../lib/trees/kmeans.js'
 import { RandomForestTrainer } from '../../lib/trees/random_forest.js'
 import { expectClose } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
+import { queueLongWork } from '../support/long_work.js'
 import { smallTable } from '../support/tables.js'
 
 const ROWS = 600
@@ -252,6 +253,8 @@ describe('is refused with a clear error', () => {
     const alone = openDevice()
     const own = new NativeTrainer(await BinnedMatrix.from(alone, { columns }), numbers, null)
     await expect(own.boost(1, 0, null)).rejects.toThrow(/begin before boost/)
+    // Behind other work, so that it has not begun when it is cancelled.
+    queueLongWork(alone, 5)
     const begun = own.begin(labels, null, null, null, 0)
     alone.cancel()
     await expect(begun).rejects.toMatchObject({ code: 'ABORTED' })
