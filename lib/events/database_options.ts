@@ -8,7 +8,7 @@ export interface DatabaseOptions {
   readonly memoryLimit?: string | undefined
   /** Default: all cores. */
   readonly threads?: number | undefined
-  /** Folder for spilled data; a sub-folder is made in it and removed on close, one of a killed process by the next. Default: the system's. */
+  /** Folder for spilled data: one is made in it and removed on close, of a killed process by the next. Default: the system's. */
   readonly temporaryFolder?: string | undefined
 }
 

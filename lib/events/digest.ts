@@ -17,7 +17,6 @@ export async function digestOf(
   const hash = createHash('sha256')
   const pace = new Pace(signal)
   const add = (values: ArrayBufferView) => addBytes(hash, values, pace)
-  // An encoding may have a million values.
   await add(Buffer.from(JSON.stringify(plain)))
   for (const values of [...arrays, offsets]) await add(values)
   for (const input of inputs) {

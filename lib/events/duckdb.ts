@@ -47,7 +47,7 @@ export class Database {
       return new Database(instance, folder)
     } catch (cause) {
       removeSpillFolder(folder)
-      const lack = shortage(where, cause)
+      const lack = ownError(where, cause)
       if (lack) throw lack
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new SeqriskError('DATABASE_FAILED', `[${where}] expected to open DuckDB but received: ${reason}`, { cause })
@@ -75,8 +75,8 @@ export class Database {
   }
 }
 
-/** The error for memory or disk that ran short, if that is what DuckDB's error says; an error of the package itself as it is. */
-export function shortage(where: string, cause: unknown): SeqriskError | null {
+/** What the package says of a failure: its own errors as they are, and memory or disk that ran short in DuckDB; null of others. */
+export function ownError(where: string, cause: unknown): SeqriskError | null {
   if (cause instanceof SeqriskError) return cause
   const reason = cause instanceof Error ? cause.message : ''
   if (!/Out of Memory Error|No space left|max_temp_directory_size|Could not write/i.test(reason)) return null

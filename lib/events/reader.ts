@@ -6,7 +6,7 @@ import { emptyRecord } from '../util/record.js'
 import { SharedWork } from '../util/shared_work.js'
 import { DATABASE_OPTIONS, type DatabaseOptions, expectDatabaseOptions } from './database_options.js'
 import { Dictionary } from './dictionary.js'
-import { Database, loadDuckdb, scalar, shortage, stream, texts, view } from './duckdb.js'
+import { Database, loadDuckdb, ownError, scalar, stream, texts, view } from './duckdb.js'
 import { profileNumbers } from './quantiles.js'
 import { type Fields, parseSchema, type Schema } from './schema.js'
 import {
@@ -77,7 +77,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
       return { database, summary: await buildStore(database, this.#files, this.schema, WHERE, options) }
     } catch (error) {
       database.close()
-      throw shortage(WHERE, error) ?? error
+      throw ownError(WHERE, error) ?? error
     }
   }
 

@@ -3,7 +3,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SeqriskError, sentence } from '../util/errors.js'
 import { ISO_TIME } from './calendar.js'
-import { filePath, name, rows, scalar, shortage, text } from './duckdb.js'
+import { filePath, name, ownError, rows, scalar, text } from './duckdb.js'
 import { broken, type InputFile, readCsvHeader } from './files.js'
 
 export type ValueClass = 'text' | 'number' | 'calendar'
@@ -194,7 +194,7 @@ export async function explain(
   signal?: AbortSignal,
 ): Promise<Error> {
   signal?.throwIfAborted()
-  const lack = shortage(where, cause)
+  const lack = ownError(where, cause)
   if (lack) return lack
   const { file } = relation
   const reason = cause instanceof Error ? cause.message : String(cause)

@@ -271,7 +271,10 @@ async function orderOf(entity: Int32Array, time: Float64Array, entities: number,
     const own = order.subarray(offsets[i], offsets[i + 1])
     if (own.some((row, t) => t > 0 && time[row] < time[own[t - 1]])) {
       if (own.length <= BLOCK) own.sort((a, b) => time[a] - time[b])
-      else own.set((await sortedPlaces(own.length, (a, b) => time[own[a]] - time[own[b]])).map(place => own[place]))
+      else {
+        const places = await sortedPlaces(own.length, (a, b) => time[own[a]] - time[own[b]], signal)
+        own.set(places.map(place => own[place]))
+      }
     }
     if (i % BLOCK === 0 || own.length > BLOCK) await pace.turn()
   }

@@ -84,7 +84,7 @@ export class Forest {
         await binding.forest_predict(device.handle, this.#handle, values, row, count, kind, trees),
         row * this.classes,
       )
-      report?.(row + count)
+      if (!signal?.aborted) report?.(row + count)
     }
     await inChunks(rows, this.features, put, { signal })
     return out
@@ -134,7 +134,7 @@ export class Forest {
         await binding.forest_predict_binned(device.handle, this.#handle, handle, row, count, kind, trees),
         row * this.classes,
       )
-      report?.(row + count)
+      if (!signal?.aborted) report?.(row + count)
     }
     // The rows are where they are: predictions alone are copied.
     await inChunks(rows, this.classes, put, { signal })

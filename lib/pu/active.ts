@@ -1,5 +1,6 @@
 // Active PU learning in one process: fit, choose rows, ask, and again, until a stop rule holds.
 
+import { unlessAborted } from '../util/abort.js'
 import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
 import { given, type Optional } from '../util/options.js'
 import { inSlices } from './learner.js'
@@ -153,25 +154,16 @@ async function asksOf(
 ): Promise<Answer[]> {
   const { signal } = context
   signal?.throwIfAborted()
-  let stop = () => {}
   // An oracle that never answers still ends by the signal.
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal!.reason)
-    signal?.addEventListener('abort', stop)
-  })
-  try {
-    const given = await Promise.race([Promise.resolve(oracle(rows.slice(), context)), aborted])
-    const count = Array.isArray(given) ? given.length : given
-    if (count !== rows.length) {
-      throw new SeqriskError(
-        'ANSWER_INVALID',
-        sentence(where, `${rows.length} answers`, count, 'answer unsure if need be'),
-      )
-    }
-    return given.map((answer, i) => answerOf(answer, `row ${rows[i]}`))
-  } finally {
-    signal?.removeEventListener('abort', stop)
+  const given = await unlessAborted(Promise.resolve(oracle(rows.slice(), context)), signal)
+  const count = Array.isArray(given) ? given.length : given
+  if (count !== rows.length) {
+    throw new SeqriskError(
+      'ANSWER_INVALID',
+      sentence(where, `${rows.length} answers`, count, 'answer unsure if need be'),
+    )
   }
+  return given.map((answer, i) => answerOf(answer, `row ${rows[i]}`))
 }
 
 async function recordOf(

@@ -101,7 +101,7 @@ export class ForestPuLearner implements PuLearner {
     const scores = await this.#trainer.outOfBagScores()
     // Seen by each tree: the model's own word is all there is.
     if (scores.some(Number.isNaN)) {
-      const own = await model.predictBinned(this.matrix)
+      const own = await model.predictBinned(this.matrix, { signal })
       for (let row = 0; row < scores.length; row++) if (Number.isNaN(scores[row])) scores[row] = own[row]
     }
     // Means of rounded numbers may leave [0, 1] by a hair.

@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { loadBins } from '../export/bins.js'
 import { BinnedMatrix } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
-import { GbrtModel } from '../trees/model.js'
 import { SeqriskError, sentence } from '../util/errors.js'
 import { writeFailed } from '../util/files.js'
 import type { Optional } from '../util/options.js'
@@ -348,9 +347,7 @@ export class ActiveSession {
 
   async #learn(device: Device, control: SessionControl): Promise<PuResult> {
     const result = await this.#fit(device, this.#stateAt(this.#log.entries.length), control)
-    const { levels } = this.settings
-    const coded = levels.some(one => one !== null) ? { levels } : {}
-    return { ...result, model: new GbrtModel({ ...result.model.info, ...coded }, result.model.trees) }
+    return { ...result, model: result.model.withLevels(this.settings.levels) }
   }
 
   /** Each call looks at the log and adds to it: two at once would write over each other. */

@@ -104,7 +104,7 @@ function errorFunction(x: number): number {
 export function ranking(scores: ArrayLike<number>, seed = 0): Int32Array {
   expectNumbers(scores)
   const order = new Philox(seed, TIE_STREAM).shuffle(Int32Array.from({ length: scores.length }, (_, row) => row))
-  return order.sort((a, b) => scores[b] - scores[a])
+  return order.sort((a, b) => byFallingScore(scores, a, b))
 }
 
 /** The same, while the event loop runs. */
@@ -112,9 +112,13 @@ async function rankingInTurns(scores: ArrayLike<number>, seed: number, signal?: 
   expectNumbers(scores)
   const rows = Int32Array.from({ length: scores.length }, (_, row) => row)
   const order = await inTurns(new Philox(seed, TIE_STREAM).shuffleSteps(rows), signal)
-  // Two infinities have no difference, and are equal.
-  const compare = (a: number, b: number) => scores[order[b]] - scores[order[a]] || 0
+  const compare = (a: number, b: number) => byFallingScore(scores, order[a], order[b])
   return (await sortedPlaces(order.length, compare, signal)).map(place => order[place])
+}
+
+/** Two infinities have no difference, and are equal. */
+function byFallingScore(scores: ArrayLike<number>, a: number, b: number): number {
+  return scores[b] - scores[a] || 0
 }
 
 function expectNumbers(scores: ArrayLike<number>): void {

@@ -43,7 +43,8 @@ interface Group {
  * and the last; per numeric field the count, sum, mean, deviation, extremes, first and last, and sum, mean, extremes and
  * last over the events of each frequent value of each categorical field; per text field the number of words and the
  * count of each frequent word. Deterministic.
- * @throws {RangeError} if two features get one name, such as the mean of a field `gap` and that of the gaps; for a plan of other fields or of another kind of times
+ * @throws {RangeError} if two features get one name, such as the mean of a field `gap` and that of the gaps; for a plan of other
+ *     fields or of another kind of times
  */
 export async function aggregate<F extends Fields>(
   source: EventSource<F>,

@@ -98,7 +98,7 @@ export class BoostedLearner implements SetLearner {
         rows.map((_, row) => row),
         signal,
       )
-      return transposed(await model.predictBinned(this.#matrix, { raw: true }), model.info.numClass)
+      return transposed(await model.predictBinned(this.#matrix, { raw: true, signal }), model.info.numClass)
     } finally {
       trainer.dispose()
       small.dispose()

@@ -26,9 +26,10 @@ export async function writeFileAtomic(path: string, parts: string | readonly Uin
 }
 
 /**
- * Calls `write` with a temporary path in the folder of `path`, which is made if it is missing, then puts the result in its place. A failure removes the temporary file
- * and leaves what was there before. A link stays: what it leads to is replaced. A device, a pipe and what lies below /dev or
- * /proc (/dev/stdout) are handed to `write` themselves; it appends, for a shell may have sent them to a file that has content.
+ * Calls `write` with a temporary path in the folder of `path`, which is made if it is missing, then puts the result in its
+ * place. A failure removes the temporary file and leaves what was there before. A link stays: what it leads to is replaced. A
+ * device, a pipe and what lies below /dev or /proc (/dev/stdout) are handed to `write` themselves; it appends, for a shell may
+ * have sent them to a file that has content.
  * @throws {SeqriskError} code `WRITE_FAILED` for what the system refuses; errors without a system code pass unchanged
  */
 export async function replaceFile(path: string, write: (place: string) => Promise<void>): Promise<void> {

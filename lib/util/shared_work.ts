@@ -5,9 +5,15 @@ interface Call<P> {
   readonly onProgress?: (progress: P) => void
 }
 
+interface Waiting<P> {
+  readonly onProgress: ((progress: P) => void) | undefined
+  leave(reason: unknown): void
+  thrown?: { readonly error: unknown }
+}
+
 interface Run<T, P> {
   readonly controller: AbortController
-  readonly waiting: Set<Call<P>>
+  readonly waiting: Set<Waiting<P>>
   readonly result: Promise<T>
   state: 'working' | 'left' | 'done'
 }
@@ -28,25 +34,27 @@ export class SharedWork<T, P> {
     signal?.throwIfAborted()
     this.#run ??= this.#begin()
     const run = this.#run
-    const own = { onProgress }
+    const own: Waiting<P> = { onProgress, leave() {} }
     run.waiting.add(own)
-    let leave = () => {}
     const left = new Promise<never>((_, reject) => {
-      leave = () => {
+      own.leave = reason => {
         run.waiting.delete(own)
-        if (run.waiting.size > 0) reject(signal!.reason)
+        if (run.waiting.size > 0) reject(reason)
         // The last one waits for the end: then nothing is left behind.
         else if (run.state === 'working') {
           run.state = 'left'
-          run.controller.abort(signal!.reason)
+          run.controller.abort(reason)
         }
       }
     })
-    signal?.addEventListener('abort', leave, { once: true })
+    const abort = () => own.leave(signal!.reason)
+    signal?.addEventListener('abort', abort, { once: true })
     try {
-      return await Promise.race([run.result, left])
+      const result = await Promise.race([run.result, left])
+      if (own.thrown) throw own.thrown.error
+      return result
     } finally {
-      signal?.removeEventListener('abort', leave)
+      signal?.removeEventListener('abort', abort)
       run.waiting.delete(own)
     }
   }
@@ -60,9 +68,9 @@ export class SharedWork<T, P> {
 
   #begin(): Run<T, P> {
     const controller = new AbortController()
-    const waiting = new Set<Call<P>>()
+    const waiting = new Set<Waiting<P>>()
     const onProgress = (progress: P) => {
-      for (const one of waiting) one.onProgress?.(progress)
+      for (const one of waiting) tell(one, progress)
     }
     const result = this.#work({ signal: controller.signal, onProgress }).then(
       value => {
@@ -76,5 +84,15 @@ export class SharedWork<T, P> {
     )
     const run: Run<T, P> = { controller, waiting, result, state: 'working' }
     return run
+  }
+}
+
+/** One whose callback throws leaves with that error, and the others wait on. */
+function tell<P>(one: Waiting<P>, progress: P): void {
+  try {
+    one.onProgress?.(progress)
+  } catch (error) {
+    one.thrown = { error }
+    one.leave(error)
   }
 }

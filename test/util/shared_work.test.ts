@@ -48,6 +48,33 @@ describe('shared work', () => {
     expect(runs.length).toBe(1)
   })
 
+  it('goes on for the others where the callback of one throws', async () => {
+    const { shared, runs } = controlled()
+    const broken = new Error('broken callback')
+    const seen: number[] = []
+    const first = shared.join({
+      onProgress() {
+        throw broken
+      },
+    })
+    const second = shared.join({ onProgress: done => void seen.push(done) })
+    runs[0].report(1)
+    await expect(first).rejects.toBe(broken)
+    runs[0].report(2)
+    runs[0].finish('done')
+    expect([await second, seen]).toEqual(['done', [1, 2]])
+    // Alone it ends the work, and is told of even where that had a result.
+    await shared.drop()
+    const alone = shared.join({
+      onProgress() {
+        throw broken
+      },
+    })
+    runs[1].report(1)
+    runs[1].finish('done all the same')
+    await expect(alone).rejects.toBe(broken)
+  })
+
   it('ends when all have left; who comes meanwhile begins anew', async () => {
     const { shared, runs } = controlled()
     const both = [leaving(), leaving()]

@@ -10,6 +10,7 @@ import { checkRules } from '../../pu/stop.js'
 import { readPuTable } from '../../pu/table.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
+import { given } from '../../util/options.js'
 import { asUsage, type Context, defineCommand, UsageError } from '../command.js'
 
 const session = { kind: 'text', value: 'DIR', required: true, about: 'folder of the session' } as const
@@ -70,7 +71,7 @@ const init = defineCommand({
     const clash = [id, positive].find(name => drop.includes(name) || categorical.includes(name))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
     const { signal, threads, seed } = context
-    const given = {
+    const rules = given({
       budget: values.budget,
       rounds: values.rounds,
       yieldDecay: values['yield-decay'],
@@ -78,20 +79,19 @@ const init = defineCommand({
       plateau: values.plateau,
       band: values.band,
       patience: values.patience,
-    }
-    const rules = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+    })
     const options = {
       categorical,
       batch,
-      ...(candidates !== undefined && { candidates }),
-      ...(threshold !== undefined && { threshold }),
+      candidates,
+      threshold,
       sampler: values.sampler as Sampler,
       learner: learner as 'gbrt' | 'forest',
       setting: setting as 'pu' | 'lu',
       upSample: values['up-sample'],
       askAgain: values['ask-again'],
       rules,
-      ...(seed !== undefined && { seed }),
+      seed,
     }
     asUsage(() => {
       samplerOptions(options)

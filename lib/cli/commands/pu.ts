@@ -9,6 +9,7 @@ import { progressLine } from '../../report/progress.js'
 import { BinnedMatrix } from '../../runtime/binned_matrix.js'
 import { Device } from '../../runtime/device.js'
 import { writeFileAtomic } from '../../util/files.js'
+import { given } from '../../util/options.js'
 import { defineCommand, UsageError } from '../command.js'
 
 export const puCommand = defineCommand({
@@ -154,13 +155,12 @@ interface Asked {
 function optionsOf(method: PuMethod, values: Asked, control: object): object {
   const { signal, seed } = control as { signal: AbortSignal; seed: number }
   if (method === 'isolation') return { seed, signal, ...(values.trees !== undefined && { trees: values.trees }) }
-  const given = {
+  const trees = given({
     numIterations: values.trees,
     numLeaves: values['num-leaves'],
     minDataInLeaf: values['min-data-in-leaf'],
     learningRate: values['learning-rate'],
-  }
-  const trees = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  })
   const { learningRate, ...forest } = trees
   if (values.learner === 'forest' && learningRate !== undefined) {
     throw new UsageError('expected --learning-rate with --learner gbrt but received it with forest')
