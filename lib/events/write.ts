@@ -6,7 +6,7 @@ import { open } from 'node:fs/promises'
 import { Readable, type Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
-import { expectRange, expectType, sentence } from '../util/errors.js'
+import { expectRange, expectType, SeqriskError, sentence } from '../util/errors.js'
 import { isSystemPath, replaceFile } from '../util/files.js'
 import { Pace } from '../util/pace.js'
 import { type RowBlock, type RowLayout, writeParquetFile } from './parquet.js'
@@ -93,9 +93,13 @@ export class VectorWriter {
   /**
    * Adds rows, and waits while the file is slower than its writer. Calls may overlap: their rows come in the order of calls.
    * @param vectors  (ids.length, width) float32; copied
+   * @throws {SeqriskError} code `CLOSED` once `close` was called
    */
   async append(ids: readonly string[], vectors: Float32Array): Promise<void> {
     const { width } = this
+    if (this.#isEnding) {
+      throw new SeqriskError('CLOSED', sentence('writeVectors', 'rows before close', `${ids.length} after it`))
+    }
     expectRange(vectors.length === ids.length * width, 'writeVectors', `${ids.length * width} numbers`, vectors.length)
     const own = vectors.slice()
     const block: RowBlock = { ids: [...ids], cell: (row, column) => own[row * width + column] }

@@ -144,6 +144,16 @@ describe('vectors', () => {
     for (const one of await appended) expect(one).toMatchObject({ status: 'rejected', reason: new Error('stopped') })
   })
 
+  it('are refused once the file is closed', async () => {
+    const file = files.path('.csv')
+    const writer = new VectorWriter(file, 'id', 2)
+    await writer.append(['a'], Float32Array.of(1, 2))
+    const closed = writer.close()
+    await expect(writer.append(['b'], Float32Array.of(3, 4))).rejects.toMatchObject({ code: 'CLOSED' })
+    await closed
+    expect((await readVectors(file)).ids).toEqual(['a'])
+  })
+
   it('leave nothing behind when given up', async () => {
     const file = files.path('.parquet')
     const writer = new VectorWriter(file, 'id', 2)
