@@ -236,14 +236,6 @@ describe('unreadable events', () => {
     }
   })
 
-  it('a temporary folder that is none', async () => {
-    const source = readEvents(files.write('.csv', head + good), schema, { temporaryFolder: join(files.folder, 'gone') })
-    await expect(source.summary()).rejects.toMatchObject({
-      code: 'DATABASE_FAILED',
-      message: expect.stringMatching(/^\[readEvents\] expected to make a folder in .*gone but received .*ENOENT/),
-    })
-  })
-
   it('times of two kinds in two files', async () => {
     const error = await failure([files.write('.csv', head + good), files.write('.csv', `${head}u,5,a,1\n`)])
     expect(error).toMatchObject({

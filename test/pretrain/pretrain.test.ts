@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -114,15 +113,15 @@ describe('pretrain', () => {
     for (const { encoder } of [whole, resumed]) encoder.dispose()
   })
 
-  /** Stops in the second epoch, and leaves a checkpoint. */
-  async function stopped(from: EventSource, options: PretrainOptions): Promise<void> {
+  /** Stops in an epoch (the first is 0), and leaves a checkpoint. */
+  async function stopped(from: EventSource, options: PretrainOptions, epoch = 1): Promise<void> {
     const controller = new AbortController()
     const run = pretrain(from, {
       ...options,
       checkpointSeconds: 0,
       signal: controller.signal,
       onProgress: progress => {
-        if (progress.phase === 'train' && (progress as TrainProgress).epoch === 1) controller.abort(new Error('stop'))
+        if (progress.phase === 'train' && (progress as TrainProgress).epoch === epoch) controller.abort(new Error('stop'))
       },
     })
     await expect(run).rejects.toThrow('stop')
@@ -138,17 +137,7 @@ describe('pretrain', () => {
   it('keeps the checkpoint of an unfinished run until it is told to begin anew', async () => {
     const out = await temporaryFolder()
     const checkpoint = join(out, 'checkpoint.safetensors')
-    const controller = new AbortController()
-    const stopped = pretrain(source, {
-      ...small,
-      out,
-      checkpointSeconds: 0,
-      signal: controller.signal,
-      onProgress: () => {
-        if (existsSync(checkpoint)) controller.abort(new Error('stop'))
-      },
-    })
-    await expect(stopped).rejects.toThrow('stop')
+    await stopped(source, { ...small, out })
     const kept = await readFile(checkpoint)
     for (const options of [{}, { resume: false }]) {
       const again = pretrain(source, { ...small, ...options, out })
@@ -197,12 +186,8 @@ describe('pretrain', () => {
       return Promise.all(names.map(name => readFile(join(out, name), 'base64')))
     }
     const before = await files()
-    const controller = new AbortController()
-    const onProgress = (progress: object) => {
-      if ('epoch' in progress && progress.epoch === 2) controller.abort(new Error('stop'))
-    }
     const again = { ...small, seed: 2, out }
-    await expect(pretrain(source, { ...again, signal: controller.signal, onProgress })).rejects.toThrow('stop')
+    await stopped(source, again, 2)
     expect(await files()).toEqual(before)
     // The log so far stands beside the checkpoint.
     const running = JSON.parse(await readFile(join(out, 'checkpoint.json'), 'utf8'))
@@ -253,10 +238,12 @@ describe('pretrain', () => {
 
   it('refuses sizes and a folder that cannot be before it reads anything', async () => {
     const unread = { schema: source.schema, summary: () => Promise.reject(new Error('read')) } as never
+    await expect(pretrain(unread, { ...small, kernel: 4 })).rejects.toThrow(/kernel to be odd/)
     await expect(pretrain(unread, { width: 16, heads: 3 })).rejects.toThrow(/heads to divide the width of 16/)
     const file = join(await temporaryFolder(), 'file')
     await writeFile(file, '')
     await expect(pretrain(unread, { out: file })).rejects.toMatchObject({ code: 'WRITE_FAILED' })
+    await expect(pretrain(unread, small)).rejects.toThrow('read')
   })
 
   it('refuses what cannot be', async () => {
@@ -269,10 +256,5 @@ describe('pretrain', () => {
     await expect(pretrain(source, { ...small, resume: true })).rejects.toThrow(/out with resume/)
     const both = pretrain(source, { ...small, out: 'x', resume: true, restart: true })
     await expect(both).rejects.toThrow(/resume or restart but received 'both'/)
-    // Sizes too, before any event is read.
-    const unread = { schema: source.schema, summary: () => Promise.reject(new Error('read')) } as never
-    await expect(pretrain(unread, { ...small, kernel: 4 })).rejects.toThrow(/kernel to be odd/)
-    await expect(pretrain(unread, { ...small, width: 10, heads: 3 })).rejects.toThrow(/heads to divide the width/)
-    await expect(pretrain(unread, small)).rejects.toThrow('read')
   })
 })
