@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { binding } from '../../lib/native.js'
 import { Device } from '../../lib/runtime/device.js'
 import { Tensor } from '../../lib/runtime/tensor.js'
 import { SeqriskError } from '../../lib/util/errors.js'
 import { expectSameBits } from '../support/close.js'
 import { everyVariant, openDevice } from '../support/devices.js'
+import { failEveryAllocation } from '../support/failing.js'
 import { smallModel } from '../support/model.js'
 
 const MB = 1 << 20
@@ -91,23 +91,13 @@ describe('allocator', () => {
 
   it.each(everyVariant())('survives every failed allocation of a training step, %s', async (_, device) => {
     const want = await run(device)
-    const before = device.info().liveBytes
-    let n = 0
-    for (;;) {
-      binding.stream_fail_allocation(device.handle, ++n)
-      const failed = await run(device).catch((error: unknown) => error)
-      binding.stream_fail_allocation(device.handle, 0)
-      expect(device.info().liveBytes, `live bytes after failure ${n}`).toBe(before)
-      await device.sync()
-      if (!(failed instanceof Error)) {
-        expectSameBits(failed as Float32Array, want, 'losses')
-        break
-      }
-      expect(failed).toMatchObject({ code: 'OUT_OF_MEMORY' })
-      expect(failed.message).toMatch(/^\[\w+\] expected to allocate \d+ bytes but the allocation was made to fail/)
-    }
-    // Making the model and two steps take dozens of allocations: the loop went through all of them.
-    expect(n).toBeGreaterThan(40)
+    let losses: Float32Array = new Float32Array()
+    const tries = await failEveryAllocation(device, async () => {
+      losses = await run(device)
+    })
+    expectSameBits(losses, want, 'losses')
+    // Making the model and two steps take dozens of allocations: all of them failed once.
+    expect(tries).toBeGreaterThan(40)
     expectSameBits(await run(device), want, 'losses afterwards')
   })
 })
