@@ -9,6 +9,7 @@ import { cudaStatus, type Device, Encoder, type FinetuneOptions, finetuneEncoded
 import { expectClose, expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { plantedEvents, plantedSchema } from '../support/planted.js'
+import { stopAfter } from '../support/stops.js'
 
 const { devices, missing } = cudaStatus()
 const reason = devices.length > 0 ? '' : ` (skipped: ${missing})`
@@ -57,17 +58,8 @@ describe.skipIf(devices.length === 0)(`fine-tuning on a card${reason}`, () => {
   it('resumes to the same bits', async () => {
     const whole = await run(openDevice({ kind: 'cuda' }), labels.order)
     const out = await mkdtemp(join(tmpdir(), 'seqrisk-finetune-'))
-    const controller = new AbortController()
-    let steps = 0
-    const stopped = run(openDevice({ kind: 'cuda' }), labels.order, {
-      out,
-      checkpointSeconds: 0,
-      signal: controller.signal,
-      onProgress: ({ phase }) => {
-        if (phase === 'train' && ++steps === 9) controller.abort(new Error('stop'))
-      },
-    })
-    await expect(stopped).rejects.toThrow('stop')
+    const device = openDevice({ kind: 'cuda' })
+    await stopAfter(9, control => run(device, labels.order, { out, ...control }))
     const resumed = await run(openDevice({ kind: 'cuda' }), labels.order, { out, resume: true })
     expectSameBits(resumed.scores, whole.scores, 'scores')
   })

@@ -10,6 +10,7 @@ import { cudaStatus, Device, type PretrainOptions, pretrain, Tensor } from '../.
 import { expectClose, expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { smallSource } from '../support/small_source.js'
+import { stopAfter } from '../support/stops.js'
 
 const { devices, missing } = cudaStatus()
 const reason = devices.length > 0 ? '' : ` (skipped: ${missing})`
@@ -82,19 +83,7 @@ describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
       const device = openDevice({ kind: 'cuda', precision })
       const whole = await train({ ...small, device })
       const out = await mkdtemp(join(tmpdir(), 'seqrisk-cuda-'))
-      const controller = new AbortController()
-      let steps = 0
-      const interrupted = pretrain(source, {
-        ...small,
-        device,
-        out,
-        checkpointSeconds: 0,
-        signal: controller.signal,
-        onProgress: ({ phase }) => {
-          if (phase === 'train' && ++steps === 5) controller.abort(new Error('stop'))
-        },
-      })
-      await expect(interrupted).rejects.toThrow('stop')
+      await stopAfter(5, control => pretrain(source, { ...small, device, out, ...control }))
       const resumed = await train({ ...small, device, out, resume: true })
       expectSameBits(resumed.weights, whole.weights, 'weights')
     },

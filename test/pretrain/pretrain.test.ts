@@ -7,8 +7,8 @@ import { defineSchema, type EventSource, fromRows, type PretrainOptions, pretrai
 import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
-import { expectAbortBehindOthers } from '../support/long_work.js'
 import { smallSource } from '../support/small_source.js'
+import { expectStopAtOnce, expectStopBehindOthers, stopAfter } from '../support/stops.js'
 
 const source = smallSource()
 const small: PretrainOptions = {
@@ -20,6 +20,9 @@ const small: PretrainOptions = {
   epochs: 3,
   seed: 1,
 }
+
+// Other processes may keep this one from the cores for longer than a bound on time: hence the further tries.
+const timing = { retry: 4 }
 
 /** All weights of an encoder as one array. */
 async function weights(options: PretrainOptions): Promise<Float32Array> {
@@ -82,18 +85,7 @@ describe('pretrain', () => {
     const whole = await weights({ ...small, out: await temporaryFolder() })
     for (const stopAt of [2, 5, 9]) {
       const out = await temporaryFolder()
-      const controller = new AbortController()
-      let steps = 0
-      const interrupted = pretrain(source, {
-        ...small,
-        out,
-        checkpointSeconds: 0,
-        signal: controller.signal,
-        onProgress: ({ phase }) => {
-          if (phase === 'train' && ++steps === stopAt) controller.abort(new Error('stop'))
-        },
-      })
-      await expect(interrupted).rejects.toThrow('stop')
+      await stopAfter(stopAt, control => pretrain(source, { ...small, out, ...control }))
       expectSameBits(await weights({ ...small, out, resume: true }), whole, `stopped at step ${stopAt}`)
     }
   })
@@ -199,33 +191,14 @@ describe('pretrain', () => {
     expect(log.epochs).toEqual(resumed.log)
   })
 
-  it('stops within 100 ms of a cancel', async () => {
-    const controller = new AbortController()
-    let cancelledAt = 0
-    const run = pretrain(source, {
-      ...small,
-      width: 128,
-      blocks: 3,
-      batchEvents: 4096,
-      epochs: 1000,
-      signal: controller.signal,
-      onProgress: ({ phase }) => {
-        if (phase !== 'train' || cancelledAt) return
-        cancelledAt = -1
-        setTimeout(() => {
-          cancelledAt = performance.now()
-          controller.abort(new Error('cancelled'))
-        }, 30)
-      },
-    })
-    await expect(run).rejects.toThrow('cancelled')
-    expect(performance.now() - cancelledAt).toBeLessThan(100)
+  it('stops within 100 ms of a cancel', timing, async () => {
+    const large = { ...small, width: 128, blocks: 3, batchEvents: 4096, epochs: 1000 }
+    await expectStopAtOnce(control => pretrain(source, { ...large, ...control }))
   })
 
-  // Other processes may keep this one from the cores for as long: hence the further tries.
-  it('stops at once on a device that others use, and leaves their work alone', { retry: 4 }, async () => {
+  it('stops at once on a device that others use, and leaves their work alone', timing, async () => {
     const device = openDevice({ guard: false })
-    await expectAbortBehindOthers(device, options => pretrain(source, { ...small, epochs: 1000, device, ...options }))
+    await expectStopBehindOthers(device, control => pretrain(source, { ...small, epochs: 1000, device, ...control }))
   })
 
   it('says which step diverged and where the last good checkpoint is', async () => {

@@ -14,6 +14,7 @@ import { expectClose, expectSameBits } from '../../support/close.js'
 import { openDevice } from '../../support/devices.js'
 import { plantedEvents, plantedSchema } from '../../support/planted.js'
 import { TestRandom } from '../../support/random.js'
+import { stopAfter } from '../../support/stops.js'
 
 const rows = 700
 
@@ -177,13 +178,7 @@ describe('a head with curves', () => {
   it('resumes to the same bits as an uninterrupted run', async () => {
     const whole = await (await run()).scoreEncoded(encoded)
     const out = await mkdtemp(join(tmpdir(), 'seqrisk-bends-'))
-    const controller = new AbortController()
-    let steps = 0
-    const onProgress = ({ phase }: { phase: string }) => {
-      if (phase === 'train' && ++steps === 9) controller.abort(new Error('stop'))
-    }
-    const { signal } = controller
-    await expect(run({ out, checkpointSeconds: 0, signal, onProgress })).rejects.toThrow('stop')
+    await stopAfter(9, control => run({ out, ...control }))
     const resumed = await run({ out, resume: true })
     expect([...(await resumed.scoreEncoded(encoded))]).toEqual([...whole])
     await rm(out, { recursive: true })

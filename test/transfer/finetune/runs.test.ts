@@ -20,8 +20,9 @@ import {
 } from '../../../lib/index.js'
 import { expectSameBits } from '../../support/close.js'
 import { openDevice } from '../../support/devices.js'
-import { expectAbortBehindOthers, queueLongWork } from '../../support/long_work.js'
+import { queueLongWork } from '../../support/long_work.js'
 import { plantedEvents, plantedSchema } from '../../support/planted.js'
+import { expectStopAtOnce, expectStopBehindOthers, stopAfter } from '../../support/stops.js'
 import { watchTurns } from '../../support/turns.js'
 
 // No sketch: what it knows the head learns at once, and no later epoch would be better.
@@ -33,6 +34,8 @@ const small = { init, epochs: 4, batchSize: 16, seed: 1, validation: 0.25, schem
 const table = { ids: labels.ids, values: labels.order }
 const kinds = Float64Array.from(labels.kind)
 const foldOf = (row: number) => row % 4
+// Other processes may keep this one from the cores for longer than a bound on time: hence the further tries.
+const timing = { retry: 4 }
 
 async function temporaryFolder(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'seqrisk-finetune-'))
@@ -44,19 +47,9 @@ async function scoresAndWeights(model: FineTuned): Promise<Float32Array> {
   return Float32Array.from([...scores, ...weights.flatMap(values => [...values])])
 }
 
-/** Runs until so many steps are done, then stops. */
-async function interrupted(options: FinetuneOptions, steps: number): Promise<void> {
-  const controller = new AbortController()
-  let done = 0
-  const run = finetuneEncoded(encoded, labels.order, {
-    ...options,
-    checkpointSeconds: 0,
-    signal: controller.signal,
-    onProgress: ({ phase }) => {
-      if (phase === 'train' && ++done === steps) controller.abort(new Error('stop'))
-    },
-  })
-  await expect(run).rejects.toThrow('stop')
+/** Runs until so many steps are done, and leaves a checkpoint. */
+function interrupted(options: FinetuneOptions, steps: number): Promise<void> {
+  return stopAfter(steps, control => finetuneEncoded(encoded, labels.order, { ...options, ...control }))
 }
 
 describe('a run of fine-tuning', () => {
@@ -132,36 +125,18 @@ describe('a run of fine-tuning', () => {
     await expect(others).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
   })
 
-  it('stops within 100 ms of a cancel', async () => {
+  it('stops within 100 ms of a cancel', timing, async () => {
     const large = new Encoder(encoding, { width: 128, blocks: 3 }, { device })
-    const controller = new AbortController()
-    let cancelledAt = 0
-    const run = finetuneEncoded(encoded, labels.order, {
-      init: large,
-      epochs: 1000,
-      batchSize: 160,
-      validation: 0,
-      signal: controller.signal,
-      onProgress: ({ phase }) => {
-        if (phase !== 'train' || cancelledAt) return
-        cancelledAt = -1
-        setTimeout(() => {
-          cancelledAt = performance.now()
-          controller.abort(new Error('cancelled'))
-        }, 30)
-      },
-    })
-    await expect(run).rejects.toThrow('cancelled')
-    expect(performance.now() - cancelledAt).toBeLessThan(100)
+    const options = { init: large, epochs: 1000, batchSize: 160, validation: 0 }
+    await expectStopAtOnce(control => finetuneEncoded(encoded, labels.order, { ...options, ...control }))
     // The encoder that it started from serves on.
     expect((await large.encodeBlock(encoded)).vectors.every(Number.isFinite)).toBe(true)
     large.dispose()
   })
 
-  // Other processes may keep this one from the cores for as long: hence the further tries.
-  it('leaves the other calls on its device alone when it is aborted', { retry: 4 }, async () => {
-    await expectAbortBehindOthers(device, options =>
-      finetuneEncoded(encoded, labels.order, { ...small, epochs: 1000, ...options }),
+  it('leaves the other calls on its device alone when it is aborted', timing, async () => {
+    await expectStopBehindOthers(device, control =>
+      finetuneEncoded(encoded, labels.order, { ...small, epochs: 1000, ...control }),
     )
   })
 
