@@ -332,14 +332,18 @@ describe('resources', () => {
     await source.close()
   })
 
-  it('stops within 100 ms when cancelled, and can be used again', async () => {
+  // Other processes may keep this one from the cores for as long: hence the further tries.
+  it('stops within 100 ms when cancelled, and can be used again', { retry: 4 }, async () => {
     const rows = Array.from({ length: 200_000 }, (_, i) => `u${i % 9999},${i},t${i % 100},${i},n${i}`)
     const source = readEvents(files.write('.csv', `user,at,type,amount,note\n${rows.join('\n')}\n`), schema)
     const controller = new AbortController()
-    const late = setTimeout(() => controller.abort(new Error('enough')), 20)
-    const started = source.summary({ signal: controller.signal })
-    await expect(started).rejects.toThrow('enough')
-    clearTimeout(late)
+    let abortedAt = 0
+    setTimeout(() => {
+      abortedAt = performance.now()
+      controller.abort(new Error('enough'))
+    }, 20)
+    await expect(source.summary({ signal: controller.signal })).rejects.toThrow('enough')
+    expect(performance.now() - abortedAt).toBeLessThan(100)
     expect((await source.summary()).events).toBe(200_000)
     const iterating = (async () => {
       for await (const _ of source.chunks({ signal: AbortSignal.timeout(5), eventsPerChunk: 100 }));

@@ -22,8 +22,7 @@ import { watchTurns } from '../support/turns.js'
 
 /** Milliseconds. 6 … 12 were measured on these sources, with the machine to itself and with three processes per core. */
 const LONGEST = 20
-// A full garbage collection, which no code of ours can put off, took 10 ms more once: what holds the loop itself does
-// so in every run.
+// For the reason see watchTurns.
 const RETRY = { retry: 2 }
 const small: PretrainOptions = { width: 64, heads: 4, blocks: 2, seed: 1 }
 

@@ -176,7 +176,7 @@ describe('volume at equal precision', () => {
     })
   })
 
-  it('lets the event loop run, says how far it is, and stops when told', async () => {
+  it('lets the event loop run, says how far it is, and stops when told', { retry: 2 }, async () => {
     const rows = 400_000
     const labels = Float64Array.from({ length: rows }, (_, row) => Number(row % 10 === 0))
     const scores = labels.map((label, row) => label + Math.sin(row))

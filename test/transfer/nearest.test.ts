@@ -141,7 +141,7 @@ describe('nearest', () => {
     const table = tableOf(200_000, 64)
     const { longest, total } = await watchTurns(() => nearest(table, table.vectors.subarray(0, 300 * 64)))
     expect(total).toBeGreaterThan(20)
-    // Steps are of a few milliseconds; a full garbage collection may add ten.
+    // Steps are of a few milliseconds.
     expect(longest).toBeLessThan(25)
   })
 })

@@ -113,7 +113,8 @@ describe('SHAP values', () => {
     await expect(model.shap(device, { columns: table })).rejects.toThrow(/rows above 0 in every node and leaf/)
   })
 
-  it('stop within 100 ms when told, and the device works on, also for others', async () => {
+  // Other processes may keep this one from the cores for as long: hence the further tries.
+  it('stop within 100 ms when told, and the device works on, also for others', { retry: 4 }, async () => {
     const model = await trained({ numIterations: 60, numLeaves: 31, minDataInLeaf: 1 })
     // A minute of work.
     const times = 2000

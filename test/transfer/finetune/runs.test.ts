@@ -155,7 +155,6 @@ describe('a run of fine-tuning', () => {
     expect([...(await other)]).toEqual([...want])
   })
 
-  // A full garbage collection, which no code of ours can put off, holds the loop as well: see test/pretrain.
   it('never holds the event loop for long', { retry: 2 }, async () => {
     const many = await plantedEvents(3000)
     const out = await temporaryFolder()
