@@ -76,6 +76,7 @@ describe('a binary', () => {
     if (libc === 'glibc') expect(stderr).toMatch(/\(glibc \d+\.\d+, Node v\d+\.\d+\.\d+\)/)
   })
 
+  // Linux alone has one for each libc.
   it.runIf(process.platform === 'linux')('is found among the prebuilt ones, past a damaged build', async () => {
     const own = await readFile(join(root, 'build', 'Release', 'seqrisk.node'))
     await withFile(binary, garbage, () =>

@@ -30,6 +30,7 @@ describe('a process', () => {
     expect(result.stderr).toContain('on purpose')
   })
 
+  // Linux alone limits an address space.
   it.runIf(process.platform === 'linux')('survives that the system has no more threads', () => {
     // Plain JavaScript: little else fits into the address space that is left.
     const program = `

@@ -26,7 +26,7 @@ const handles = Object.getPrototypeOf(probe) as FileHandle
 await probe.close()
 
 describe('writeFileAtomic', () => {
-  // The device takes the bytes without a look at them: memory that nobody touches is none.
+  // The device takes the bytes without a look at them: memory that nobody touches is none. Windows has no such device.
   it.skipIf(process.platform === 'win32')(
     'writes a part of more than 2 GiB in pieces that follow each other',
     async () => {
@@ -98,7 +98,7 @@ describe.skipIf(process.platform === 'win32')('links', () => {
     expect(await readlink(ring)).toBe('ring.txt')
   })
 
-  // Links of our own: a mistake here must not touch those of the system.
+  // Links of our own: a mistake here must not touch those of the system. Linux alone has /proc.
   it.skipIf(!existsSync('/proc/self/fd'))('to an open file are written through, behind what it holds', async () => {
     const file = join(folder, 'scores.txt')
     const link = join(folder, 'stdout')
