@@ -1,21 +1,12 @@
-import { execFile } from 'node:child_process'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { seqrisk } from '../support/child.js'
 import { planted, ROWS, sessionRoom, table } from '../support/sessions.js'
 
 const { root } = await sessionRoom()
 
 describe('seqrisk active', () => {
-  const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
-  const seqrisk = (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
-    new Promise(resolve => {
-      execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {
-        resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
-      })
-    })
-
   it('init, ask, answer, status, undo, export on files', { timeout: 120_000 }, async () => {
     const at = (name: string) => join(root, name)
     const jobs = ['clerk', 'nurse, retired', 'pilot']

@@ -1,22 +1,12 @@
-import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { writeVectors } from '../../lib/events/index.js'
+import { seqrisk } from '../support/child.js'
 
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 const folder = await mkdtemp(join(tmpdir(), 'seqrisk-analogy-'))
 afterAll(() => rm(folder, { recursive: true }))
-
-function seqrisk(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise(resolve => {
-    execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
-    })
-  })
-}
 
 /** A row of letters and a column of numbers, vectors that add up. */
 const ids = ['a', 'b', 'c'].flatMap(letter => [1, 2, 3, 4].map(number => `${letter}${number}`))

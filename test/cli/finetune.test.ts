@@ -1,28 +1,18 @@
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { writeDemo } from '../../lib/demo/write.js'
 import { readTable } from '../../lib/events/table.js'
+import { seqrisk } from '../support/child.js'
 
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 const folder = await mkdtemp(join(tmpdir(), 'seqrisk-cli-'))
 const files = await writeDemo(folder, { users: 120 })
 const at = (name: string) => join(folder, name)
 const events = ['--events', files.events]
 const labels = ['--labels', files.labels, '--id', 'user_id']
 const short = ['--epochs', '1', '--validation', '0']
-
-function seqrisk(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise(resolve => {
-    execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
-    })
-  })
-}
 
 function finetune(...args: string[]) {
   return seqrisk('finetune', '--model', at('model'), ...events, ...labels, ...args)

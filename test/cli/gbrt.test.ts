@@ -1,30 +1,20 @@
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readTable } from '../../lib/events/table.js'
 import { writeTable } from '../../lib/events/write.js'
 import { loadLightgbm } from '../../lib/export/lightgbm.js'
 import { auc } from '../../lib/report/metrics.js'
 import { columnsOfLayout, layoutOfModel } from '../../lib/trees/table_input.js'
+import { seqrisk } from '../support/child.js'
 import { openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 const folder = await mkdtemp(join(tmpdir(), 'seqrisk-gbrt-'))
 const at = (name: string) => join(folder, name)
 afterAll(() => rm(folder, { recursive: true }))
-
-function seqrisk(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise(resolve => {
-    execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
-    })
-  })
-}
 
 const JOBS = ['clerk', 'old = retired', 'nurse', 'pilot']
 /** How much a job moves the target; unknown ones do not. */

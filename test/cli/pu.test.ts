@@ -1,26 +1,16 @@
-import { execFile } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BinnedMatrix, loadLightgbm, readPuTable, twoStepPu } from '../../lib/index.js'
 import { auc } from '../../lib/report/metrics.js'
+import { seqrisk } from '../support/child.js'
 import { openDevice } from '../support/devices.js'
 import { knownOf, plantedTable } from '../support/pu_table.js'
 
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 const folder = await mkdtemp(join(tmpdir(), 'seqrisk-pu-'))
 const at = (name: string) => join(folder, name)
 afterAll(() => rm(folder, { recursive: true }))
-
-function seqrisk(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise(resolve => {
-    execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
-    })
-  })
-}
 
 const ROWS = 2000
 const planted = plantedTable(ROWS, 3)

@@ -35,14 +35,19 @@ export function runChild(
   })
   let stdout = ''
   let stderr = ''
-  child.stdout.on('data', chunk => {
+  child.stdout.setEncoding('utf8').on('data', chunk => {
     stdout += chunk
   })
-  child.stderr.on('data', chunk => {
+  child.stderr.setEncoding('utf8').on('data', chunk => {
     stderr += chunk
   })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
   })
+}
+
+/** Runs the command `seqrisk` with these arguments. */
+export function seqrisk(...commandArguments: string[]): Promise<ChildResult> {
+  return runChild('lib/cli/main.ts', commandArguments, { timeoutMs: 60_000 })
 }
