@@ -1,15 +1,15 @@
 // A binary that is missing or damaged ends in one line that names one command; the rest of the package still works.
 
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { ownTarget } from '../lib/util/binary.js'
 import { runChild } from './support/child.js'
+import { temporaryFolder } from './support/folder.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-native-'))
+const folder = temporaryFolder()
 const main = join(folder, 'lib', 'cli', 'main.ts')
 const binary = join(folder, 'build', 'Release', 'seqrisk.node')
 const prebuilt = join(folder, 'prebuilds', `${process.platform}-${process.arch}`, 'seqrisk.node')
@@ -18,7 +18,6 @@ const prebuilt = join(folder, 'prebuilds', `${process.platform}-${process.arch}`
 await cp(join(root, 'lib'), join(folder, 'lib'), { recursive: true })
 await cp(join(root, 'package.json'), join(folder, 'package.json'))
 await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
-afterAll(() => rm(folder, { recursive: true }))
 
 async function withFile<T>(file: string, bytes: Buffer, work: () => Promise<T>): Promise<T> {
   await mkdir(dirname(file), { recursive: true })

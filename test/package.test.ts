@@ -2,18 +2,17 @@
 
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import ts from 'typescript'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { temporaryFolder } from './support/folder.js'
 import { execute, packPackage, root, unpackPackage } from './support/package.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-package-'))
+const folder = temporaryFolder()
 const bare = join(folder, 'bare')
 const tool = (path: string) => join(root, 'node_modules', path)
-afterAll(() => rm(folder, { recursive: true }))
 beforeAll(() => packPackage(), 120_000)
 
 describe('the example', () => {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { seqrisk } from '../support/child.js'
 import { planted, ROWS, sessionRoom, table } from '../support/sessions.js'
 
-const { root } = await sessionRoom()
+const { root } = sessionRoom()
 
 describe('seqrisk active', () => {
   it('init, ask, answer, status, undo, export on files', { timeout: 120_000 }, async () => {

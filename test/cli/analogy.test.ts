@@ -1,12 +1,11 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { writeVectors } from '../../lib/events/index.js'
 import { seqrisk } from '../support/child.js'
+import { temporaryFolder } from '../support/folder.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-analogy-'))
-afterAll(() => rm(folder, { recursive: true }))
+const folder = temporaryFolder()
 
 /** A row of letters and a column of numbers, vectors that add up. */
 const ids = ['a', 'b', 'c'].flatMap(letter => [1, 2, 3, 4].map(number => `${letter}${number}`))

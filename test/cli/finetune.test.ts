@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { writeDemo } from '../../lib/demo/write.js'
 import { readTable } from '../../lib/events/table.js'
 import { seqrisk } from '../support/child.js'
+import { temporaryFolder } from '../support/folder.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-cli-'))
+const folder = temporaryFolder()
 const files = await writeDemo(folder, { users: 120 })
 const at = (name: string) => join(folder, name)
 const events = ['--events', files.events]

@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { readTable } from '../../lib/events/table.js'
 import { writeTable } from '../../lib/events/write.js'
 import { loadLightgbm } from '../../lib/export/lightgbm.js'
@@ -10,11 +9,11 @@ import { auc } from '../../lib/report/metrics.js'
 import { columnsOfLayout, layoutOfModel } from '../../lib/trees/table_input.js'
 import { seqrisk } from '../support/child.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { TestRandom } from '../support/random.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-gbrt-'))
+const folder = temporaryFolder()
 const at = (name: string) => join(folder, name)
-afterAll(() => rm(folder, { recursive: true }))
 
 const JOBS = ['clerk', 'old = retired', 'nurse', 'pilot']
 /** How much a job moves the target; unknown ones do not. */

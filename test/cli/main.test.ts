@@ -1,16 +1,16 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, openSync } from 'node:fs'
-import { mkdtemp, readFile, readlink, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, readlink, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, vi } from 'vitest'
 import { writeDemo } from '../../lib/demo/write.js'
 import { seqrisk } from '../support/child.js'
+import { temporaryFolder } from '../support/folder.js'
 
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-cli-'))
+const folder = temporaryFolder()
 const files = await writeDemo(folder, { users: 120 })
 
 describe('seqrisk', () => {

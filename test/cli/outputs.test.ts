@@ -1,18 +1,17 @@
-import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, realpath, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { UsageError } from '../../lib/cli/command.js'
 import { commands } from '../../lib/cli/commands/index.js'
 import { checkOutputs } from '../../lib/cli/outputs.js'
+import { temporaryFolder } from '../support/folder.js'
 
-const folder = await realpath(await mkdtemp(join(tmpdir(), 'seqrisk-outputs-')))
+const folder = await realpath(temporaryFolder())
 const at = (name: string) => join(folder, name)
 await writeFile(at('file'), '')
 await mkdir(at('folder'))
 await mkdir(at('folder.csv'))
 await symlink(at('file'), at('link'))
-afterAll(() => rm(folder, { recursive: true }))
 const check = (name: string, values: object) =>
   checkOutputs(commands.find(command => command.name === name)!, values as Record<string, unknown>)
 

@@ -1,16 +1,15 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { BinnedMatrix, loadLightgbm, readPuTable, twoStepPu } from '../../lib/index.js'
 import { auc } from '../../lib/report/metrics.js'
 import { seqrisk } from '../support/child.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { knownOf, plantedTable } from '../support/pu_table.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-pu-'))
+const folder = temporaryFolder()
 const at = (name: string) => join(folder, name)
-afterAll(() => rm(folder, { recursive: true }))
 
 const ROWS = 2000
 const planted = plantedTable(ROWS, 3)

@@ -1,17 +1,16 @@
 // --threads and --memory-limit: every command hands them to whatever reads a file.
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import { parseCommand } from '../../lib/cli/command.js'
 import { commands } from '../../lib/cli/commands/index.js'
 import { writeDemo } from '../../lib/demo/write.js'
 import { Database } from '../../lib/events/duckdb.js'
+import { temporaryFolder } from '../support/folder.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-threads-'))
+const folder = temporaryFolder()
 const at = (name: string) => join(folder, name)
-afterAll(() => rm(folder, { recursive: true }))
 
 const files = await writeDemo(folder, { users: 60 })
 const opened = vi.spyOn(Database, 'open')

@@ -1,13 +1,11 @@
 // Fine-tuning on a card: near the CPU's numbers, the same bits in two runs and resumed.
 
-import { mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, it } from 'vitest'
 import { readParameters } from '../../lib/encoder/model_files.js'
 import { cudaStatus, type Device, Encoder, type FinetuneOptions, finetuneEncoded } from '../../lib/index.js'
 import { expectClose, expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { plantedEvents, plantedSchema } from '../support/planted.js'
 import { stopAfter } from '../support/stops.js'
 
@@ -57,7 +55,7 @@ describe.skipIf(devices.length === 0)(`fine-tuning on a card${reason}`, () => {
 
   it('resumes to the same bits', async () => {
     const whole = await run(openDevice({ kind: 'cuda' }), labels.order)
-    const out = await mkdtemp(join(tmpdir(), 'seqrisk-finetune-'))
+    const out = temporaryFolder()
     const device = openDevice({ kind: 'cuda' })
     await stopAfter(9, control => run(device, labels.order, { out, ...control }))
     const resumed = await run(openDevice({ kind: 'cuda' }), labels.order, { out, resume: true })

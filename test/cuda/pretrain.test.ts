@@ -1,14 +1,12 @@
 // The whole of training and encoding on a card: near the CPU's numbers, the same bits in two runs and resumed, cancelled
 // at once, and clear about what it lacks.
 
-import { mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { gruConfig } from '../../lib/encoder/config.js'
 import { cudaStatus, Device, type PretrainOptions, pretrain, Tensor } from '../../lib/index.js'
 import { expectClose, expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { smallSource } from '../support/small_source.js'
 import { stopAfter } from '../support/stops.js'
 
@@ -82,7 +80,7 @@ describe.skipIf(devices.length === 0)(`training on a card${reason}`, () => {
     async precision => {
       const device = openDevice({ kind: 'cuda', precision })
       const whole = await train({ ...small, device })
-      const out = await mkdtemp(join(tmpdir(), 'seqrisk-cuda-'))
+      const out = temporaryFolder()
       await stopAfter(5, control => pretrain(source, { ...small, device, out, ...control }))
       const resumed = await train({ ...small, device, out, resume: true })
       expectSameBits(resumed.weights, whole.weights, 'weights')

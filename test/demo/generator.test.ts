@@ -1,10 +1,10 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { type DemoData, demoSchema, demoTypes, generateDemo } from '../../lib/demo/generator.js'
 import { writeDemo } from '../../lib/demo/write.js'
 import { auc } from '../../lib/report/metrics.js'
+import { temporaryFolder } from '../support/folder.js'
 
 const data = generateDemo()
 const { events, labels } = data
@@ -164,12 +164,8 @@ test('one user is enough, and senseless options are errors', () => {
   expect(() => generateDemo({ user: 3 } as object)).toThrow("did you mean 'users'?")
 })
 
-const dirs: string[] = []
-afterAll(() => Promise.all(dirs.map(dir => rm(dir, { recursive: true }))))
-
 test('the files hold what the memory holds', async () => {
-  const dir = await mkdtemp(join(tmpdir(), 'seqrisk-demo-'))
-  dirs.push(dir)
+  const dir = temporaryFolder()
   const files = await writeDemo(join(dir, 'deep', 'demo'), { users: 30, seed: 1 })
   expect((await readdir(join(dir, 'deep', 'demo'))).sort()).toEqual(['events.csv', 'labels.csv', 'schema.json'])
   const lines = (await readFile(files.events, 'utf8')).trimEnd().split('\n')

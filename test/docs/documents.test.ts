@@ -3,21 +3,20 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import ts from 'typescript'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { demoSchema } from '../../lib/demo/generator.js'
 import { writeDemo } from '../../lib/demo/write.js'
+import { temporaryFolder } from '../support/folder.js'
 import { execute, root, unpackPackage } from '../support/package.js'
 import { type Block, blocksOf } from './blocks.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-docs-'))
+const folder = temporaryFolder()
 const at = (name: string) => join(folder, name)
-afterAll(() => rm(folder, { recursive: true }))
 
 const SMALL: Readonly<Record<string, readonly string[]>> = {
   pretrain: ['--width', '16', '--blocks', '1', '--heads', '2', '--epochs', '2', '--batch-events', '1024'],

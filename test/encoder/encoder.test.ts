@@ -1,5 +1,4 @@
-import { copyFile, mkdtemp, readFile, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type EncoderConfig, gruConfig, transformerConfig } from '../../lib/encoder/config.js'
@@ -13,6 +12,7 @@ import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.
 import { AdamW } from '../../lib/runtime/optimizer.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { queueLongWork } from '../support/long_work.js'
 import { smallSource } from '../support/small_source.js'
 import { unhandledRejections } from '../support/unhandled.js'
@@ -209,7 +209,7 @@ describe('Encoder', () => {
 
 describe('model files', () => {
   it('load what was saved, to the same bits', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-model-'))
+    const folder = temporaryFolder()
     const device = openDevice()
     const encoder = new Encoder(encoding, small({}), { device, seed: 5 })
     await saveEncoder(folder, encoder, source.schema)
@@ -220,7 +220,7 @@ describe('model files', () => {
   })
 
   it('refuses damaged models with one clear error', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-model-'))
+    const folder = temporaryFolder()
     const device = openDevice()
     await saveEncoder(folder, new Encoder(encoding, small({}), { device }), source.schema)
     const path = join(folder, 'config.json')
@@ -247,7 +247,7 @@ describe('model files', () => {
   })
 
   it('refuses weights of another model, as a kill between two files would leave them', async () => {
-    const [older, newer] = await Promise.all([1, 2].map(() => mkdtemp(join(tmpdir(), 'seqrisk-model-'))))
+    const [older, newer] = [temporaryFolder(), temporaryFolder()]
     const device = openDevice()
     for (const [seed, folder] of [older, newer].entries()) {
       await saveEncoder(folder, new Encoder(encoding, small({}), { device, seed }), source.schema)
@@ -277,7 +277,7 @@ describe('model files', () => {
   })
 
   it('refuses damaged weights, and names the tensor', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-model-'))
+    const folder = temporaryFolder()
     const device = openDevice()
     await saveEncoder(folder, new Encoder(encoding, small({}), { device }), source.schema)
     const path = join(folder, 'weights.safetensors')

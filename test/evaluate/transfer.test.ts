@@ -1,5 +1,4 @@
-import { mkdtemp, readdir, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { StageCache } from '../../bench/evaluate/transfer/cache.js'
@@ -15,6 +14,7 @@ import { ablations, compareRows, verdicts } from '../../bench/evaluate/transfer/
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { encodeSource, fitEncoding } from '../../lib/events/index.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { smallSource } from '../support/small_source.js'
 
 /** A label whose every row has the score that is said, and less with few labels. */
@@ -52,7 +52,7 @@ const labels = [
 ]
 
 test('a stage is computed once; other options are another stage', async () => {
-  const cache = new StageCache(await mkdtemp(join(tmpdir(), 'seqrisk-stages-')))
+  const cache = new StageCache(temporaryFolder())
   let computed = 0
   const compute = async () => ({ value: ++computed })
   expect(cache.peek('a b:c', { x: 1 })).toBeUndefined()
@@ -70,7 +70,7 @@ async function smallRun(label: string, positives: number): Promise<{ run: TaskRu
   const source = smallSource()
   const encoding = await fitEncoding(source)
   const encoded = await encodeSource(source, encoding)
-  const cache = new StageCache(await mkdtemp(join(tmpdir(), 'seqrisk-stages-')))
+  const cache = new StageCache(temporaryFolder())
   const device = openDevice()
   const values = Float64Array.from(encoded.ids, (_, i) => Number(i < positives))
   const fold = Int32Array.from(encoded.ids, (_, i) => i % 2)

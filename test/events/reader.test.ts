@@ -4,12 +4,12 @@ import { readdirSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { defineSchema, type EventSource, fromRows, readEvents } from '../../lib/events/index.js'
 import { EventFiles, plainEvents } from '../support/event_files.js'
+import { temporaryFolder } from '../support/folder.js'
 
 const files = new EventFiles()
-afterAll(() => files.remove())
 
 const schema = defineSchema({
   entity: 'user',
@@ -89,23 +89,18 @@ describe('formats', () => {
 
   it('reads several files, globs and folders as one, in the order given', async () => {
     const one = new EventFiles()
-    try {
-      one.write('.csv', 'user,at,type,amount,note\nu,1,second,,\n')
-      one.write('.csv', 'note,amount,type,at,user\n,,third,1,u\n')
-      const first = files.write('.jsonl', '{"user": "u", "at": 1, "type": "first", "amount": null, "note": null}')
-      const types = async (patterns: string[]) =>
-        (await plainEvents(readEvents(patterns, schema))).map(event => event[2])
-      expect(await types([first, `${one.folder}/*.csv`])).toEqual(['first', 'second', 'third'])
-      expect(await types([one.folder, first])).toEqual(['second', 'third', 'first'])
-    } finally {
-      one.remove()
-    }
+    one.write('.csv', 'user,at,type,amount,note\nu,1,second,,\n')
+    one.write('.csv', 'note,amount,type,at,user\n,,third,1,u\n')
+    const first = files.write('.jsonl', '{"user": "u", "at": 1, "type": "first", "amount": null, "note": null}')
+    const types = async (patterns: string[]) => (await plainEvents(readEvents(patterns, schema))).map(event => event[2])
+    expect(await types([first, `${one.folder}/*.csv`])).toEqual(['first', 'second', 'third'])
+    expect(await types([one.folder, first])).toEqual(['second', 'third', 'first'])
   })
 
   it.each(['.csv', '.jsonl', '.parquet'])(
     'reads the %s file of a name, not one that it matches as a glob',
     async ending => {
-      const one = new EventFiles()
+      const folder = temporaryFolder()
       const content: Record<string, (type: string) => string | Promise<Buffer>> = {
         '.csv': type => `user,at,type,amount,note\nu,1,${type},,\n`,
         '.jsonl': type => `{"user": "u", "at": 1, "type": "${type}", "amount": null, "note": null}`,
@@ -119,13 +114,9 @@ describe('formats', () => {
       // Windows knows no stars in names.
       const names = ['e1', 'e[1]', 'w[!a]', 'wb', ...(process.platform === 'win32' ? [] : ['s*r', 'star'])].sort()
       const types = async (path: string) => (await plainEvents(readEvents(path, schema))).map(event => event[2])
-      try {
-        for (const name of names) await writeFile(join(one.folder, name + ending), await content[ending](name))
-        for (const name of names) expect(await types(join(one.folder, name + ending))).toEqual([name])
-        expect(await types(one.folder)).toEqual(names)
-      } finally {
-        one.remove()
-      }
+      for (const name of names) await writeFile(join(folder, name + ending), await content[ending](name))
+      for (const name of names) expect(await types(join(folder, name + ending))).toEqual([name])
+      expect(await types(folder)).toEqual(names)
     },
   )
 
@@ -301,18 +292,17 @@ describe('resources', () => {
       (_, i) => `user number ${i % 20_000},${i % 977},type of event ${i % 1000},${i},note ${i}`,
     )
     const file = files.write('.csv', `user,at,type,amount,note\n${rows.join('\n')}\n`)
-    const temporary = new EventFiles()
-    const source = readEvents(file, schema, { memoryLimit: '48MB', threads: 1, temporaryFolder: temporary.folder })
+    const temporary = temporaryFolder()
+    const source = readEvents(file, schema, { memoryLimit: '48MB', threads: 1, temporaryFolder: temporary })
     let [events, sum] = [0, 0]
     for await (const chunk of source.chunks()) {
       events += chunk.time.length
       for (const amount of chunk.columns.amount) sum += amount
     }
     expect([events, sum]).toEqual([150_000, (150_000 * 149_999) / 2])
-    expect(readdirSync(temporary.folder)).toHaveLength(1)
+    expect(readdirSync(temporary)).toHaveLength(1)
     await source.close()
-    expect(readdirSync(temporary.folder)).toHaveLength(0)
-    temporary.remove()
+    expect(readdirSync(temporary)).toHaveLength(0)
   })
 
   it('serves many values in the order of the events, by one dictionary', async () => {

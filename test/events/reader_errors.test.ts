@@ -4,17 +4,14 @@ import { readdirSync } from 'node:fs'
 import Module from 'node:module'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { defineSchema, readEvents, readTable } from '../../lib/events/index.js'
 import { SeqriskError } from '../../lib/util/errors.js'
 import { EventFiles } from '../support/event_files.js'
+import { temporaryFolder } from '../support/folder.js'
 
 const files = new EventFiles()
-const temporary = new EventFiles()
-afterAll(() => {
-  files.remove()
-  temporary.remove()
-})
+const spills = temporaryFolder()
 
 const schema = defineSchema({
   entity: 'user',
@@ -31,7 +28,7 @@ async function failure(
   path: string | string[],
   time: string | { column: string; format: string } = 'at',
 ): Promise<unknown> {
-  const source = readEvents(path, { ...schema, time } as typeof schema, { temporaryFolder: temporary.folder })
+  const source = readEvents(path, { ...schema, time } as typeof schema, { temporaryFolder: spills })
   try {
     await source.summary()
   } catch (error) {
@@ -212,7 +209,7 @@ describe('unreadable events', () => {
     expect(error).toMatchObject({ code, message: expect.stringMatching(message) })
     expect((error as Error).message).toContain(path.replace(/\*.*/, ''))
     expect((error as Error).message).toMatch(/^\[readEvents\] expected /)
-    expect(readdirSync(temporary.folder)).toEqual([])
+    expect(readdirSync(spills)).toEqual([])
   })
 
   it('a time that breaks the format', async () => {

@@ -1,12 +1,11 @@
 // Rows in memory behave as the same rows in a file.
 
 import fc from 'fast-check'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { defineSchema, type EventRow, fitEncoding, fromRows, readEvents } from '../../lib/events/index.js'
 import { EventFiles, plainEvents } from '../support/event_files.js'
 
 const files = new EventFiles()
-afterAll(() => files.remove())
 
 const schema = defineSchema({
   entity: 'user',

@@ -1,9 +1,8 @@
 // Schemas: what is accepted, the clear refusals, and the types that keep field names.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, expectTypeOf, it } from 'vitest'
+import { describe, expect, expectTypeOf, it } from 'vitest'
 import {
   defineSchema,
   type EventChunk,
@@ -13,9 +12,9 @@ import {
   parseSchema,
   type TextColumn,
 } from '../../lib/events/index.js'
+import { temporaryFolder } from '../support/folder.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'schema-test-'))
-afterAll(() => rmSync(folder, { recursive: true }))
+const folder = temporaryFolder()
 
 const good = {
   entity: 'user',

@@ -3,13 +3,12 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { defineSchema, readEvents } from '../../lib/events/index.js'
 import { makeSpillFolder, removeSpillFolder } from '../../lib/events/spill.js'
 import { EventFiles } from '../support/event_files.js'
 
 const files = new EventFiles()
-afterAll(() => files.remove())
 
 const spill = new URL('../../lib/events/spill.ts', import.meta.url).href
 const schema = defineSchema({ entity: 'user', time: 'at', fields: { type: { kind: 'categorical' } } })

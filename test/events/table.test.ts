@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   readTable,
   readVectorBlocks,
@@ -17,7 +17,6 @@ import { Philox } from '../../lib/util/philox.js'
 import { EventFiles } from '../support/event_files.js'
 
 const files = new EventFiles()
-afterAll(() => files.remove())
 
 const awkward = ['plain', 'with, comma', 'with "quotes"', 'two\nlines', ' blanks ', '007', 'é😀', 'NA', '']
 const ids = awkward.slice(0, -1)

@@ -1,21 +1,20 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { loadBins, saveBins } from '../../lib/export/bins.js'
 import { toLightgbm } from '../../lib/export/lightgbm.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { GbrtTrainer } from '../../lib/trees/gbrt.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { TestRandom } from '../support/random.js'
 import { smallTable } from '../support/tables.js'
 
 const ROWS = 3000
 const device = openDevice()
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-bins-'))
+const folder = temporaryFolder()
 const path = join(folder, 'table.bins')
-afterAll(() => rm(folder, { recursive: true }))
 
 const { columns: numbers, labels } = smallTable(ROWS, 20)
 const columns = {

@@ -1,12 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { fromLightgbm, loadLightgbm, saveLightgbm, toLightgbm } from '../../lib/export/lightgbm.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
 import { GbrtModel } from '../../lib/trees/model.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { TestRandom } from '../support/random.js'
 import { smallTable } from '../support/tables.js'
 
@@ -88,8 +88,7 @@ pandas_categorical:null
 `
 
 describe("LightGBM's text format", () => {
-  const folder = mkdtempSync(join(tmpdir(), 'seqrisk-lightgbm-'))
-  afterAll(() => rmSync(folder, { recursive: true }))
+  const folder = temporaryFolder()
 
   it.each([
     ['squared', { objective: 'squared' }, targets],

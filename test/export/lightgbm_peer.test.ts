@@ -1,10 +1,9 @@
 // Model files in LightGBM itself, where Python has it: the same predictions to the last bit, and its files read here.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { hasGbdt, INSTALL_GBDT } from '../../bench/peers/gbdt.js'
 import { loadLightgbm, saveLightgbm } from '../../lib/export/lightgbm.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
@@ -12,12 +11,12 @@ import { type GbrtOptions, GbrtTrainer } from '../../lib/trees/gbrt.js'
 import { RandomForestTrainer } from '../../lib/trees/random_forest.js'
 import { expectClose } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { smallTable } from '../support/tables.js'
 
 const isThere = hasGbdt('lightgbm')
 const name = `model files in LightGBM${isThere ? '' : `, which is not installed (${INSTALL_GBDT.lightgbm})`}`
-const folder = mkdtempSync(join(tmpdir(), 'seqrisk-lightgbm-'))
-afterAll(() => rmSync(folder, { recursive: true }))
+const folder = temporaryFolder()
 
 const ROWS = 2000
 const { columns, labels } = smallTable(ROWS)

@@ -1,11 +1,11 @@
-import { type FileHandle, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { type FileHandle, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.js'
+import { temporaryFolder } from '../support/folder.js'
 import { TestRandom } from '../support/random.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-safetensors-'))
+const folder = temporaryFolder()
 
 /** A file with that header and so many bytes of values. */
 async function craft(header: unknown, bytes: number, length?: bigint): Promise<string> {

@@ -1,12 +1,9 @@
 // Models, checkpoints, logs and vectors on a disk that fills up: a clear error, what was there before stays, and nothing
 // half written is left. On a disk of its own, which takes root to mount; and with the n-th write refused, for every n.
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
 import { open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { readSafetensors, writeSafetensors } from '../../lib/export/safetensors.js'
 import {
   Encoder,
@@ -20,24 +17,11 @@ import {
   writeVectors,
 } from '../../lib/index.js'
 import { expectSameBits } from '../support/close.js'
+import { mountDisk } from '../support/disk.js'
+import { temporaryFolder } from '../support/folder.js'
 import { smallSource } from '../support/small_source.js'
 
-const DISK_BYTES = 1 << 20
 const disk = mountDisk()
-afterAll(() => {
-  if (disk) execFileSync('umount', [disk])
-})
-
-/** An empty disk of a megabyte; null without the right to mount one. */
-function mountDisk(): string | null {
-  const folder = mkdtempSync(join(tmpdir(), 'seqrisk-disk-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'tmpfs', folder], { stdio: 'ignore' })
-    return folder
-  } catch {
-    return null
-  }
-}
 
 /** Every file under a folder with its bytes. */
 async function contents(folder: string): Promise<Map<string, string>> {
@@ -144,7 +128,7 @@ describe.skipIf(disk === null)('on a full disk (skipped without the right to mou
 
 describe('the n-th write is refused', () => {
   it('for every n: a clear error and the old model, until the new one is written', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'seqrisk-fault-'))
+    const folder = temporaryFolder()
     const path = join(folder, 'weights.safetensors')
     const file = (value: number) => ({
       tensors: new Map(
@@ -181,11 +165,10 @@ describe('the n-th write is refused', () => {
     // Length, header and five tensors.
     expect(refused).toBe(7)
     expect((await readSafetensors(path)).tensors.get('t4')?.values[0]).toBe(2)
-    await rm(folder, { recursive: true })
   })
 
   it('a short write goes on where it stopped', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'seqrisk-fault-'))
+    const folder = temporaryFolder()
     const path = join(folder, 'weights.safetensors')
     await writeFile(path, '')
     const probe = await open(path, 'r')
@@ -200,6 +183,5 @@ describe('the n-th write is refused', () => {
     await writeSafetensors(path, { tensors: new Map([['a', { shape: [100], values }]]), metadata: {} })
     spy.mockRestore()
     expect((await readSafetensors(path)).tensors.get('a')?.values).toEqual(values)
-    await rm(folder, { recursive: true })
   })
 })

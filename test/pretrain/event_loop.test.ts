@@ -1,7 +1,5 @@
 // The event loop has its turn at least every 20 ms while an encoder is trained and used.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { writeDemo } from '../../lib/demo/write.js'
@@ -16,6 +14,7 @@ import {
   readEvents,
   VectorWriter,
 } from '../../lib/index.js'
+import { temporaryFolder } from '../support/folder.js'
 import { TestRandom } from '../support/random.js'
 import { smallSource } from '../support/small_source.js'
 import { watchTurns } from '../support/turns.js'
@@ -28,22 +27,18 @@ const small: PretrainOptions = { width: 64, heads: 4, blocks: 2, seed: 1 }
 
 /** Trains with checkpoints, loads the model and writes vectors in both formats, as the command does. */
 async function wholeJob(source: EventSource, options: PretrainOptions): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'seqrisk-turns-'))
-  try {
-    const out = join(folder, 'model')
-    const trained = await pretrain(source, { ...options, out, checkpointSeconds: 0.2 })
-    trained.encoder.dispose()
-    const { encoder } = await loadEncoder(out)
-    for (const name of ['vectors.csv', 'vectors.parquet']) {
-      const writer = new VectorWriter(join(folder, name), 'id', encoder.width)
-      for await (const { ids, vectors } of encoder.encodeStream(source)) await writer.append(ids, vectors)
-      await writer.close()
-    }
-    await encoder.encode(source)
-    encoder.dispose()
-  } finally {
-    await rm(folder, { recursive: true })
+  const folder = temporaryFolder()
+  const out = join(folder, 'model')
+  const trained = await pretrain(source, { ...options, out, checkpointSeconds: 0.2 })
+  trained.encoder.dispose()
+  const { encoder } = await loadEncoder(out)
+  for (const name of ['vectors.csv', 'vectors.parquet']) {
+    const writer = new VectorWriter(join(folder, name), 'id', encoder.width)
+    for await (const { ids, vectors } of encoder.encodeStream(source)) await writer.append(ids, vectors)
+    await writer.close()
   }
+  await encoder.encode(source)
+  encoder.dispose()
 }
 
 describe('the event loop', () => {
@@ -56,12 +51,10 @@ describe('the event loop', () => {
   })
 
   it('is never held for long by events from a file', RETRY, async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-turns-'))
-    const files = await writeDemo(folder, { users: 2000 })
+    const files = await writeDemo(temporaryFolder(), { users: 2000 })
     const source = readEvents(files.events, await loadSchema(files.schema))
     const { longest, turns } = await watchTurns(() => wholeJob(source, { ...small, epochs: 1 }))
     await source.close()
-    await rm(folder, { recursive: true })
     expect(turns).toBeGreaterThan(100)
     expect(longest).toBeLessThan(LONGEST)
   })

@@ -1,7 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { writeDemo } from '../../lib/demo/write.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { encodeSource, loadSchema, readEvents, readTable } from '../../lib/events/index.js'
@@ -10,13 +7,13 @@ import type { EpochRow } from '../../lib/pretrain/log.js'
 import { auc as areaUnderRoc } from '../../lib/report/metrics.js'
 import { pickLabel } from '../../lib/transfer/tables.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 
 // One run of the defaults over the embedded data: about a minute on two cores.
 const MINUTES = 60_000
 
 describe('pre-training on the embedded data, with defaults', () => {
   const device = openDevice({ threads: 2 })
-  let folder = ''
   let last: EpochRow
   /** Share of the most frequent code of each input: what a model of single events can reach. */
   const unigram = new Map<string, number>()
@@ -25,8 +22,7 @@ describe('pre-training on the embedded data, with defaults', () => {
   const few = { labels: 24, tuned: 0, scratch: 0 }
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'seqrisk-learning-'))
-    const files = await writeDemo(folder)
+    const files = await writeDemo(temporaryFolder())
     const schema = await loadSchema(files.schema)
     const source = readEvents(files.events, schema)
     const { encoder, log } = await pretrain(source, { device })
@@ -61,7 +57,6 @@ describe('pre-training on the embedded data, with defaults', () => {
     }
     await source.close()
   }, 8 * MINUTES)
-  afterAll(() => rm(folder, { recursive: true, force: true }))
 
   // Of users whom training never saw: about 700 masked events, so 0.054 is three standard errors of an accuracy.
   it.each([

@@ -1,5 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { gruConfig } from '../../lib/encoder/config.js'
@@ -7,6 +6,7 @@ import { defineSchema, type EventSource, fromRows, type PretrainOptions, pretrai
 import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { smallSource } from '../support/small_source.js'
 import { expectStopAtOnce, expectStopBehindOthers, stopAfter } from '../support/stops.js'
 
@@ -30,10 +30,6 @@ async function weights(options: PretrainOptions): Promise<Float32Array> {
   const values = await Promise.all(encoder.parameters.map(parameter => parameter.value.read()))
   encoder.dispose()
   return Float32Array.from(values.flatMap(array => [...array]))
-}
-
-async function temporaryFolder(): Promise<string> {
-  return mkdtemp(join(tmpdir(), 'seqrisk-pretrain-'))
 }
 
 describe('pretrain', () => {
@@ -82,9 +78,9 @@ describe('pretrain', () => {
   })
 
   it('resumes to the same bits as an uninterrupted run', async () => {
-    const whole = await weights({ ...small, out: await temporaryFolder() })
+    const whole = await weights({ ...small, out: temporaryFolder() })
     for (const stopAt of [2, 5, 9]) {
-      const out = await temporaryFolder()
+      const out = temporaryFolder()
       await stopAfter(stopAt, control => pretrain(source, { ...small, out, ...control }))
       expectSameBits(await weights({ ...small, out, resume: true }), whole, `stopped at step ${stopAt}`)
     }
@@ -95,7 +91,7 @@ describe('pretrain', () => {
     const options = { ...small, learningRate: 0, heldOut: 0.2, patience: 1, epochs: 7 }
     const whole = await pretrain(source, options)
     expect(whole.log.length).toBe(2)
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const inTheWay = join(out, 'weights.safetensors', 'in the way')
     await mkdir(inTheWay, { recursive: true })
     await expect(pretrain(source, { ...options, out })).rejects.toThrow()
@@ -113,21 +109,22 @@ describe('pretrain', () => {
       checkpointSeconds: 0,
       signal: controller.signal,
       onProgress: progress => {
-        if (progress.phase === 'train' && (progress as TrainProgress).epoch === epoch) controller.abort(new Error('stop'))
+        if (progress.phase === 'train' && (progress as TrainProgress).epoch === epoch)
+          controller.abort(new Error('stop'))
       },
     })
     await expect(run).rejects.toThrow('stop')
   }
 
   it('refuses to resume a run with other options', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     await stopped(source, { ...small, out })
     const other = pretrain(source, { ...small, learningRate: 0.01, out, resume: true })
     await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
   })
 
   it('keeps the checkpoint of an unfinished run until it is told to begin anew', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const checkpoint = join(out, 'checkpoint.safetensors')
     await stopped(source, { ...small, out })
     const kept = await readFile(checkpoint)
@@ -146,7 +143,7 @@ describe('pretrain', () => {
   })
 
   it('refuses to resume a run with texts that are cut otherwise', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const schema = defineSchema({ entity: 'u', time: 't', fields: { note: { kind: 'text' } } })
     // The same words in the same order, of other events.
     const notes = (...texts: string[]) =>
@@ -160,7 +157,7 @@ describe('pretrain', () => {
   })
 
   it('writes the model, its log, and no checkpoint in the end', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const { encoder } = await pretrain(source, { ...small, out })
     encoder.dispose()
     expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
@@ -170,7 +167,7 @@ describe('pretrain', () => {
   })
 
   it('leaves an older model as it is until the new one is there', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const older = await pretrain(source, { ...small, seed: 1, out })
     older.encoder.dispose()
     const files = async () => {
@@ -203,7 +200,7 @@ describe('pretrain', () => {
 
   it('says which step diverged and where the last good checkpoint is', async () => {
     // Weight decay of 10 at a rate of 10 multiplies the weights by −99 in every step.
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const run = pretrain(source, { ...small, learningRate: 10, weightDecay: 10, warmup: 0, epochs: 200, out })
     await expect(run).rejects.toMatchObject({ code: 'TRAINING_DIVERGED' })
     await expect(run).rejects.toThrow(/in step \d+ of epoch \d+; last good checkpoint: /)
@@ -213,7 +210,7 @@ describe('pretrain', () => {
     const unread = { schema: source.schema, summary: () => Promise.reject(new Error('read')) } as never
     await expect(pretrain(unread, { ...small, kernel: 4 })).rejects.toThrow(/kernel to be odd/)
     await expect(pretrain(unread, { width: 16, heads: 3 })).rejects.toThrow(/heads to divide the width of 16/)
-    const file = join(await temporaryFolder(), 'file')
+    const file = join(temporaryFolder(), 'file')
     await writeFile(file, '')
     await expect(pretrain(unread, { out: file })).rejects.toMatchObject({ code: 'WRITE_FAILED' })
     await expect(pretrain(unread, small)).rejects.toThrow('read')

@@ -5,7 +5,7 @@ import type { Answer } from '../../lib/index.js'
 import { expectRecorded } from '../../lib/pu/batch_file.js'
 import { sessionRoom } from '../support/sessions.js'
 
-const { root } = await sessionRoom()
+const { root } = sessionRoom()
 const at = (name: string) => join(root, name)
 const recorded = new Map<string, Answer>([
   ['007', 1],

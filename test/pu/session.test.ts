@@ -1,15 +1,14 @@
 // Durable sessions: what they know survives being cut, edited, filled up and used twice at once.
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
 import { appendFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
-import { hostname, tmpdir } from 'node:os'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { ActiveSession, type Answer, type Asked, type PuTable, type SessionOptions } from '../../lib/index.js'
+import { mountDisk } from '../support/disk.js'
 import { inSession, names, planted, ROWS, said, sessionRoom, table } from '../support/sessions.js'
 
-const { device, root, fresh, begin, askAndAnswer, modelOf } = await sessionRoom()
+const { device, root, fresh, begin, askAndAnswer, modelOf } = sessionRoom()
 
 describe('a session', () => {
   it('asks, records, and gives the same model from the same log', async () => {
@@ -296,20 +295,6 @@ describe('two processes', () => {
 
 describe('a full disk', () => {
   const disk = mountDisk()
-  afterAll(() => {
-    if (disk) execFileSync('umount', [disk])
-  })
-
-  /** An empty disk of a megabyte; null without the right to mount one. */
-  function mountDisk(): string | null {
-    const folder = mkdtempSync(join(tmpdir(), 'seqrisk-disk-'))
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder], { stdio: 'ignore' })
-      return folder
-    } catch {
-      return null
-    }
-  }
 
   it.skipIf(disk === null)(
     '(skipped without the right to mount one): a clear error, and the session goes on later',

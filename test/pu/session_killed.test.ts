@@ -9,7 +9,7 @@ import { expect, it } from 'vitest'
 import { TestRandom } from '../support/random.js'
 import { sessionRoom } from '../support/sessions.js'
 
-const { begin, modelOf } = await sessionRoom()
+const { begin, modelOf } = sessionRoom()
 const child = fileURLToPath(new URL('./session_child.ts', import.meta.url))
 const ROUNDS = 30
 /** Twenty in a normal run; KILLS=200 for the long one. */

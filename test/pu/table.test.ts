@@ -1,14 +1,13 @@
 // Tables read for PU learning: what they hold, what is refused, and the event loop meanwhile.
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { readPuTable } from '../../lib/pu/table.js'
+import { temporaryFolder } from '../support/folder.js'
 import { watchTurns } from '../support/turns.js'
 
-const root = await mkdtemp(join(tmpdir(), 'seqrisk-pu-table-'))
-afterAll(() => rm(root, { recursive: true }))
+const root = temporaryFolder()
 const options = { id: 'who', positive: 'fraud' }
 let number = 0
 

@@ -1,16 +1,15 @@
 // What a service goes through: workers that are terminated at any moment, exits, collections, very many calls. A short form here;
 // SEQRISK_ROBUSTNESS=1 asks for the long one (200 rounds of eight workers, 100 000 calls).
 
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { temporaryFolder } from '../support/folder.js'
 import { execute, root, unpackPackage } from '../support/package.js'
 
 const isLong = process.env.SEQRISK_ROBUSTNESS === '1'
 const [rounds, calls, exits] = isLong ? [200, 100_000, 50] : [4, 4000, 4]
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-robustness-'))
-afterAll(() => rm(folder, { recursive: true }))
+const folder = temporaryFolder()
 beforeAll(async () => {
   await unpackPackage(folder)
   await cp(join(root, 'test', 'robustness'), folder, { recursive: true })

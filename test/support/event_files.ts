@@ -1,13 +1,13 @@
 // Event files for tests, and the events of a source as plain rows to compare.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
 import type { EventSource } from '../../lib/events/index.js'
+import { temporaryFolder } from './folder.js'
 
 export class EventFiles {
-  readonly folder = mkdtempSync(join(tmpdir(), 'events-test-'))
+  readonly folder = temporaryFolder()
   #count = 0
 
   /** A new path with this ending. */
@@ -37,10 +37,6 @@ export class EventFiles {
     connection.closeSync()
     instance.closeSync()
     return path
-  }
-
-  remove(): void {
-    rmSync(this.folder, { recursive: true })
   }
 }
 

@@ -1,11 +1,9 @@
 // Durable sessions on a small table, each in a folder of its own.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll } from 'vitest'
 import { ActiveSession, type Answer, type PuTable, type SessionOptions, toLightgbm } from '../../lib/index.js'
 import { openDevice } from './devices.js'
+import { temporaryFolder } from './folder.js'
 import { knownOf, plantedTable } from './pu_table.js'
 
 export const ROWS = 600
@@ -32,10 +30,9 @@ export async function inSession<T>(folder: string, work: (session: ActiveSession
 }
 
 /** A device and folders that go when the test file is done. */
-export async function sessionRoom() {
+export function sessionRoom() {
   const device = openDevice()
-  const root = await mkdtemp(join(tmpdir(), 'seqrisk-session-'))
-  afterAll(() => rm(root, { recursive: true }))
+  const root = temporaryFolder()
   let number = 0
   const fresh = () => join(root, `s${number++}`)
   const begin = async (options: SessionOptions = {}) => {

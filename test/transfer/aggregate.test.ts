@@ -1,7 +1,6 @@
 // Hand-made features against a plain recount of the rows.
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { defineSchema, type EventRow, fromRows } from '../../lib/events/index.js'
@@ -9,6 +8,7 @@ import { aggregate } from '../../lib/transfer/aggregate.js'
 import { planAggregates } from '../../lib/transfer/aggregate_plan.js'
 import { loadAggregatePlan, saveAggregatePlan } from '../../lib/transfer/plan_file.js'
 import { Philox } from '../../lib/util/philox.js'
+import { temporaryFolder } from '../support/folder.js'
 import { watchTurns } from '../support/turns.js'
 
 const schema = defineSchema({
@@ -241,7 +241,7 @@ describe('aggregate', () => {
   })
 
   it('keeps a plan in a file, and refuses what is none and what belongs to other fields', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'seqrisk-plan-'))
+    const folder = temporaryFolder()
     const path = join(folder, 'not', 'there', 'plan.json')
     const source = fromRows(schema, randomRows(50, 5))
     const plan = await planAggregates(source)
@@ -257,7 +257,6 @@ describe('aggregate', () => {
     const { note: _, ...fields } = schema.fields
     const other = fromRows({ ...schema, fields }, [{ u: 'x', t: '2020-01-01', type: 'a', amount: 1 }])
     await expect(aggregate(other, { plan })).rejects.toThrow(/a text field 'note' but received undefined/)
-    await rm(folder, { recursive: true })
   })
 
   it('reports progress, can be cancelled, and refuses wrong options', async () => {

@@ -1,10 +1,9 @@
 // From files to bins: what a reader gives is binned like the same columns in memory.
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   BinnedMatrix,
   columnsOfLayout,
@@ -20,10 +19,10 @@ import {
 } from '../../lib/index.js'
 import { layoutOf } from '../../lib/trees/table_input.js'
 import { openDevice } from '../support/devices.js'
+import { temporaryFolder } from '../support/folder.js'
 import { smallTable } from '../support/tables.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-table-'))
-afterAll(() => rm(folder, { recursive: true }))
+const folder = temporaryFolder()
 
 const ROWS = 3000
 const NAMES = ['a', 'holes', 'few', 'd', 'e']

@@ -1,13 +1,12 @@
 // Which binary belongs to a process, on faked layouts and faked programs.
 
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { binariesFor, describeTarget, libcOf, ownTarget } from '../../lib/util/binary.js'
+import { temporaryFolder } from '../support/folder.js'
 
-const root = await mkdtemp(join(tmpdir(), 'seqrisk-binary-'))
-afterAll(() => rm(root, { recursive: true }))
+const root = temporaryFolder()
 
 for (const file of [
   'linux-x64/seqrisk.glibc.node',

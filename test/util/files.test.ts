@@ -1,26 +1,13 @@
 // Files that are whole or not there, of any size.
 
 import { existsSync } from 'node:fs'
-import {
-  type FileHandle,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  readFile,
-  readlink,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { type FileHandle, mkdir, open, readdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { readWhole, writeFileAtomic } from '../../lib/util/files.js'
+import { temporaryFolder } from '../support/folder.js'
 
-const folder = await mkdtemp(join(tmpdir(), 'seqrisk-files-'))
-afterAll(() => rm(folder, { recursive: true }))
+const folder = temporaryFolder()
 const probe = await open(process.execPath, 'r')
 const handles = Object.getPrototypeOf(probe) as FileHandle
 await probe.close()

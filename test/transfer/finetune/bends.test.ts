@@ -1,8 +1,5 @@
 // Curves before the head: what they do to columns, and that all that a head goes through takes them along.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Encoder, type FinetuneOptions, finetuneEncoded, loadFinetuned } from '../../../lib/index.js'
 import { piecewiseLinearForward } from '../../../lib/reference/piecewise_linear.js'
@@ -12,6 +9,7 @@ import { Scaler } from '../../../lib/transfer/linear/scaling.js'
 import { atOnce, Pace } from '../../../lib/util/pace.js'
 import { expectClose, expectSameBits } from '../../support/close.js'
 import { openDevice } from '../../support/devices.js'
+import { temporaryFolder } from '../../support/folder.js'
 import { plantedEvents, plantedSchema } from '../../support/planted.js'
 import { TestRandom } from '../../support/random.js'
 import { stopAfter } from '../../support/stops.js'
@@ -150,11 +148,10 @@ describe('a head with curves', () => {
 
   it('comes back from a folder to the same bits, and without curves from an older one', async () => {
     const model = await run()
-    const out = await mkdtemp(join(tmpdir(), 'seqrisk-bends-'))
+    const out = temporaryFolder()
     await model.save(out)
     const loaded = await loadFinetuned(out, { device })
     expect([...(await loaded.scoreEncoded(encoded))]).toEqual([...(await model.scoreEncoded(encoded))])
-    await rm(out, { recursive: true })
     const stored = await model.readHead()
     for (const part of ['knots', 'slopes', 'offset']) stored.delete(`head.${part}`)
     const older = new Head(init, 2, stored)
@@ -177,10 +174,9 @@ describe('a head with curves', () => {
 
   it('resumes to the same bits as an uninterrupted run', async () => {
     const whole = await (await run()).scoreEncoded(encoded)
-    const out = await mkdtemp(join(tmpdir(), 'seqrisk-bends-'))
+    const out = temporaryFolder()
     await stopAfter(9, control => run({ out, ...control }))
     const resumed = await run({ out, resume: true })
     expect([...(await resumed.scoreEncoded(encoded))]).toEqual([...whole])
-    await rm(out, { recursive: true })
   })
 })

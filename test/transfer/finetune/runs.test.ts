@@ -1,7 +1,6 @@
 // Fine-tuning as a long call: checkpoints, cancel, divergence, files, folds, and what it refuses.
 
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
@@ -20,6 +19,7 @@ import {
 } from '../../../lib/index.js'
 import { expectSameBits } from '../../support/close.js'
 import { openDevice } from '../../support/devices.js'
+import { temporaryFolder } from '../../support/folder.js'
 import { queueLongWork } from '../../support/long_work.js'
 import { plantedEvents, plantedSchema } from '../../support/planted.js'
 import { expectStopAtOnce, expectStopBehindOthers, stopAfter } from '../../support/stops.js'
@@ -36,10 +36,6 @@ const kinds = Float64Array.from(labels.kind)
 const foldOf = (row: number) => row % 4
 // Other processes may keep this one from the cores for longer than a bound on time: hence the further tries.
 const timing = { retry: 4 }
-
-async function temporaryFolder(): Promise<string> {
-  return mkdtemp(join(tmpdir(), 'seqrisk-finetune-'))
-}
 
 async function scoresAndWeights(model: FineTuned): Promise<Float32Array> {
   const scores = await model.scoreEncoded(encoded)
@@ -64,7 +60,7 @@ describe('a run of fine-tuning', () => {
     const whole = await scoresAndWeights(model)
     expect(model.best!.epochs).toBeGreaterThan(2)
     for (const stopAt of [1, 9, 17]) {
-      const out = await temporaryFolder()
+      const out = temporaryFolder()
       await interrupted({ ...options, out }, stopAt)
       const resumed = await finetuneEncoded(encoded, labels.order, { ...options, out, resume: true })
       expectSameBits(await scoresAndWeights(resumed), whole, `stopped at step ${stopAt}`)
@@ -75,7 +71,7 @@ describe('a run of fine-tuning', () => {
   it('goes on behind the parts of a cross-validation that are done', async () => {
     const options = { ...small, validation: 'cross' as const, learningRate: 0.003 }
     const whole = await scoresAndWeights(await finetuneEncoded(encoded, labels.order, options))
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const controller = new AbortController()
     const parts: number[] = []
     const watched = (stopAt: number) => ({
@@ -100,7 +96,7 @@ describe('a run of fine-tuning', () => {
   })
 
   it('keeps what an unfinished run left until it is told to begin anew', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     await interrupted({ ...small, out }, 9)
     const unfinished = { code: 'RUN_UNFINISHED', message: /; resume that run, restart to give it up, or/ }
     const kept = await readFile(join(out, 'checkpoint.safetensors'))
@@ -115,7 +111,7 @@ describe('a run of fine-tuning', () => {
   })
 
   it('refuses to resume a run with other options or labels', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     await interrupted({ ...small, out }, 9)
     for (const change of [{ learningRate: 0.01 }, { classWeights: 'balanced' as const }, { seed: 2 }]) {
       const other = finetuneEncoded(encoded, labels.order, { ...small, ...change, out, resume: true })
@@ -157,7 +153,7 @@ describe('a run of fine-tuning', () => {
 
   it('never holds the event loop for long', { retry: 2 }, async () => {
     const many = await plantedEvents(3000)
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const own = new Encoder(many.encoding, { width: 64, blocks: 2 }, { device })
     const table = { ids: many.labels.ids, values: many.labels.order }
     const { turns, longest } = await watchTurns(async () => {
@@ -170,7 +166,7 @@ describe('a run of fine-tuning', () => {
   })
 
   it('says which step diverged and where the last good checkpoint is', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const wild = { learningRate: 10, headLearningRate: 10, weightDecay: 10, warmup: 0, epochs: 200, validation: 0 }
     const run = finetuneEncoded(encoded, labels.order, { ...small, ...wild, out })
     await expect(run).rejects.toMatchObject({ code: 'TRAINING_DIVERGED' })
@@ -180,7 +176,7 @@ describe('a run of fine-tuning', () => {
   it('saves a model that scores to the same bits, and that encodes', async () => {
     for (const values of [labels.order, labels.kind, labels.size]) {
       const model = await finetuneEncoded(encoded, values, small)
-      const out = await temporaryFolder()
+      const out = temporaryFolder()
       await model.save(out)
       const loaded = await loadFinetuned(out, { device })
       const [{ ids, scores, width }, again] = [await model.score(source), await loaded.score(source)]
@@ -194,12 +190,11 @@ describe('a run of fine-tuning', () => {
       const log = JSON.parse(await readFile(join(out, 'training.json'), 'utf8'))
       expect(log.epochs.map((row: { epoch: number }) => row.epoch)).toEqual([0, 1, 2, 3, 4])
       expect(log.best.quality.score).toBe(model.best!.quality.score)
-      await rm(out, { recursive: true })
     }
   })
 
   it('refuses a model without a head, and a damaged one', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     await saveEncoder(out, init, plantedSchema)
     await expect(loadFinetuned(out, { device })).rejects.toThrow(/a fine-tuned model but received 'an encoder/)
     const model = await finetuneEncoded(encoded, labels.order, { ...small, epochs: 0 })
@@ -256,7 +251,7 @@ describe('fine-tuning from a source', () => {
 
   it('goes on behind the folds that are done', async () => {
     const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
-    const options = { init, epochs: 2, validation: 0, seed: 1, schema: plantedSchema, out: await temporaryFolder() }
+    const options = { init, epochs: 2, validation: 0, seed: 1, schema: plantedSchema, out: temporaryFolder() }
     const whole = await finetuneFolds(encoded, labels.order, fold, options)
     const path = join(options.out, 'folds.json')
     const stored = JSON.parse(await readFile(path, 'utf8'))
@@ -321,7 +316,7 @@ describe('fine-tuning refuses', () => {
     const unread = { schema: plantedSchema, summary: () => Promise.reject(new Error('read')) } as never
     const odd = finetune(unread, table, { init: { encoding, config: { width: 16, heads: 3 } } })
     await expect(odd).rejects.toThrow(/heads to divide the width of 16/)
-    const file = join(await temporaryFolder(), 'file')
+    const file = join(temporaryFolder(), 'file')
     await writeFile(file, '')
     await expect(finetune(unread, table, { init, out: file })).rejects.toMatchObject({ code: 'WRITE_FAILED' })
   })
