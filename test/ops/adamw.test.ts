@@ -4,7 +4,7 @@ import { adamwUpdate as referenceUpdate } from '../../lib/reference/adamw.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { Tensor } from '../../lib/runtime/tensor.js'
 import { expectClose, expectSameBits } from '../support/close.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyVariant, expectSameOnThreads, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 
 // The kernel receives its settings as float32: rounded here, so that both compute with the same numbers.
@@ -105,13 +105,7 @@ describe('adamw', () => {
 
     it('gives the same bits for 1, 2 and 3 threads', async () => {
       const p = problem([40_003, 5, 20_000])
-      const [one, two, three] = await Promise.all(
-        [1, 2, 3].map(threads => run(openDevice({ variant: device.variant, threads }), p)),
-      )
-      for (const key of ['norm', 'value', 'm', 'v'] as const) {
-        expectSameBits(two[key], one[key], key)
-        expectSameBits(three[key], one[key], key)
-      }
+      await expectSameOnThreads(device, other => run(other, p))
     })
 
     it.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(

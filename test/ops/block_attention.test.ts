@@ -12,7 +12,7 @@ import { Parameter, Tape } from '../../lib/runtime/tape.js'
 import { Offsets, scope, Tensor } from '../../lib/runtime/tensor.js'
 import { attentionTolerance } from '../support/attention.js'
 import { expectClose, expectSameBits } from '../support/close.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyVariant, expectSameOnThreads, openDevice } from '../support/devices.js'
 import { checkGradients } from '../support/gradcheck.js'
 import { offsetsOf } from '../support/packed.js'
 import { TestRandom } from '../support/random.js'
@@ -88,13 +88,7 @@ describe('block_attention', () => {
 
     it('gives the same bits for 1, 2 and 3 threads', async () => {
       const p = problem(2, 8, 600, true, [900, 3, 400, 1, 1300])
-      const [one, ...more] = await Promise.all(
-        [1, 2, 3].map(threads => run(openDevice({ variant: device.variant, threads }), p)),
-      )
-      for (const other of more) {
-        expectSameBits(other.out, one.out, 'out')
-        expectSameBits(other.dqkv, one.dqkv, 'dqkv')
-      }
+      await expectSameOnThreads(device, other => run(other, p))
     })
 
     it.each([8, 600])('gives a sequence the same bits alone and among others, block %i', async block => {

@@ -12,7 +12,7 @@ import { Parameter, Tape } from '../../lib/runtime/tape.js'
 import { Offsets, scope, Tensor } from '../../lib/runtime/tensor.js'
 import { attentionTolerance } from '../support/attention.js'
 import { expectClose, expectSameBits } from '../support/close.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyVariant, expectSameOnThreads, openDevice } from '../support/devices.js'
 import { checkGradients } from '../support/gradcheck.js'
 import { offsetsOf } from '../support/packed.js'
 import { TestRandom } from '../support/random.js'
@@ -133,15 +133,8 @@ describe('fixed_attention', () => {
 
     it('gives the same bits for 1, 2 and 3 threads', async () => {
       const p = problem(2, 4, 3, [2500, 3, 400, 0, 70])
-      const on = async (threads: number) => {
-        const other = openDevice({ variant: device.variant, threads })
-        return [...Object.values(await runWrite(other, p)), ...Object.values(await runRead(other, p))]
-      }
-      const [one, two, three] = await Promise.all([on(1), on(2), on(3)])
-      one.forEach((values, i) => {
-        expectSameBits(two[i], values)
-        expectSameBits(three[i], values)
-      })
+      await expectSameOnThreads(device, other => runWrite(other, p))
+      await expectSameOnThreads(device, other => runRead(other, p))
     })
 
     it('gives a sequence the same bits alone and among others', async () => {

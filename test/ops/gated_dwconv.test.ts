@@ -6,7 +6,7 @@ import type { Device } from '../../lib/runtime/device.js'
 import { Parameter, Tape } from '../../lib/runtime/tape.js'
 import { keep, Offsets, scope, Tensor } from '../../lib/runtime/tensor.js'
 import { expectClose, expectSameBits } from '../support/close.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyVariant, expectSameOnThreads, openDevice } from '../support/devices.js'
 import { checkGradients } from '../support/gradcheck.js'
 import { TestRandom } from '../support/random.js'
 
@@ -117,13 +117,7 @@ describe('gated_dwconv', () => {
 
     it('gives the same bits for 1, 2 and 3 threads', async () => {
       const p = problem({ lengths: [700, 3, 3, 500, 900], channels: 70, width: 5 })
-      const [one, two, three] = await Promise.all(
-        [1, 2, 3].map(threads => run(openDevice({ variant: device.variant, threads }), p)),
-      )
-      for (const key of Object.keys(one)) {
-        expectSameBits(two[key], one[key], key)
-        expectSameBits(three[key], one[key], key)
-      }
+      await expectSameOnThreads(device, other => run(other, p))
     })
 
     it.each([

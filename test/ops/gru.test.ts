@@ -5,7 +5,7 @@ import type { Device } from '../../lib/runtime/device.js'
 import { Parameter, Tape } from '../../lib/runtime/tape.js'
 import { keep, Offsets, scope, Tensor } from '../../lib/runtime/tensor.js'
 import { expectClose, expectSameBits } from '../support/close.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyVariant, expectSameOnThreads, openDevice } from '../support/devices.js'
 import { checkGradients } from '../support/gradcheck.js'
 import { offsetsOf, randomLengths } from '../support/packed.js'
 import { TestRandom } from '../support/random.js'
@@ -122,13 +122,7 @@ describe('gru', () => {
 
     it('gives the same bits for 1, 2 and 3 threads', async () => {
       const p = problem(randomLengths(new TestRandom(9), 150, 60), 40)
-      const [one, two, three] = await Promise.all(
-        [1, 2, 3].map(threads => run(openDevice({ variant: device.variant, threads }), p)),
-      )
-      for (const key of ['out', 'dx', 'dweight', 'dbias'] as const) {
-        expectSameBits(two[key], one[key], key)
-        expectSameBits(three[key], one[key], key)
-      }
+      await expectSameOnThreads(device, other => run(other, p))
     })
 
     it('gives a sequence the same bits alone and among others', async () => {

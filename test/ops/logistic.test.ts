@@ -4,7 +4,7 @@ import { logisticGradient as reference } from '../../lib/reference/logistic.js'
 import type { Device } from '../../lib/runtime/device.js'
 import { scope, Tensor } from '../../lib/runtime/tensor.js'
 import { expectClose, expectSameBits } from '../support/close.js'
-import { everyVariant, openDevice } from '../support/devices.js'
+import { everyVariant, expectSameOnThreads, openDevice } from '../support/devices.js'
 import { checkGradients } from '../support/gradcheck.js'
 import { TestRandom } from '../support/random.js'
 
@@ -92,13 +92,7 @@ describe('logistic', () => {
 
     it('gives the same bits for 1, 2 and 3 threads', async () => {
       const p = problem(1500, 37, 3, 1)
-      const [one, two, three] = await Promise.all(
-        [1, 2, 3].map(threads => run(openDevice({ variant: device.variant, threads }), p)),
-      )
-      for (const key of ['loss', 'gradient', 'scores'] as const) {
-        expectSameBits(two[key], one[key], key)
-        expectSameBits(three[key], one[key], key)
-      }
+      await expectSameOnThreads(device, other => run(other, p))
     })
 
     it('gives a problem the same bits alone and among others, in any order', async () => {

@@ -3,6 +3,7 @@
 import { afterAll, it } from 'vitest'
 import { cudaStatus, Device, type DeviceOptions, variants } from '../../lib/runtime/device.js'
 import { SeqriskError } from '../../lib/util/errors.js'
+import { expectSameBits } from './close.js'
 
 /** Opens a device that closes when the test file is done. The variant 'cuda' means the card. */
 export function openDevice({ variant, ...options }: DeviceOptions = {}): Device {
@@ -40,4 +41,19 @@ export function cpuWithBfloat16(): Device | null {
     it.skip(error.message, () => {})
     return null
   }
+}
+
+/**
+ * Runs something on one, two and three threads of a device's variant, and expects the same bits of each array that it
+ * returns. Returns those of one thread.
+ */
+export async function expectSameOnThreads<T extends Readonly<Record<string, Float32Array>>>(
+  { variant }: Device,
+  run: (device: Device) => Promise<T>,
+): Promise<T> {
+  const [one, ...more] = await Promise.all([1, 2, 3].map(threads => run(openDevice({ variant, threads }))))
+  const arrays = Object.entries(one)
+  if (arrays.length === 0) throw new Error('nothing to compare')
+  for (const other of more) for (const [name, values] of arrays) expectSameBits(other[name], values, name)
+  return one
 }
