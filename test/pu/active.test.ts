@@ -10,9 +10,8 @@ import {
 } from '../../lib/index.js'
 import { type Sampler, sampleRows } from '../../lib/pu/samplers.js'
 import { type RoundRecord, stopReason } from '../../lib/pu/stop.js'
-import { auc } from '../../lib/report/metrics.js'
 import { openDevice } from '../support/devices.js'
-import { knownOf, plantedTable } from '../support/pu_table.js'
+import { aucOfUnknown, knownOf, plantedTable } from '../support/pu_table.js'
 import { TestRandom } from '../support/random.js'
 import { watchTurns } from '../support/turns.js'
 
@@ -25,13 +24,7 @@ const known = knownOf(planted, 20, 1)
 const problem: PuProblem = { matrix, positives: known, data: { columns } }
 const expert: Oracle = rows => Array.from(rows, row => (truth[row] ? 1 : 0))
 
-const found = (scores: Float64Array) => {
-  const rows = [...truth.keys()].filter(row => !known[row])
-  return auc(
-    rows.map(row => scores[row]),
-    rows.map(row => truth[row]),
-  )
-}
+const found = (scores: Float64Array) => aucOfUnknown(planted, known, scores)
 
 describe('samplers', () => {
   const random = new TestRandom(3)

@@ -16,7 +16,7 @@ import { cutOf, drawSpies } from '../../lib/pu/spies.js'
 import { startOf } from '../../lib/pu/unusual.js'
 import { auc } from '../../lib/report/metrics.js'
 import { openDevice } from '../support/devices.js'
-import { knownOf, plantedTable } from '../support/pu_table.js'
+import { aucOfUnknown, knownOf, plantedTable } from '../support/pu_table.js'
 
 const device = openDevice()
 const ROWS = 6000
@@ -25,14 +25,7 @@ const { columns, truth, kind } = planted
 const matrix = await BinnedMatrix.from(device, { columns })
 const base = (positives: Uint8Array): PuProblem => ({ matrix, positives, data: { columns } })
 
-/** AUC on the rows that were not known. */
-function found(scores: Float64Array, known: Uint8Array): number {
-  const rows = [...truth.keys()].filter(row => !known[row])
-  return auc(
-    rows.map(row => scores[row]),
-    rows.map(row => truth[row]),
-  )
-}
+const found = (scores: Float64Array, known: Uint8Array) => aucOfUnknown(planted, known, scores)
 
 describe('two-step PU', () => {
   it('finds planted positives of all kinds where labels know one kind alone and the naive classifier fails', async () => {

@@ -1,5 +1,6 @@
 // A table with planted positives of six kinds, whose truth is known.
 
+import { auc } from '../../lib/report/metrics.js'
 import { TestRandom } from './random.js'
 
 export interface Planted {
@@ -46,4 +47,13 @@ export function knownOf({ truth, kind }: Planted, count: number, only?: number, 
     count--
   }
   return known
+}
+
+/** AUC on the rows that were not known. */
+export function aucOfUnknown({ truth }: Planted, known: Uint8Array, scores: Float64Array): number {
+  const rows = [...truth.keys()].filter(row => !known[row])
+  return auc(
+    rows.map(row => scores[row]),
+    rows.map(row => truth[row]),
+  )
 }
