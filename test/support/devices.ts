@@ -5,11 +5,17 @@ import { cudaStatus, Device, type DeviceOptions, variants } from '../../lib/runt
 import { SeqriskError } from '../../lib/util/errors.js'
 import { expectSameBits } from './close.js'
 
+const opened: Device[] = []
+// Not where a device is opened: a hook that is added within a test never runs.
+afterAll(() => {
+  for (const device of opened) device.close()
+})
+
 /** Opens a device that closes when the test file is done. The variant 'cuda' means the card. */
 export function openDevice({ variant, ...options }: DeviceOptions = {}): Device {
   const of: DeviceOptions = variant === 'cuda' ? { kind: 'cuda' } : { threads: 2, variant }
   const device = new Device({ guard: true, ...of, ...options })
-  afterAll(() => device.close())
+  opened.push(device)
   return device
 }
 
