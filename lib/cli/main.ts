@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { packageRoot } from '../util/package_root.js'
 import { type Command, helpOf, parseCommand, UsageError } from './command.js'
-import { checkOutputs } from './outputs.js'
+import { checkOutputs, outputsOf } from './outputs.js'
 
 /** Loaded by `main`: where the binary is missing, that too ends in one clear line. */
 let commands: readonly Command[] = []
@@ -37,8 +37,9 @@ async function main(args: readonly string[]): Promise<number> {
     return 0
   }
   await checkOutputs(command, values)
-  // A table that goes to standard output has it for itself.
-  const report = (await isStandardOutput(values.out)) ? process.stderr : process.stdout
+  // What is written to standard output has it for itself.
+  const taken = await Promise.all(outputsOf(command, values).map(({ path }) => isStandardOutput(path)))
+  const report = taken.includes(true) ? process.stderr : process.stdout
   const result = await command.run(values, { ...context, signal: interruptSignal(command) })
   report.write(context.json ? `${JSON.stringify(result)}\n` : command.show(result))
   return 0
@@ -65,8 +66,7 @@ function version(): string {
  * Node 20 keeps the answer where its module loader looks for links next, and then loads a linked package by the link's path, where
  * its dependencies are not found.
  */
-async function isStandardOutput(path: unknown): Promise<boolean> {
-  if (typeof path !== 'string') return false
+async function isStandardOutput(path: string): Promise<boolean> {
   if (/^(\/dev\/stdout|\/dev\/fd\/1|\/proc\/self\/fd\/1)$/.test(path)) return true
   const [own, other] = await Promise.all(['/proc/self/fd/1', path].map(one => realpath(one).catch(() => null)))
   return own !== null && own === other

@@ -1,7 +1,7 @@
 // What a command writes, looked at before it reads anything: the work may take hours.
 
 import { expectPlace } from '../util/files.js'
-import { type Command, UsageError } from './command.js'
+import { type Command, type OptionSpec, UsageError } from './command.js'
 
 /** Of tables: the format follows the ending. */
 export const TABLE = ['.csv', '.csv.gz', '.parquet', '.pq'] as const
@@ -9,17 +9,26 @@ export const TABLE = ['.csv', '.csv.gz', '.parquet', '.pq'] as const
 /** Whether a path is what the system has for open files: /dev/stdout has no ending. */
 const isOpenFile = (path: string) => /^\/(dev|proc)\//.test(path)
 
+/** What a call writes: the options that name it, and where. */
+export function outputsOf(
+  { options }: Pick<Command, 'options'>,
+  values: Readonly<Record<string, unknown>>,
+): { readonly name: string; readonly path: string; readonly writes: NonNullable<OptionSpec['writes']> }[] {
+  return Object.entries(options).flatMap(([name, { writes }]) => {
+    const path = values[name]
+    return writes === undefined || typeof path !== 'string' ? [] : [{ name, path, writes }]
+  })
+}
+
 /**
  * @throws {UsageError} for a file whose ending names no format of the command
  * @throws {SeqriskError} code `WRITE_FAILED` for a place where nothing can be written
  */
 export async function checkOutputs(
-  { options }: Pick<Command, 'options'>,
+  command: Pick<Command, 'options'>,
   values: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  for (const [name, { writes }] of Object.entries(options)) {
-    const path = values[name]
-    if (writes === undefined || typeof path !== 'string') continue
+  for (const { name, path, writes } of outputsOf(command, values)) {
     if (Array.isArray(writes) && !isOpenFile(path)) expectEnding(name, path, writes)
     await expectPlace(path, writes === 'folder' ? 'folder' : 'file')
   }

@@ -81,6 +81,23 @@ describe('seqrisk', () => {
     },
   )
 
+  it.skipIf(!existsSync('/proc/self/fd')).each([
+    ['plan', ['aggregate', '--events', files.events, '--schema', files.schema, '--out', 'kept.csv', '--save-plan']],
+    ['model', ['gbrt', 'fit', '--table', 'rows.csv', '--target', 'y', '--num-iterations', '2', '--model']],
+  ])('leaves standard output to a %s that goes there', async (name, make) => {
+    const at = (file: string) => join(folder, file)
+    const rows = Array.from({ length: 60 }, (_, row) => `${row},${row % 2}`)
+    await writeFile(at('rows.csv'), ['x,y', ...rows].join('\n'))
+    const args = make.map(word => (word.endsWith('.csv') && !word.includes('/') ? at(word) : word))
+    expect((await seqrisk(...args, at(`plain.${name}`))).code).toBe(0)
+    await symlink('/proc/self/fd/1', at(`stdout.${name}`))
+    const command = ['-c', `"$0" "$@" > "${at(`file.${name}`)}"`, process.execPath, '--import', 'tsx', main]
+    const all = [...command, ...args, at(`stdout.${name}`), '--json']
+    const said = await new Promise<string>(resolve => execFile('sh', all, (_, __, stderr) => resolve(stderr)))
+    expect(JSON.parse(said)).toBeTypeOf('object')
+    expect(await readFile(at(`file.${name}`), 'utf8')).toBe(await readFile(at(`plain.${name}`), 'utf8'))
+  })
+
   it('stops pre-training on Ctrl-C, says how to go on, and does not lose the checkpoint', {
     timeout: 120_000,
   }, async () => {
