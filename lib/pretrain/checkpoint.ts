@@ -69,7 +69,7 @@ export interface Continuation {
 
 /**
  * Refuses, before any data is read, a folder that cannot be written to, and one where an interrupted run left its work: the new
- * one would write over hours of it.
+ * one would write over hours of it. A call that gives that run up removes what it left, at once: what is resumed later is its own.
  * @param files  beside the checkpoint, what only an unfinished run leaves
  * @throws {SeqriskError} codes `WRITE_FAILED`; `RUN_UNFINISHED` unless the call resumes that run or gives it up
  */
@@ -80,7 +80,11 @@ export async function expectFreeFolder(
 ): Promise<void> {
   if (out === undefined) return
   await expectPlace(out, 'folder')
-  if (resume || restart) return
+  if (resume) return
+  if (restart) {
+    for (const file of [NAME, RUNNING_LOG, ...files]) await rm(join(out, file), { force: true })
+    return
+  }
   for (const file of [NAME, ...files]) {
     const path = join(out, file)
     const isThere = await stat(path).then(

@@ -123,6 +123,19 @@ describe('pretrain', () => {
     await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
   })
 
+  it('removes what a run left that is given up, so that the new one is resumed as its own', async () => {
+    const out = await temporaryFolder()
+    await stopped(source, { ...small, out })
+    await writeFile(join(out, 'checkpoint.json'), '[]')
+    const other = { ...small, learningRate: 0.01 }
+    const controller = new AbortController()
+    const onProgress = () => controller.abort(new Error('stop'))
+    const begun = pretrain(source, { ...other, out, restart: true, signal: controller.signal, onProgress })
+    await expect(begun).rejects.toThrow('stop')
+    expect(await readdir(out)).toEqual([])
+    expectSameBits(await weights({ ...other, out, resume: true }), await weights(other))
+  })
+
   it('keeps the checkpoint of an unfinished run until it is told to begin anew', async () => {
     const out = temporaryFolder()
     const checkpoint = join(out, 'checkpoint.safetensors')

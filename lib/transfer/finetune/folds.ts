@@ -1,5 +1,6 @@
 // How good fine-tuning is on entities that it never saw: fold by fold, each scored by a model of the others.
 
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Encoder } from '../../encoder/encoder.js'
 import { digestOf } from '../../events/digest.js'
@@ -69,7 +70,9 @@ export async function finetuneFolds(
     throw new SeqriskError('ONE_CLASS', text)
   }
   const path = out === undefined ? null : join(out, FOLDS)
-  if (path !== null && !resume && !restart) await expectAllParts(path, tests.length)
+  signal?.throwIfAborted()
+  if (path !== null && restart) await rm(path, { force: true })
+  else if (path !== null && !resume) await expectAllParts(path, tests.length)
   const fingerprint = path === null ? '' : await foldsDigest(encoded, targets, fold, options)
   const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true)
   for (const [f, test] of tests.entries()) {

@@ -66,6 +66,7 @@ export async function finetune<F extends Fields>(
 ): Promise<FinetuneResult<F>> {
   expectSource(where, source)
   const { init, signal, onProgress, out } = options
+  signal?.throwIfAborted()
   await expectFreeFolder(where, options, [CROSS, FOLDS])
   const isFitted = init instanceof Encoder || init.encoding !== undefined
   const start = isFitted

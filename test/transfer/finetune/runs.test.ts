@@ -110,6 +110,38 @@ describe('a run of fine-tuning', () => {
     await expect(finetuneEncoded(encoded, labels.order, anew)).rejects.toMatchObject(unfinished)
   })
 
+  it('removes what a run left that is given up, so that the new one is resumed as its own', async () => {
+    const out = await temporaryFolder()
+    const left = ['checkpoint.safetensors', 'cross.json', 'folds.json']
+    for (const name of left) await writeFile(join(out, name), 'of another run')
+    const { schema: _, ...options } = { ...small, epochs: 1, validation: 0, out }
+    const controller = new AbortController()
+    const onProgress = () => controller.abort(new Error('stop'))
+    const begun = finetune(source, table, { ...options, restart: true, signal: controller.signal, onProgress })
+    await expect(begun).rejects.toThrow('stop')
+    expect(await readdir(out)).toEqual([])
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    for (const name of left) await writeFile(join(out, name), 'of another run')
+    ;(await finetune(source, table, { ...options, restart: true })).model.dispose()
+    // Folds that the new run has not would bar the way to all later ones.
+    ;(await finetune(source, { ...table, fold }, options)).model.dispose()
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+  })
+
+  it('removes folds that are given up before it has others', async () => {
+    const out = await temporaryFolder()
+    await writeFile(join(out, 'folds.json'), '{"fingerprint":"of another run","parts":[{}]}')
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    const options = { ...small, epochs: 1, validation: 0, out }
+    const controller = new AbortController()
+    const onProgress = () => controller.abort(new Error('stop'))
+    const given = { ...options, restart: true, signal: controller.signal, onProgress }
+    await expect(finetuneFolds(encoded, labels.order, fold, given)).rejects.toThrow('stop')
+    expect(await readdir(out)).toEqual([])
+    const { folds } = await finetuneFolds(encoded, labels.order, fold, { ...options, resume: true })
+    expect(folds).toHaveLength(4)
+  })
+
   it('refuses to resume a run with other options or labels', async () => {
     const out = temporaryFolder()
     await interrupted({ ...small, out }, 9)
