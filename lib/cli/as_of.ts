@@ -11,9 +11,10 @@ export const AS_OF = {
 } as const
 
 /** As of `encode`. @throws {UsageError} for what is neither a date nor a number */
-export function asOf(value: string | undefined): number | undefined {
+export function asOf(value: string | undefined): number | Date | undefined {
   if (value === undefined) return undefined
-  const time = /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : parseIso(value)
+  if (/^-?\d+(\.\d+)?$/.test(value)) return Number(value)
+  const time = parseIso(value)
   if (Number.isNaN(time)) throw new UsageError(`expected --as-of to be an ISO date or a number but received '${value}'`)
-  return time
+  return new Date(time)
 }

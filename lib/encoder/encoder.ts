@@ -37,8 +37,8 @@ export interface EncodeOptions extends LongCall {
    */
   readonly batchEvents?: number | undefined
   /**
-   * The present, as a time of the events (milliseconds since 1970, or a plain number): how old an event is counts back
-   * from here. Default: the newest event that the model was trained on. A service that encodes daily names the day.
+   * The present, as a time of the events (a Date or milliseconds since 1970, or a plain number): how old an event is counts
+   * back from here. Default: the newest event that the model was trained on. A service that encodes daily names the day.
    */
   readonly asOf?: number | Date | undefined
 }

@@ -17,8 +17,8 @@ export interface AggregateOptions extends PlanOptions {
   /** A plan fitted on other events; default: one fitted on this source. */
   readonly plan?: AggregatePlan | undefined
   /**
-   * The present: recency counts back from here. Milliseconds since 1970, or the unit of plain numbers. Default: the newest event that
-   * the plan was fitted on.
+   * The present: recency counts back from here. A Date or milliseconds since 1970, or the unit of plain numbers. Default: the newest
+   * event that the plan was fitted on.
    */
   readonly asOf?: number | Date | undefined
 }

@@ -152,6 +152,21 @@ describe('seqrisk', () => {
     }
   })
 
+  it('takes no date for the present of events in plain numbers', async () => {
+    const at = (file: string) => join(folder, file)
+    await writeFile(at('steps.csv'), 'u,t,type\nx,5,a\nx,6,b\nx,7,a\n')
+    const steps = { entity: 'u', time: 't', fields: { type: { kind: 'categorical' } } }
+    await writeFile(at('steps.json'), JSON.stringify(steps))
+    const make = ['aggregate', '--events', at('steps.csv'), '--schema', at('steps.json'), '--out', at('steps_out.csv')]
+    const refused = await seqrisk(...make, '--as-of', '2024-07-01', '--json')
+    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(refused.stderr).toMatch(
+      /^seqrisk: \[aggregate\] expected asOf as a number, .* received '2024-07-01T00:.*\n$/,
+    )
+    expect(existsSync(at('steps_out.csv'))).toBe(false)
+    expect(await seqrisk(...make, '--as-of', '9', '--json')).toMatchObject({ code: 0 })
+  })
+
   it('ends with 1 on a failure, with one clear line and nothing written', async () => {
     const out = join(folder, 'none.csv')
     const { code, stderr } = await seqrisk(

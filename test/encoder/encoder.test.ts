@@ -141,6 +141,13 @@ describe('Encoder', () => {
       expect((await encodeFrom(times, new Date('2014-07-01'))).ids).toEqual(['u'])
     })
 
+    it('is refused: a date where times are plain numbers', async () => {
+      await expect(encodeFrom([5, 6, 7], new Date('2024-07-01'))).rejects.toThrow(
+        "[encode] expected asOf as a number, as the times of the events are, but received '2024-07-01T00:00:00.000Z'; " +
+          'say the present in their unit',
+      )
+    })
+
     it('is taken where times are plain numbers, or of another era', async () => {
       expect((await encodeFrom([1, 2], 20_240_701)).ids).toEqual(['u'])
       expect((await encodeFrom([new Date('1920-01-01'), new Date('1965-06-30')], 20_240_701)).ids).toEqual(['u'])

@@ -238,6 +238,14 @@ describe('aggregate', () => {
     expect(now.columns).toMatchObject(rest)
     await expect(aggregate(source, { asOf: Number.NaN })).rejects.toThrow(/asOf to be a time but received NaN/)
     await expect(aggregate(source, { plan, asOf: 1_719_792_000 })).rejects.toThrow(/; did you give seconds\?/)
+    const plain = { entity: 'u', time: 't', fields: { type: { kind: 'categorical' } } } as const
+    const numbers = fromRows(
+      plain,
+      [5, 6, 7].map(t => ({ u: 'x', t, type: 'a' })),
+    )
+    expect([...(await aggregate(numbers, { asOf: 9 })).columns['time.recency']]).toEqual([2])
+    const date = new Date('2024-07-01')
+    await expect(aggregate(numbers, { asOf: date })).rejects.toThrow(/asOf as a number, as the times of the events/)
   })
 
   it('keeps a plan in a file, and refuses what is none and what belongs to other fields', async () => {
