@@ -1,13 +1,10 @@
 // What a command writes, looked at before it reads anything: the work may take hours.
 
-import { expectPlace } from '../util/files.js'
+import { expectPlace, isSystemPath } from '../util/files.js'
 import { type Command, type OptionSpec, UsageError } from './command.js'
 
 /** Of tables: the format follows the ending. */
 export const TABLE = ['.csv', '.csv.gz', '.parquet', '.pq'] as const
-
-/** Whether a path is what the system has for open files: /dev/stdout has no ending. */
-const isOpenFile = (path: string) => /^\/(dev|proc)\//.test(path)
 
 /** What a call writes: the options that name it, and where. */
 export function outputsOf(
@@ -29,7 +26,8 @@ export async function checkOutputs(
   values: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   for (const { name, path, writes } of outputsOf(command, values)) {
-    if (Array.isArray(writes) && !isOpenFile(path)) expectEnding(name, path, writes)
+    // What the system has for open files, such as /dev/stdout, has no ending.
+    if (Array.isArray(writes) && !isSystemPath(path)) expectEnding(name, path, writes)
     await expectPlace(path, writes === 'folder' ? 'folder' : 'file')
   }
 }

@@ -29,6 +29,7 @@ describe('what a command writes', () => {
   })
 
   it.each([
+    ['score', 'out', '/dev/shm/s.txt', 'one of .csv, .csv.gz, .parquet, .pq'],
     ['score', 'out', 's.txt', 'one of .csv, .csv.gz, .parquet, .pq'],
     ['aggregate', 'out', 'csv', 'one of .csv, .csv.gz, .parquet, .pq'],
     ['map', 'out', 'x.png', 'one of .csv, .csv.gz, .parquet, .pq, .svg'],
@@ -55,6 +56,7 @@ describe('what a command writes', () => {
 
   it.each([
     ['score', '/dev/stdout'],
+    ['score', '/tmp/../dev/stdout'],
     ['score', at('a/b/s.CSV')],
     ['map', at('x.svg')],
     ['pretrain', at('folder')],
