@@ -183,7 +183,7 @@ export function bandsOf(scores: ArrayLike<number>, labels: ArrayLike<number>, op
 /** How many of n rows lie above a percentile. */
 const placeOf = (n: number, percentile: number) => n - Math.round((n * percentile) / 100)
 
-function expectEdges(edges: readonly number[]): void {
+export function expectEdges(edges: readonly number[]): void {
   expectType(Array.isArray(edges), 'bands', 'edges as a list', edges)
   const rises = edges.length >= 2 && edges.every((edge, i) => edge >= 0 && edge <= 100 && !(edge <= edges[i - 1]))
   expectRange(rises, 'bands', 'rising percentiles in [0, 100]', edges)

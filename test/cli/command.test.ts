@@ -56,10 +56,19 @@ describe('values that an option cannot have', () => {
     ],
     ['pu', ['--spies', '2'], /--spies to be a number in \(0, 1\) but received '2'/],
     ['pu', ['--rounds', '3,0'], /--rounds to be a whole number in \[1, ∞\) but received '0'/],
+    ['pu', ['--positive-weight', '0'], /positiveWeight to be an integer from 1, or 'balanced' but received 0/],
+    ['pu', ['--method', 'one-step', '--positive-weight', 'much'], /positiveWeight to be .* but received NaN/],
+    ['pu', ['--learner', 'forest', '--learning-rate', '0.1'], /--learning-rate with --learner gbrt/],
+    ...['pretrain', 'finetune', 'encode', 'score', 'aggregate'].map((name): [string, string[], RegExp] => [
+      name,
+      ['--memory-limit', 'foo'],
+      /memoryLimit like '2GB' but received 'foo'/,
+    ]),
     ['active init', ['--threshold', '0'], /threshold in \(0, 1\] but received 0/],
     ['active init', ['--patience', '0'], /patience to be an integer from 1/],
     ['active init', ['--up-sample', '1.5'], /upSample to be an integer from 1/],
     ['iforest', ['--trees', '0'], /--trees to be a whole number in \[1, /],
+    ['bands', ['--edges', '50,10'], /rising percentiles in \[0, 100\] but received \[50, 10\]/],
     ['bands', ['--confidence', '1'], /--confidence to be a number in \(0, 1\)/],
     ['probe', ['--budgets', '50,1'], /--budgets to be a whole number in \[2, ∞\) but received '1'/],
     ['map', ['--neighbours', '1'], /--neighbours to be a whole number in \[2, ∞\)/],
@@ -72,6 +81,8 @@ describe('values that an option cannot have', () => {
   it.each([
     ['gbrt fit', ['--num-leaves', '2', '--max-depth', '-1', '--num-iterations', '0', '--bagging-fraction', '1e-3']],
     ['pu', ['--spies', '0.5', '--most-negatives', '1', '--quantile', '0', '--rounds', '1,1']],
+    ['pu', ['--method', 'isolation', '--positive-weight', '2', '--trees', '9']],
+    ['pu', ['--method', 'one-step', '--rounds', '2,2', '--positive-weight', 'balanced']],
     ['iforest', ['--trees', '1', '--samples', '1', '--extension', '0']],
     ['bands', ['--edges', '0,100', '--precision', '1']],
   ])('%s %s is not', async (name, args) => {

@@ -6,7 +6,7 @@ import { planAggregates } from '../../transfer/aggregate_plan.js'
 import { loadAggregatePlan, saveAggregatePlan } from '../../transfer/plan_file.js'
 import { AS_OF, asOf } from '../as_of.js'
 import { defineCommand, UsageError } from '../command.js'
-import { EVENTS, openEvents } from '../events.js'
+import { checkEvents, EVENTS, openEvents } from '../events.js'
 import { TABLE } from '../outputs.js'
 
 export const aggregateCommand = defineCommand({
@@ -34,6 +34,7 @@ export const aggregateCommand = defineCommand({
       throw new UsageError('expected --plan or --save-plan but received both')
     }
     const present = asOf(values['as-of'])
+    checkEvents(values, { threads })
     const schema = await loadSchema(values.schema)
     const kept = values.plan === undefined ? undefined : await loadAggregatePlan(values.plan)
     const source = openEvents(values, schema, { threads })

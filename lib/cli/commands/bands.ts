@@ -1,11 +1,18 @@
 import { basename } from 'node:path'
 import { readTable } from '../../events/table.js'
-import { bandsOf, labellingPlan, type Volume, type VolumeOptions, volumeAtEqualPrecision } from '../../report/bands.js'
+import {
+  bandsOf,
+  expectEdges,
+  labellingPlan,
+  type Volume,
+  type VolumeOptions,
+  volumeAtEqualPrecision,
+} from '../../report/bands.js'
 import { bandsPlot, bandsTable } from '../../report/bands_plot.js'
 import { writeSvg } from '../../report/plot.js'
 import { progressLine } from '../../report/progress.js'
 import { SeqriskError, sentence } from '../../util/errors.js'
-import { defineCommand, UsageError } from '../command.js'
+import { asUsage, defineCommand, UsageError } from '../command.js'
 
 /** What a file says of rows, and what is known of them: NaN where nothing is. */
 interface Scored {
@@ -46,6 +53,7 @@ export const bandsCommand = defineCommand({
     if (plan !== undefined && !(Number.isInteger(plan) && plan >= 0)) {
       throw new UsageError(`expected --plan N, an integer from 0, but received '${plan}'`)
     }
+    if (edges !== undefined) asUsage(() => expectEdges(edges))
     const known = await readTable(values.labels, { id, columns: [label], numeric: [label], threads, signal })
     const labelOf = new Map(known.ids.map((name, row) => [name, known.columns[label][row]]))
     const read: Scored[] = []

@@ -3,7 +3,7 @@ import { VectorWriter } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
 import { asOf } from '../as_of.js'
 import { defineCommand } from '../command.js'
-import { openEvents } from '../events.js'
+import { checkEvents, openEvents } from '../events.js'
 import { INFERENCE, inferenceDevice } from '../inference.js'
 import { TABLE } from '../outputs.js'
 
@@ -18,6 +18,7 @@ export const encodeCommand = defineCommand({
   async run(values, context) {
     const { signal, threads, json } = context
     const present = asOf(values['as-of'])
+    checkEvents(values, { threads })
     const device = inferenceDevice(values.precision, context)
     const line = progressLine({ quiet: json })
     const begun = performance.now()

@@ -9,7 +9,7 @@ import { checkOptions, type FinetuneOptions, type FinetuneTask } from '../../tra
 import { finetune } from '../../transfer/finetune/source.js'
 import { pickLabel } from '../../transfer/tables.js'
 import { asUsage, defineCommand, UsageError } from '../command.js'
-import { EVENTS, openEvents } from '../events.js'
+import { checkEvents, EVENTS, openEvents } from '../events.js'
 import { PRECISION, precisionOf } from '../precision.js'
 
 /** Events of a step, about: they decide whether a card pays. */
@@ -70,6 +70,7 @@ export const finetuneCommand = defineCommand({
     restart: { kind: 'flag', about: 'begin anew although --out holds an unfinished run, which is lost then' },
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
+    checkEvents(values, { threads })
     if (resolve(values.out) === resolve(values.model)) {
       throw new UsageError('expected --out to be another folder than --model but received the same')
     }

@@ -5,7 +5,7 @@ import { pretrain } from '../../pretrain/pretrain.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import { asUsage, defineCommand } from '../command.js'
-import { EVENTS, openEvents } from '../events.js'
+import { checkEvents, EVENTS, openEvents } from '../events.js'
 import { PRECISION, precisionOf } from '../precision.js'
 
 /** Events of a step where nothing is said, about: their number follows that of all events. */
@@ -88,6 +88,7 @@ export const pretrainCommand = defineCommand({
       seed,
     }
     asUsage(() => checkOptions(options))
+    checkEvents(values, { threads })
     const schema = await loadSchema(values.schema)
     const source = openEvents(values, schema, { threads })
     const { width, blocks, 'batch-events': batch = USUAL_BATCH, precision } = values

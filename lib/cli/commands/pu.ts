@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { writeTable } from '../../events/write.js'
 import { saveLightgbm } from '../../export/lightgbm.js'
 import { learnPu, PU_METHODS, type PuMethod } from '../../pu/baselines.js'
-import { DEFAULTS, PU_GBRT } from '../../pu/options.js'
+import { DEFAULTS, PU_GBRT, type TwoStepOptions, twoStepOptions } from '../../pu/options.js'
 import { readPuTable } from '../../pu/table.js'
 import { progressLine } from '../../report/progress.js'
 import { BinnedMatrix } from '../../runtime/binned_matrix.js'
 import { Device } from '../../runtime/device.js'
 import { writeFileAtomic } from '../../util/files.js'
 import { given } from '../../util/options.js'
-import { defineCommand, UsageError } from '../command.js'
+import { asUsage, defineCommand, UsageError } from '../command.js'
 
 export const puCommand = defineCommand({
   name: 'pu',
@@ -97,19 +97,17 @@ export const puCommand = defineCommand({
     if (rounds.length !== 2) throw new UsageError(`expected --rounds N,N but received '${rounds}'`)
     const clash = [id, positive].find(name => drop.includes(name) || categorical.includes(name))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
+    const line = progressLine({ quiet: json })
+    const options = optionsOf(method, values, { seed, signal, onProgress: line.update })
+    asUsage(() => checkOptions(method, options))
     const begun = performance.now()
     const table = await readPuTable('pu', values.table, { id, positive, drop, categorical, threads, signal })
     const { layout, columns, positives } = table
     const device = new Device({ kind, threads, tableValues: positives.length * columns.length })
-    const line = progressLine({ quiet: json })
     try {
       const matrix = await BinnedMatrix.from(device, { columns }, { names: layout.names, categorical, seed, signal })
       const problem = { matrix, positives, data: { columns } }
-      const outcome = await learnPu(
-        problem,
-        method,
-        optionsOf(method, values, { seed, signal, onProgress: line.update }),
-      )
+      const outcome = await learnPu(problem, method, options)
       const { model, scores, diagnostics } = outcome
       const known = positives.reduce((sum, one) => sum + one, 0)
       const report = {
@@ -149,6 +147,13 @@ interface Asked {
   readonly [name: string]: unknown
   readonly trees?: number
   readonly learner: string
+}
+
+/** Refuses values that cannot be; what all methods but isolation share is looked at alike. */
+function checkOptions(method: PuMethod, options: TwoStepOptions): void {
+  if (method === 'isolation') return
+  const { rounds, ...shared } = options
+  twoStepOptions('pu', method === 'two-step' ? options : shared)
 }
 
 /** The options that a method knows. */
