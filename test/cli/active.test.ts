@@ -40,6 +40,12 @@ describe('seqrisk active', () => {
     )
     expect(begun).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(begun.stdout)).toMatchObject({ rows: ROWS, positives: 15, features: 3 })
+    // Before a table is read: there is none.
+    const again = ['active', 'init', '--table', 'none.csv', '--id', 'account', '--positive', 'fraud', '--session']
+    expect((await seqrisk(...again, at('cli'))).stderr).toMatch(
+      /a folder without a session but received '.*cli'; go on/,
+    )
+    expect((await seqrisk(...again, at('table.csv'))).stderr).toMatch(/a folder at .*table.csv but received 'a file'/)
     expect((await seqrisk('active', 'ask', ...session, '--out', at('batch.csv'), '--json')).code).toBe(0)
     const [head, ...lines] = (await readFile(at('batch.csv'), 'utf8')).trimEnd().split('\n')
     expect(head).toBe('account,a,b,job,label')

@@ -20,12 +20,13 @@ describe('what a command writes', () => {
     const named = commands.flatMap(({ name, options }) =>
       Object.entries(options).flatMap(([option, { writes }]) => {
         const isOutput =
-          ['out', 'onnx', 'plot', 'shap', 'save-plan'].includes(option) || (name === 'gbrt fit' && option === 'model')
+          ['out', 'onnx', 'plot', 'shap', 'save-plan'].includes(option) ||
+          ['gbrt fit --model', 'active init --session'].includes(`${name} --${option}`)
         expect({ name, option, isOutput }).toEqual({ name, option, isOutput: writes !== undefined })
         return isOutput ? [`${name} --${option}`] : []
       }),
     )
-    expect(named).toHaveLength(16)
+    expect(named).toHaveLength(17)
   })
 
   it.each([

@@ -5,6 +5,7 @@ import { samplerOptions } from '../../pu/active.js'
 import { expectRecorded, readAnswers, writeBatch } from '../../pu/batch_file.js'
 import { SAMPLERS, type Sampler } from '../../pu/samplers.js'
 import { ActiveSession, type SessionControl } from '../../pu/session.js'
+import { expectNoSession } from '../../pu/session_files.js'
 import { ActiveState } from '../../pu/state.js'
 import { checkRules } from '../../pu/stop.js'
 import { readPuTable } from '../../pu/table.js'
@@ -44,7 +45,7 @@ const init = defineCommand({
   name: signed('init'),
   about: 'begin an active-learning session on a table, in a folder that survives being killed',
   options: {
-    session,
+    session: { ...session, writes: 'folder' },
     table: { kind: 'text', value: 'FILE', required: true, about: 'CSV, CSV.gz, Parquet or JSON lines' },
     id: { kind: 'text', value: 'COL', required: true, about: 'column that names the rows' },
     positive: { kind: 'text', value: 'COL', required: true, about: '1 for known positives; 0 or nothing: unlabelled' },
@@ -98,6 +99,7 @@ const init = defineCommand({
       checkRules(rules)
       new ActiveState(new Uint8Array(0), options)
     })
+    await expectNoSession(values.session)
     const table = await readPuTable('active', values.table, { id, positive, drop, categorical, threads, signal })
     await computing(context, device => ActiveSession.init(values.session, table, device, options, { signal }))
     const known = table.positives.reduce((sum, one) => sum + one, 0)
