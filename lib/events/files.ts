@@ -71,7 +71,7 @@ async function expand(connection: DuckDBConnection, pattern: string, where: stri
 }
 
 function missing(where: string, path: string, expected: string): SeqriskError {
-  return new SeqriskError('FILE_MISSING', sentence(where, expected, path, 'check the path'))
+  return new SeqriskError('FILE_NOT_FOUND', sentence(where, expected, path, 'check the path'))
 }
 
 function inputFile(path: string, where: string): InputFile {

@@ -30,7 +30,7 @@ const EXACT_QUANTILES = 30_000_000
 /**
  * Events of files, globs or folders. Nothing is read before the first use; from then on a sorted copy lives in memory
  * and, beyond `memoryLimit`, in a temporary folder, until `close()`.
- * @throws {SeqriskError} PACKAGE_MISSING at once; on first use FILE_MISSING, FILE_EMPTY, FILE_BROKEN, COLUMN_MISSING,
+ * @throws {SeqriskError} PACKAGE_MISSING at once; on first use FILE_NOT_FOUND, FILE_EMPTY, FILE_BROKEN, COLUMN_MISSING,
  *   CELL_INVALID, OUT_OF_MEMORY
  */
 export function readEvents<const F extends Fields>(

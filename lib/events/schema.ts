@@ -98,14 +98,14 @@ export function parseSchema(json: unknown, where = 'parseSchema'): Schema {
   return checkSchema(json, where)
 }
 
-/** Reads a schema from a file: JSON of what `defineSchema` takes. @throws {SeqriskError} codes `FILE_MISSING`, `FILE_BROKEN` */
+/** Reads a schema from a file: JSON of what `defineSchema` takes. @throws {SeqriskError} codes `FILE_NOT_FOUND`, `FILE_BROKEN` */
 export async function loadSchema(file: string): Promise<Schema> {
   let text: string
   try {
     text = await readFile(file, 'utf8')
   } catch (cause) {
     const message = sentence('loadSchema', 'a readable schema file', file, 'check the path')
-    throw new SeqriskError('FILE_MISSING', message, { cause })
+    throw new SeqriskError('FILE_NOT_FOUND', message, { cause })
   }
   let json: unknown
   try {

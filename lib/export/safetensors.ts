@@ -41,10 +41,11 @@ export async function writeSafetensors(path: string, file: SafetensorsFile): Pro
 
 /** @throws {SeqriskError} code `MODEL_INVALID` for a damaged or hostile file, `FILE_NOT_FOUND` when there is none */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await open(path, 'r').catch((cause: unknown) => {
-    const advice = 'check the path'
-    throw new SeqriskError('FILE_NOT_FOUND', sentence('safetensors', 'a readable file', path, advice), { cause })
-  })
+  const notFound = (cause?: unknown): never => {
+    const text = sentence('safetensors', 'a readable file', path, 'check the path')
+    throw new SeqriskError('FILE_NOT_FOUND', text, { cause })
+  }
+  const file = await open(path, 'r').catch(notFound)
   const refuse = (expected: string, received: string | number): never => {
     const advice = 'the file is damaged or of another kind; save the model again'
     const text = `[safetensors] expected ${expected} but received ${received} in ${path}; ${advice}`
@@ -54,7 +55,9 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
     if (!(await readWhole(file, bytes, from))) refuse(`${bytes.length} bytes from byte ${from} on`, 'the end')
   }
   try {
-    const { size } = await file.stat()
+    const info = await file.stat()
+    if (info.isDirectory()) notFound()
+    const { size } = info
     if (size < 8) refuse('a header length of 8 bytes', `a file of ${size} bytes`)
     const start = Buffer.alloc(8)
     await fill(start, 0)

@@ -15,11 +15,17 @@ export async function saveAggregatePlan(path: string, plan: AggregatePlan): Prom
   await writeFileAtomic(path, `${JSON.stringify(plan)}\n`)
 }
 
-/** Reads a plan back. @throws {SeqriskError} code `PLAN_INVALID` for what is no plan, or none of this version */
+/**
+ * Reads a plan back.
+ * @throws {SeqriskError} code `PLAN_INVALID` for what is no plan, or none of this version, `FILE_NOT_FOUND` when there is no file
+ */
 export async function loadAggregatePlan(path: string): Promise<AggregatePlan> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new SeqriskError('FILE_NOT_FOUND', sentence(WHERE, 'a readable plan', path, 'check the path'), { cause })
+  })
   let plan: AggregatePlan
   try {
-    plan = JSON.parse(await readFile(path, 'utf8')) as AggregatePlan
+    plan = JSON.parse(text) as AggregatePlan
   } catch (cause) {
     throw invalid(path, (cause as Error).message, cause)
   }

@@ -86,6 +86,6 @@ describe('values that an option cannot have', () => {
     ['iforest', ['--trees', '1', '--samples', '1', '--extension', '0']],
     ['bands', ['--edges', '0,100', '--precision', '1']],
   ])('%s %s is not', async (name, args) => {
-    await expect(run(name, ...args)).rejects.toMatchObject({ code: 'FILE_MISSING' })
+    await expect(run(name, ...args)).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
   })
 })

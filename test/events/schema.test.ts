@@ -84,7 +84,7 @@ describe('parseSchema', () => {
       message: expect.stringContaining(file),
     })
     const absent = join(folder, 'absent.json')
-    await expect(loadSchema(absent)).rejects.toMatchObject({ code: 'FILE_MISSING' })
+    await expect(loadSchema(absent)).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
   })
 })
 

@@ -64,7 +64,12 @@ describe('safetensors', () => {
     const short = join(folder, 'short.safetensors')
     await writeFile(short, Buffer.alloc(5))
     await expect(readSafetensors(short)).rejects.toMatchObject({ code: 'MODEL_INVALID' })
-    await expect(readSafetensors(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+    for (const path of [join(folder, 'none'), folder]) {
+      await expect(readSafetensors(path)).rejects.toMatchObject({
+        code: 'FILE_NOT_FOUND',
+        message: `[safetensors] expected a readable file but received '${path}'; check the path`,
+      })
+    }
     const path = join(folder, 'model.safetensors')
     await writeSafetensors(path, {
       tensors: new Map([['a', { shape: [64], values: new Float32Array(64) }]]),

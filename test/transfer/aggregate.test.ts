@@ -259,7 +259,12 @@ describe('aggregate', () => {
       await writeFile(path, text)
       await expect(loadAggregatePlan(path)).rejects.toMatchObject({ code: 'PLAN_INVALID' })
     }
-    await expect(loadAggregatePlan(join(folder, 'none.json'))).rejects.toMatchObject({ code: 'PLAN_INVALID' })
+    for (const path of [join(folder, 'none.json'), folder]) {
+      await expect(loadAggregatePlan(path)).rejects.toMatchObject({
+        code: 'FILE_NOT_FOUND',
+        message: `[aggregate] expected a readable plan but received '${path}'; check the path`,
+      })
+    }
     const nothing = { ...plan, newest: Number.NEGATIVE_INFINITY }
     await expect(saveAggregatePlan(path, nothing)).rejects.toMatchObject({ code: 'NO_EVENTS' })
     const { note: _, ...fields } = schema.fields
