@@ -54,6 +54,8 @@ describe('values that an option cannot have', () => {
       ['--monotone-constraints', '1,2'],
       /--monotone-constraints to be a whole number in \[-1, 1\] but received '2'/,
     ],
+    ['finetune', ['--epochs', '-1'], /epochs to be a whole number in \[0, 1000000\] but received -1/],
+    ['finetune', ['--mixing', 'validated', '--validation', '0'], /rows to validate mixing on but received 0/],
     ['pu', ['--spies', '2'], /--spies to be a number in \(0, 1\) but received '2'/],
     ['pu', ['--rounds', '3,0'], /--rounds to be a whole number in \[1, ∞\) but received '0'/],
     ['pu', ['--positive-weight', '0'], /positiveWeight to be an integer from 1, or 'balanced' but received 0/],

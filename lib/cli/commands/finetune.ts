@@ -5,7 +5,7 @@ import { readTable } from '../../events/table.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import type { ScoreQuality } from '../../transfer/finetune/goal.js'
-import { checkOptions, type FinetuneOptions, type FinetuneTask } from '../../transfer/finetune/options.js'
+import { checkValues, type FinetuneOptions, type FinetuneTask } from '../../transfer/finetune/options.js'
 import { finetune } from '../../transfer/finetune/source.js'
 import { pickLabel } from '../../transfer/tables.js'
 import { asUsage, defineCommand, UsageError } from '../command.js'
@@ -71,10 +71,34 @@ export const finetuneCommand = defineCommand({
   },
   async run(values, { signal, seed, threads, device: kind, json }) {
     checkEvents(values, { threads })
+    const line = progressLine({ quiet: json })
+    const given = {
+      task: values.task as FinetuneTask | 'auto',
+      epochs: values.epochs,
+      batchSize: values['batch-size'],
+      window: values.window,
+      learningRate: values.lr,
+      headLearningRate: values['head-lr'],
+      layerDecay: values['layer-decay'],
+      weightDecay: values['weight-decay'],
+      dropout: values.dropout,
+      encoderDropout: values['encoder-dropout'],
+      classWeights: classWeightsOf(values['class-weights']),
+      validation: wordOrNumber('validation', 'cross', values.validation),
+      mixing: wordOrNumber('mixing', 'validated', values.mixing),
+      patience: values.patience,
+      stopOn: values['stop-on'] as 'score' | undefined,
+      resume: values.resume,
+      restart: values.restart,
+      out: values.out,
+      seed,
+      signal,
+      onProgress: line.update,
+    }
+    asUsage(() => checkValues(given))
     if (resolve(values.out) === resolve(values.model)) {
       throw new UsageError('expected --out to be another folder than --model but received the same')
     }
-    const classWeights = classWeightsOf(values['class-weights'])
     const { label, id, 'fold-column': foldColumn } = values
     const columns = foldColumn === undefined ? [label] : [label, foldColumn]
     const device = new Device({
@@ -83,42 +107,16 @@ export const finetuneCommand = defineCommand({
       precision: precisionOf(values.precision),
       work: 3 * workOf(USUAL_BATCH),
     })
-    const line = progressLine({ quiet: json })
     const begun = performance.now()
     try {
       const { encoder, schema } = await loadEncoder(values.model, { device })
       const { encoding, config } = encoder
-      const options = {
-        init: values['from-scratch'] ? { encoding, config } : encoder,
-        task: values.task as FinetuneTask | 'auto',
-        epochs: values.epochs,
-        batchSize: values['batch-size'],
-        window: values.window,
-        learningRate: values.lr,
-        headLearningRate: values['head-lr'],
-        layerDecay: values['layer-decay'],
-        weightDecay: values['weight-decay'],
-        dropout: values.dropout,
-        encoderDropout: values['encoder-dropout'],
-        classWeights,
-        validation: wordOrNumber('validation', 'cross', values.validation),
-        mixing: wordOrNumber('mixing', 'validated', values.mixing),
-        patience: values.patience,
-        stopOn: values['stop-on'] as 'score' | undefined,
-        resume: values.resume,
-        restart: values.restart,
-        out: values.out,
-        device,
-        seed,
-        signal,
-        onProgress: line.update,
-      }
-      asUsage(() => checkOptions({ ...options, schema }))
+      const init = values['from-scratch'] ? { encoding, config } : encoder
       const table = await readTable(values.labels, { id, columns, numeric: columns, threads, signal })
       const labels = pickLabel(table, label, foldColumn)
       const source = openEvents(values, schema, { threads })
       try {
-        const { model, rows, absent, folds } = await finetune(source, labels, options)
+        const { model, rows, absent, folds } = await finetune(source, labels, { ...given, init, device })
         const { task, classes, best, log } = model
         const epochs = log.at(-1)?.epoch ?? 0
         return {

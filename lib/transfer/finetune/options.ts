@@ -188,20 +188,38 @@ export const streams = {
   scale: 0xfffffffb,
 }
 
-/** Refuses options that do not exist or cannot be, before any data is read. `more`: options of the caller. */
-export function checkOptions(options: FinetuneOptions, more: readonly string[] = []): void {
-  expectOptions(where, options, [...OPTIONS, ...more])
-  const { init, task = 'auto', stopOn = 'score', validation, mixing } = options
-  const isInit = init instanceof Encoder || (init !== null && typeof init === 'object' && 'encoding' in init)
-  expectType(isInit, where, 'init to be an encoder, or { encoding, config, seed }', init)
+const INIT = 'init to be an encoder, or { encoding, config, seed }'
+
+/** Refuses options that do not exist or cannot be, before any data is read. */
+export function checkOptions(options: FinetuneOptions): void {
+  checkUnfitted(options)
+  const { init } = options
+  expectType(init instanceof Encoder || init.encoding !== undefined, where, INIT, 'no encoding')
+}
+
+/** The same where the encoding of `init` is still to be fitted. */
+export function checkUnfitted(
+  options: Omit<FinetuneOptions, 'init'> & { readonly init: Encoder | Optional<ScratchInit> },
+): void {
+  expectOptions(where, options, OPTIONS)
+  const { init } = options
+  expectType(init !== null && typeof init === 'object', where, INIT, init)
   if (!(init instanceof Encoder)) {
     expectOptions(`${where}: init`, init, ['encoding', 'config', 'seed'])
     encoderConfig(init.config)
   }
+  checkValues(options)
+  const hasSchema = options.out === undefined || options.schema !== undefined
+  expectType(hasSchema, where, 'schema with out', 'none', 'a saved model holds the schema of its events')
+}
+
+/** What can be told of options without a model and its schema. */
+export function checkValues(options: Omit<FinetuneOptions, 'init' | 'schema'>): void {
+  const { task = 'auto', stopOn = 'score', validation, mixing } = options
   const isTask = ['auto', 'classification', 'regression'].includes(task)
   expectRange(isTask, where, "task 'auto', 'classification' or 'regression'", task)
   expectRange(['score', 'loss'].includes(stopOn), where, "stopOn 'score' or 'loss'", stopOn)
-  const within = (name: keyof FinetuneOptions, low: number, high: number, isWhole: boolean) => {
+  const within = (name: keyof typeof options, low: number, high: number, isWhole: boolean) => {
     const value = options[name]
     if (value === undefined) return
     const isNumber = typeof value === 'number' && value >= low && value <= high && (!isWhole || Number.isInteger(value))
@@ -241,8 +259,6 @@ export function checkOptions(options: FinetuneOptions, more: readonly string[] =
   if (!(validation instanceof Int32Array) && validation !== 'cross') within('validation', 0, 0.5, false)
   expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
   expectType(!(options.resume && options.restart), where, 'resume or restart', 'both')
-  const hasSchema = options.out === undefined || options.schema !== undefined
-  expectType(hasSchema, where, 'schema with out', 'none', 'a saved model holds the schema of its events')
 }
 
 /** Fills in defaults. @param labels  sequences to learn from @param isValidated  whether others with a label are kept out */

@@ -17,7 +17,7 @@ import { join, type LabelTable } from '../tables.js'
 import { CROSS, finetuneEncoded } from './finetune.js'
 import { expectSchema, type FineTuned } from './finetuned.js'
 import { FOLDS, type FoldsResult, finetuneFolds } from './folds.js'
-import { checkOptions, type FinetuneOptions, type ScratchInit } from './options.js'
+import { checkUnfitted, type FinetuneOptions, type ScratchInit } from './options.js'
 
 const where = 'finetune'
 
@@ -66,6 +66,7 @@ export async function finetune<F extends Fields>(
 ): Promise<FinetuneResult<F>> {
   expectSource(where, source)
   const { init, signal, onProgress, out } = options
+  checkUnfitted({ ...options, schema: source.schema })
   signal?.throwIfAborted()
   await expectFreeFolder(where, options, [CROSS, FOLDS])
   const isFitted = init instanceof Encoder || init.encoding !== undefined
@@ -73,7 +74,6 @@ export async function finetune<F extends Fields>(
     ? (init as FinetuneOptions['init'])
     : { ...init, encoding: await fitEncoding(source, { signal, onProgress }) }
   const all: FinetuneOptions = { ...options, init: start, schema: source.schema }
-  checkOptions(all)
   const { encoded, targets, fold, absent } = await readLabelled(source, start.encoding, labels, { signal, onProgress })
   const folds = fold && (await finetuneFolds(encoded, targets, fold, all))
   const model = await finetuneEncoded<F>(encoded, targets, all)

@@ -328,6 +328,7 @@ describe('fine-tuning refuses', () => {
       [{ epoch: 3 }, /did you mean 'epochs'/],
       [{ epochs: -1 }, /epochs to be a whole number/],
       [{ init: 'model' }, /init to be an encoder/],
+      [{ init: { config } }, /init to be an encoder, .* but received 'no encoding'/],
       [{ init: { encoding, sizes: 3 } }, /known options but received 'sizes'/],
       [{ task: 'ranking' }, /task 'auto', 'classification' or 'regression'/],
       [{ classWeights: [1] }, /classWeights 'balanced', 'none' or 2 numbers/],
@@ -348,6 +349,17 @@ describe('fine-tuning refuses', () => {
     const unread = { schema: plantedSchema, summary: () => Promise.reject(new Error('read')) } as never
     const odd = finetune(unread, table, { init: { encoding, config: { width: 16, heads: 3 } } })
     await expect(odd).rejects.toThrow(/heads to divide the width of 16/)
+    // From scratch, with an encoding that is still to be fitted.
+    const wrong: [object, RegExp][] = [
+      [{ init: { config: { width: -1 } } }, /width to be a whole number in \[1, 8192\] but received -1/],
+      [{ init: { config }, epochz: 3 }, /did you mean 'epochs'/],
+      [{ init: { config }, dropout: 1 }, /dropout to be in \[0, 0.95\] but received 1/],
+      [{ init: 'model' }, /init to be an encoder/],
+      [{}, /init to be an encoder/],
+    ]
+    for (const [options, message] of wrong) {
+      await expect(finetune(unread, table, options as never)).rejects.toThrow(message)
+    }
     const file = join(temporaryFolder(), 'file')
     await writeFile(file, '')
     await expect(finetune(unread, table, { init, out: file })).rejects.toMatchObject({ code: 'WRITE_FAILED' })
