@@ -59,8 +59,8 @@ async function openVectors(
   expectOptions(where, options, ['id', 'only', 'signal', ...DATABASE_OPTIONS])
   const open = await openFile(file, options.id === undefined ? [] : [options.id], where, options)
   try {
-    const idColumn = options.id ?? onlyOther(open, file, where)
     const width = await widthOf(open, file, where, options.signal)
+    const idColumn = options.id ?? onlyOther(open, width, file, where)
     return { idColumn, width, parts: blocksOf(open, idColumn, width, where, options) }
   } catch (error) {
     open.close()
@@ -69,8 +69,10 @@ async function openVectors(
 }
 
 /** The column that holds no vectors. */
-function onlyOther({ relation }: OpenFile, file: string, where: string): string {
-  const others = [...relation.columns.keys()].filter(column => !/^v\d*$/.test(column))
+function onlyOther({ relation }: OpenFile, width: number, file: string, where: string): string {
+  const isList = relation.columns.get('v')?.isList
+  const vectors = new Set(isList ? ['v'] : Array.from({ length: width }, (_, i) => `v${i}`))
+  const others = [...relation.columns.keys()].filter(column => !vectors.has(column))
   if (others.length === 1) return others[0]
   const received = others.length === 0 ? 'none' : others.join(', ')
   const expected = `one column of '${file}' beside the vectors`

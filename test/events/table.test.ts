@@ -164,6 +164,17 @@ describe('vectors', () => {
     expect(existsSync(file)).toBe(false)
   })
 
+  it.each([
+    ['v0', '.parquet'],
+    ['v', '.csv'],
+    ['v7', '.csv'],
+  ])('have ids that are called %s, and no vectors of that name, in %s', async (id, ending) => {
+    const file = files.path(ending)
+    await writeVectors(file, id, ['a', 'b'], Float32Array.of(1, 2, 3, 4, 5, 6))
+    const want = { idColumn: id, ids: ['a', 'b'], width: 3, vectors: Float32Array.of(1, 2, 3, 4, 5, 6) }
+    expect(await readVectors(file)).toEqual(want)
+  })
+
   it('refuse ids that are called as the vectors are, before anything is written', async () => {
     const before = readdirSync(files.folder)
     const clash =
