@@ -65,9 +65,9 @@ export async function expectRecorded(
   path: string,
   id: string,
   recorded: ReadonlyMap<string, Answer>,
-  signal?: AbortSignal,
+  control: Pick<ReadTableOptions, 'threads' | 'signal'> = {},
 ): Promise<void> {
-  const labels = await labelsIn(path, id, signal)
+  const labels = await labelsIn(path, id, control)
   const lost = labels.filter(([name, label]) => label !== '' && String(recorded.get(name)) !== label).length
   if (lost === 0) return
   const received = `${lost} that are not in ${path}`
@@ -79,13 +79,17 @@ export async function expectRecorded(
 }
 
 /** What stands in the column `label` of a file, with the ids beside it; nothing where there is no such file or column. */
-async function labelsIn(path: string, id: string, signal?: AbortSignal): Promise<(readonly [string, string])[]> {
+async function labelsIn(
+  path: string,
+  id: string,
+  control: Pick<ReadTableOptions, 'threads' | 'signal'>,
+): Promise<(readonly [string, string])[]> {
   const before = await stat(path).catch(() => null)
   if (!before?.isFile() || before.size === 0) return []
   // Labels beside another id are no answers of this session, but labels nevertheless.
   for (const ids of [{ id }, {}]) {
     try {
-      const table = await readTable(path, { ...ids, columns: ['label'], text: ['label'], signal })
+      const table = await readTable(path, { ...ids, columns: ['label'], text: ['label'], ...control })
       const nameOf = (row: number) => ('id' in ids ? table.ids[row] : '')
       return table.texts.label.map((label, row) => [nameOf(row), label?.trim() ?? ''] as const)
     } catch (error) {

@@ -122,7 +122,7 @@ const ask = defineCommand({
     return computing(context, (device, control) =>
       withSession(folder, async open => {
         const { id, names, levels } = open.settings
-        await expectRecorded(out, id, await open.answers(), context.signal)
+        await expectRecorded(out, id, await open.answers(), { threads: context.threads, signal: context.signal })
         const asked = await open.ask(device, { anyway, ...control })
         if (asked.reason === null) await writeBatch(out, id, { ...asked, names, levels })
         return { out: asked.reason === null ? out : null, rows: asked.ids.length, reason: asked.reason }
