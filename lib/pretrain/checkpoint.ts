@@ -46,11 +46,7 @@ export async function readCheckpoint<S>(
   fingerprint: string,
 ): Promise<Checkpoint<S> | null> {
   const path = join(folder, NAME)
-  const exists = await stat(path).then(
-    () => true,
-    () => false,
-  )
-  if (!exists) return null
+  if (!(await isThere(path))) return null
   const { tensors, metadata } = await readSafetensors(path)
   if (metadata.fingerprint !== fingerprint) {
     const advice = 'resume with the options and events of the first run, or start in another folder'
@@ -87,11 +83,7 @@ export async function expectFreeFolder(
   }
   for (const file of [NAME, ...files]) {
     const path = join(out, file)
-    const isThere = await stat(path).then(
-      () => true,
-      () => false,
-    )
-    if (isThere) throw unfinished(where, path)
+    if (await isThere(path)) throw unfinished(where, path)
   }
 }
 
@@ -104,3 +96,9 @@ export function unfinished(where: string, path: string): SeqriskError {
 export async function removeCheckpoint(folder: string): Promise<void> {
   for (const name of [NAME, RUNNING_LOG]) await rm(join(folder, name), { force: true })
 }
+
+const isThere = (path: string) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )

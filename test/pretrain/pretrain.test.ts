@@ -124,7 +124,7 @@ describe('pretrain', () => {
   })
 
   it('removes what a run left that is given up, so that the new one is resumed as its own', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     await stopped(source, { ...small, out })
     await writeFile(join(out, 'checkpoint.json'), '[]')
     const other = { ...small, learningRate: 0.01 }

@@ -111,7 +111,7 @@ describe('a run of fine-tuning', () => {
   })
 
   it('removes what a run left that is given up, so that the new one is resumed as its own', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     const left = ['checkpoint.safetensors', 'cross.json', 'folds.json']
     for (const name of left) await writeFile(join(out, name), 'of another run')
     const { schema: _, ...options } = { ...small, epochs: 1, validation: 0, out }
@@ -129,7 +129,7 @@ describe('a run of fine-tuning', () => {
   })
 
   it('removes folds that are given up before it has others', async () => {
-    const out = await temporaryFolder()
+    const out = temporaryFolder()
     await writeFile(join(out, 'folds.json'), '{"fingerprint":"of another run","parts":[{}]}')
     const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
     const options = { ...small, epochs: 1, validation: 0, out }
