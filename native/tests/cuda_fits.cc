@@ -13,6 +13,7 @@
 
 #include "runtime/cpu_stream.h"
 #include "runtime/cuda_device.h"
+#include "runtime/thread_pool.h"
 #include "trees/gbrt_layout.h"
 
 namespace seqrisk::parity {
@@ -38,6 +39,7 @@ struct Fit {
   std::vector<float> grad, hess;  // custom
   Table watched;
   GbrtGiven watched_given;
+  bool begins_cancelled = false;  // once, before it begins
 };
 
 struct Fitted {
@@ -68,12 +70,38 @@ class Memory {
   std::vector<Block*> blocks_;
 };
 
-// Waits for what is enqueued by `enqueue`, and throws its error.
+// Waits for what is enqueued by `enqueue`; its error.
 template <class Enqueue>
-void await(Enqueue enqueue) {
+std::optional<Error> outcome(Enqueue enqueue) {
   std::promise<std::optional<Error>> promise;
   enqueue([&promise](const std::optional<Error>& error) { promise.set_value(error); });
-  if (const std::optional<Error> error = promise.get_future().get()) throw *error;
+  return promise.get_future().get();
+}
+
+// The same, and throws its error.
+template <class Enqueue>
+void await(Enqueue enqueue) {
+  if (const std::optional<Error> error = outcome(enqueue)) throw *error;
+}
+
+void run_on(Stream& stream, const HostTask& task) {
+  await([&](Completion done) { stream.run(task, std::move(done)); });
+}
+
+// A begin that a cancel cut short has checked no targets: boost must not take it for one.
+void expect_refused(Stream& stream, const HostTask& begin, const HostTask& boost) {
+  const HostTask cut_short = [&](HostContext& context) {
+    context.workers.cancel();
+    return begin(context);
+  };
+  const std::optional<Error> first = outcome([&](Completion done) { stream.run(cut_short, std::move(done)); });
+  const std::optional<Error> second = outcome([&](Completion done) { stream.run(boost, std::move(done)); });
+  const auto says = [](const std::optional<Error>& error, const char* words) {
+    return error && std::strstr(error->what(), words);
+  };
+  if (says(first, "a cancel") && says(second, "begin before boost")) return;
+  throw Error::range(std::string("[gbrt_fit] expected boost to refuse a begin that was cancelled but received ") +
+                     (second ? second->what() : "a fit"));
 }
 
 GbrtBins put(Stream& stream, Memory& memory, const Table& table) {
@@ -127,19 +155,17 @@ Fitted fit_on(Stream& stream, const Fit& fit) {
     const size_t bytes = static_cast<size_t>(watched_values) * sizeof(double);
     boost.watched.scores = reinterpret_cast<double*>(memory.take(bytes));
   }
-  await([&](Completion done) {
-    stream.run([&](HostContext& context) { return trainer.begin(places, fit.given, fit.first_round, context); },
-               std::move(done));
-  });
-  if (fit.watched.rows > 0) {
-    await([&](Completion done) {
-      stream.run([&](HostContext& context) { return trainer.begin_watched(boost.watched, context); }, std::move(done));
-    });
-  }
   const std::atomic<bool> stop = false;
-  await([&](Completion done) {
-    stream.run([&](HostContext& context) { return trainer.boost(boost, stop, context); }, std::move(done));
-  });
+  const HostTask begin_fit = [&](HostContext& context) {
+    return trainer.begin(places, fit.given, fit.first_round, context);
+  };
+  const HostTask boost_fit = [&](HostContext& context) { return trainer.boost(boost, stop, context); };
+  if (fit.begins_cancelled) expect_refused(stream, begin_fit, boost_fit);
+  run_on(stream, begin_fit);
+  if (fit.watched.rows > 0) {
+    run_on(stream, [&](HostContext& context) { return trainer.begin_watched(boost.watched, context); });
+  }
+  run_on(stream, boost_fit);
   Fitted fitted{trainer.model(), trainer.losses(), {}, {}, trainer.best_round()};
   if (options.forest) {
     fitted.scores.resize(static_cast<size_t>(values));
@@ -262,6 +288,8 @@ std::vector<Fit> fits(bool quick) {
   add("squared", 1, GbrtObjective::squared, nothing);
   add("squared", 700, GbrtObjective::squared, nothing);
   add("squared, whole weights", 700, GbrtObjective::squared, whole_weights);
+  add("squared, begun again after a cancel", 700, GbrtObjective::squared,
+      [](Fit& fit) { fit.begins_cancelled = true; });
   add("squared, weights, bags", 500, GbrtObjective::squared, [&](Fit& fit) {
     for (int64_t row = 0; row < 500; ++row) fit.given.weights.push_back(static_cast<float>(0.25 + random.unit()));
     fit.options.bagging_freq = 2;

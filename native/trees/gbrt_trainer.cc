@@ -109,6 +109,8 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
     }
   }
   if (on_card_) begin_card(context);
+  // A cancel leaves targets unchecked and scores in part.
+  if (context.workers.cancelled()) return cancelled();
   has_begun_ = true;
   return std::nullopt;
 }
