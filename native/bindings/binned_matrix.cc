@@ -142,10 +142,12 @@ Napi::Value binned_like(const Info& info) {
 Napi::Value binned_reserve(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle matrix = binned_of(args.value(0), kWhere, false);
-  if (matrix->bins) throw Error::range(kWhere + "to reserve once but received a second call");
-  matrix->rows = args.integer(1, "rows", 1, kMostRows);
+  // Also once they are freed: trainers, and calls that read the caller's lists meanwhile, rely on the number of rows.
+  if (matrix->rows > 0) throw Error::range(kWhere + "to reserve once but received a second call");
+  const int64_t rows = args.integer(1, "rows", 1, kMostRows);
   matrix->bins = std::make_shared<Buffer>(
-      matrix->stream, static_cast<size_t>(matrix->rows) * static_cast<size_t>(matrix->features), "BinnedMatrix");
+      matrix->stream, static_cast<size_t>(rows) * static_cast<size_t>(matrix->features), "BinnedMatrix");
+  matrix->rows = rows;
   return info.Env().Undefined();
 }
 

@@ -14,7 +14,7 @@ namespace seqrisk {
 struct BinnedMatrix {
   std::shared_ptr<Stream> stream;
   int64_t features = 0;
-  int64_t rows = 0;
+  int64_t rows = 0;  // stays once it is reserved
   BinOptions options;
   std::vector<uint8_t> is_category;
   // Columns stay as they are once they are learned: work on the stream reads them.

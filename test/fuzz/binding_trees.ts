@@ -74,7 +74,10 @@ export class TreeZoo {
       binned_sample: () => [this.#sampling, this.#random.integer(0, FEATURES - 1), this.#column(), 0, 1, ROWS, null],
       binned_learn: () => [this.#sampling],
       binned_like: () => [this.#filled],
-      binned_reserve: () => [this.#empty, ROWS],
+      binned_reserve: () => [
+        this.#random.integer(0, 3) ? this.#empty : this.#filled,
+        this.#random.integer(1, 2 * ROWS),
+      ],
       binned_append: () => [this.#filled, from, this.#columns(), 0, rows[1]],
       binned_columns: () => [this.#filled],
       binned_read: () => [this.#filled],

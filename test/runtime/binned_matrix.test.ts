@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { binding } from '../../lib/native.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { everyVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
@@ -170,6 +171,23 @@ describe('BinnedMatrix', () => {
     matrix.dispose()
     expect(device.info().liveBytes).toBe(before)
     await expect(matrix.read()).rejects.toThrow(/freed/)
+  })
+
+  it('keeps its number of rows when a list of columns frees it and reserves anew', async () => {
+    const device = openDevice()
+    const column = new Float32Array(1000)
+    const { handle } = await BinnedMatrix.from(device, { columns: [column, column] })
+    const own = binding.binned_like(handle)
+    binding.binned_reserve(own, 1000)
+    const columns = [column, column]
+    Object.defineProperty(columns, 1, {
+      get() {
+        binding.binned_dispose(own)
+        expect(() => binding.binned_reserve(own, 1)).toThrow(/reserve once/)
+        return column
+      },
+    })
+    expect(() => binding.binned_append(own, 900, columns, 0, 100)).toThrow(/an empty or freed one/)
   })
 
   it('rejects when its device is closed meanwhile, and leaves nothing unhandled', async () => {
