@@ -45,9 +45,10 @@ GbrtMemory memory_of(const Held& held) {
 
 Napi::Value gbrt_trainer_create(const Info& info) {
   auto held = std::make_shared<Held>();
+  // First: reading the list may run the caller's code, which may free the matrix.
+  held->options = gbrt_options_of(argument(info, 1));
   held->matrix = binned_of(argument(info, 0), kWhere, true);
   held->bins = held->matrix->bins;
-  held->options = gbrt_options_of(argument(info, 1));
   // More leaves than rows could be told apart need no memory.
   held->options.num_leaves = std::max<int64_t>(2, std::min(held->options.num_leaves, held->matrix->rows));
   const GbrtBins bins = held->matrix->kernel_bins();

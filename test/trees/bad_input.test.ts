@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { fromLightgbm, toLightgbm } from '../../lib/export/lightgbm.js'
+import { binding } from '../../lib/native.js'
 import { Forest } from '../../lib/ops/forest_predict.js'
 import { NativeTrainer, type TrainerNumbers } from '../../lib/ops/gbrt_trainer.js'
 import { BinnedMatrix, type NumberArray } from '../../lib/runtime/binned_matrix.js'
@@ -262,6 +263,18 @@ describe('is refused with a clear error', () => {
     await own.begin(labels, null, null, null, 0)
     await own.boost(1, 0, null)
     expect(own.rounds).toBe(1)
+  })
+
+  it('a matrix that the list of options frees', async () => {
+    const { handle } = await BinnedMatrix.from(device, { columns })
+    const list = Object.values(numbers)
+    Object.defineProperty(list, 3, {
+      get() {
+        binding.binned_dispose(handle)
+        return numbers.maxDepth
+      },
+    })
+    expect(() => binding.gbrt_trainer_create(handle, list, null)).toThrow(/an empty or freed one/)
   })
 
   it('a trainer that was freed', async () => {
