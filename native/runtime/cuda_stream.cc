@@ -36,6 +36,26 @@ std::string missing_of(cudaError_t status) {
   }
 }
 
+// What a launch was refused for, if it was.
+std::optional<Error> error_of(const cuda::Launch::Refusal& refusal, const char* kernel) {
+  if (!refusal.bytes && !refusal.cublaslt && !refusal.expected) return std::nullopt;
+  const std::string where = "[" + std::string(kernel) + "] expected ";
+  if (refusal.bytes) {
+    return Error::coded("OUT_OF_MEMORY", where + std::to_string(refusal.bytes) +
+                                             " bytes of scratch memory on the card but it has none; use smaller "
+                                             "batches or free tensors");
+  }
+  if (refusal.cublaslt == cuda::kCublasltInvalidValue || refusal.cublaslt == cuda::kCublasltNotSupported) {
+    return Error::coded("NOT_ON_CUDA", where + "a number of rows that cuBLASLt's algorithm takes but received this " +
+                                           "one; leave cublaslt out");
+  }
+  if (refusal.cublaslt) {
+    return Error::coded("NOT_ON_CUDA", where + "cuBLASLt to multiply but received its status " +
+                                           std::to_string(refusal.cublaslt) + "; leave cublaslt out");
+  }
+  return Error::coded("NOT_ON_CUDA", where + refusal.expected + " but received this one; use device 'cpu'");
+}
+
 }  // namespace
 
 CudaDevices cuda_devices() {
@@ -257,17 +277,10 @@ void CudaStream::run_kernel(CardKernel kernel, const void* arguments) {
 
 void CudaStream::after_launch() {
   const cuda::Launch::Refusal refusal = launch_.take_refusal();
-  if ((refusal.expected || refusal.bytes) && !error_) {
-    const std::string where = "[" + std::string(launch_.kernel) + "] expected ";
-    if (refusal.bytes) {
-      error_ =
-          Error::coded("OUT_OF_MEMORY", where + std::to_string(refusal.bytes) + " bytes of scratch memory on the " +
-                                            "card but it has none; use smaller batches or free tensors");
-    } else {
-      error_ = Error::coded("NOT_ON_CUDA", where + refusal.expected + " but received this one; use device 'cpu'");
-    }
-  }
+  // A card that failed makes cuBLASLt refuse: that comes first, and who waits for the card hears of it.
+  if (refusal.cublaslt) check(cudaStreamSynchronize(launch_.stream), launch_.kernel);
   check(cudaGetLastError(), launch_.kernel);
+  if (!error_) error_ = error_of(refusal, launch_.kernel);
   limit_lead();
 }
 

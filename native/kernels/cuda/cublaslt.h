@@ -6,6 +6,10 @@
 namespace seqrisk {
 namespace cuda {
 
+// Of its statuses those that say that an algorithm does not take what it was asked for.
+constexpr int kCublasltInvalidValue = 7;
+constexpr int kCublasltNotSupported = 15;
+
 // Loads the library by its name or path, and makes a handle on the current card. Null if it cannot be had; then
 // `missing` says why, until the next call on this thread.
 Cublaslt* open_cublaslt(const char* library, const char** missing);

@@ -234,17 +234,20 @@ bool gemm_cublaslt(GemmForm form, const Bfloat16Gemm& g, Launch& launch) {
   if (!plan.is_possible) return false;
   const auto rows = static_cast<uint64_t>(g.m);
   const void* bias = bias_of(g);
-  bool is_done = !bias || call.cublasLtMatmulDescSetAttribute(plan.desc, kBiasPointer, &bias, sizeof bias) == kDone;
+  Status status = kDone;
+  if (bias) status = call.cublasLtMatmulDescSetAttribute(plan.desc, kBiasPointer, &bias, sizeof bias);
   for (const Layout layout : {plan.b, plan.residual, plan.out}) {
-    is_done = is_done && call.cublasLtMatrixLayoutSetAttribute(layout, kColumns, &rows, sizeof rows) == kDone;
+    if (status == kDone) status = call.cublasLtMatrixLayoutSetAttribute(layout, kColumns, &rows, sizeof rows);
   }
   const float one = 1.0f;
   const float beta = g.residual ? 1.0f : 0.0f;
-  is_done = is_done && call.cublasLtMatmul(lt.handle, plan.desc, &one, g.b.values, plan.a, g.a.values, plan.b, &beta,
-                                           g.residual ? g.residual : g.out, plan.residual, g.out, plan.out,
-                                           &plan.algorithm, nullptr, 0, launch.stream) == kDone;
+  if (status == kDone) {
+    status = call.cublasLtMatmul(lt.handle, plan.desc, &one, g.b.values, plan.a, g.a.values, plan.b, &beta,
+                                 g.residual ? g.residual : g.out, plan.residual, g.out, plan.out, &plan.algorithm,
+                                 nullptr, 0, launch.stream);
+  }
   // Another algorithm would give other bits.
-  if (!is_done) launch.refuse("a number of rows that cuBLASLt's algorithm takes");
+  if (status != kDone) launch.refuse_cublaslt(status);
   return true;
 }
 

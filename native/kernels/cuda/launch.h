@@ -45,15 +45,19 @@ class Launch {
 
   // For a launcher that cannot do what it was asked for: the card lacks something. The stream reports it.
   void refuse(const char* expected) { refused_ = expected; }
-  // What was refused since the last call, or nulls and 0.
+  // For a product that cuBLASLt did not take, with its status.
+  void refuse_cublaslt(int status) { cublaslt_status_ = status; }
+  // What was refused since the last call, or nulls and zeros.
   struct Refusal {
     const char* expected;
     size_t bytes;  // of a workspace that could not be had
+    int cublaslt;  // its status
   };
   Refusal take_refusal() {
-    const Refusal refusal{refused_, refused_bytes_};
+    const Refusal refusal{refused_, refused_bytes_, cublaslt_status_};
     refused_ = nullptr;
     refused_bytes_ = 0;
+    cublaslt_status_ = 0;
     return refusal;
   }
 
@@ -62,6 +66,7 @@ class Launch {
   size_t workspace_bytes_ = 0;
   size_t refused_bytes_ = 0;
   const char* refused_ = nullptr;
+  int cublaslt_status_ = 0;
 };
 
 // Moves the record to pinned host memory and clears it, in order with the stream.
