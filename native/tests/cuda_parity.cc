@@ -6,8 +6,9 @@
 // behind a boundary. Results have to be near the CPU's (see Judge), the same bits in both runs, and inputs untouched.
 // --only takes a kernel's name, or an op's: pool is pool_forward and pool_backward. --quick takes some small problems
 // alone, as tools that watch every memory access want it. --capability takes the kernels that an older card would get,
-// --cublaslt that library's products where it has them. Ends with 1 on a failure; without a card everything is skipped.
-// cuda_emulated is the same program on a card that the processor plays (emulator/emulator.h).
+// --cublaslt that library's products where it has them; one that it refuses, and a kernel without any, is a failure.
+// Ends with 1 on a failure; without a card everything is skipped. cuda_emulated is the same program on a card that the
+// processor plays (emulator/emulator.h).
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -83,6 +84,7 @@ class Check {
            void (*launcher)(const Arguments&, cuda::Launch&)) {
     machine_.launch.kernel = name_;
     const std::vector<size_t> chosen = choose(cases);
+    const int64_t products = cublaslt_products();
     bool apart = false;
     for (const size_t i : chosen) {
       Side host(machine_, false, seed(i));
@@ -94,6 +96,7 @@ class Check {
       if (!quick_ || apart) run_on_card(cases[i], i, host, true, launcher);
     }
     if (count_ == 0) fail("", "no case ran" + (refusal_.empty() ? "" : ": the card lacks " + refusal_));
+    check_cublaslt(cublaslt_products() - products);
     std::printf("%-32s %4d cases  worst %.1e of %.1e%s%s  %s\n", name_, count_, worst_.error, worst_.of,
                 worst_.where.empty() ? "" : " in ", worst_.where.c_str(), failures_ == 0 ? "ok" : "FAILED");
     if (refused_ > 0) std::printf("    %d more were refused: the card lacks %s\n", refused_, refusal_.c_str());
@@ -157,6 +160,7 @@ class Check {
       expect_cuda(cudaStreamSynchronize(launch.stream), (where + ": the kernel").c_str());
       const cuda::Launch::Refusal refusal = launch.take_refusal();
       if (refusal.bytes) return fail(where, "no memory for a workspace of " + std::to_string(refusal.bytes) + " bytes");
+      if (refusal.cublaslt) return fail(where, "cuBLASLt refuses by status " + std::to_string(refusal.cublaslt));
       if (refusal.expected) {
         ++refused_;
         refusal_ = refusal.expected;
@@ -173,6 +177,18 @@ class Check {
     const std::string other = card.differs_in_bits(first);
     if (!other.empty()) return fail(where, other + ": other bits in a second run");
     ++count_;
+  }
+
+  int64_t cublaslt_products() const {
+    return machine_.launch.cublaslt ? cuda::products_of(machine_.launch.cublaslt) : 0;
+  }
+
+  // Our own products stand in for what it has no algorithm for: were that all, nothing would be checked.
+  void check_cublaslt(int64_t products) {
+    const std::string name = name_;
+    if (!machine_.launch.cublaslt || (name != "linear_forward" && name != "linear_backward")) return;
+    std::printf("%s: %lld products by cuBLASLt\n", name_, static_cast<long long>(products));
+    if (products == 0) fail("", "no product by cuBLASLt");
   }
 
   void fail(const std::string& where, const std::string& what) {

@@ -14,6 +14,8 @@ constexpr int kCublasltNotSupported = 15;
 // `missing` says why, until the next call on this thread.
 Cublaslt* open_cublaslt(const char* library, const char** missing);
 void close_cublaslt(Cublaslt* opened);
+// How many it has multiplied.
+int64_t products_of(const Cublaslt* opened);
 
 }  // namespace cuda
 }  // namespace seqrisk
