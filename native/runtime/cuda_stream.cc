@@ -120,11 +120,11 @@ CudaStream::CudaStream(const CudaOptions& options)
   use_device();
   try {
     open(options);
+    start();
   } catch (...) {
     stop();
     throw;
   }
-  start();
 }
 
 void CudaStream::open(const CudaOptions& options) {
