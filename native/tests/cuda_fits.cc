@@ -167,18 +167,8 @@ Fitted fit_on(Stream& stream, const Fit& fit) {
   }
   run_on(stream, boost_fit);
   Fitted fitted{trainer.model(), trainer.losses(), {}, {}, trainer.best_round()};
-  if (options.forest) {
-    fitted.scores.resize(static_cast<size_t>(values));
-    await([&](Completion done) {
-      const auto task = [&](HostContext& context) -> std::optional<Error> {
-        trainer.scores(fitted.scores.data(), context);
-        return std::nullopt;
-      };
-      stream.run(task, std::move(done));
-    });
-  } else {
-    fitted.scores = read(stream, places.scores, values);
-  }
+  fitted.scores.resize(static_cast<size_t>(values));
+  run_on(stream, [&](HostContext& context) { return trainer.scores(fitted.scores.data(), context); });
   if (watched_values > 0) fitted.watched_scores = read(stream, boost.watched.scores, watched_values);
   return fitted;
 }
