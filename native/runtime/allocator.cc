@@ -57,11 +57,11 @@ Allocator::~Allocator() {
 Block* Allocator::allocate(size_t bytes, const QueueClock& clock, const char* where) {
   const size_t wanted = rounded(bytes);
   ++stats_.allocations;
-  const auto refuse = [&](const std::string& why) {
+  const auto refuse = [&](const std::string& why, const char* advice = "use smaller batches or free tensors") {
     return Error::coded("OUT_OF_MEMORY", "[" + std::string(where) + "] expected to allocate " + std::to_string(wanted) +
                                              " bytes but " + why + " (" + std::to_string(stats_.live_bytes) +
-                                             " bytes in use, " + std::to_string(stats_.cached_bytes) +
-                                             " cached); use smaller batches or free tensors");
+                                             " bytes in use, " + std::to_string(stats_.cached_bytes) + " cached); " +
+                                             advice);
   };
   if (fail_after_ != 0 && --fail_after_ == 0) throw refuse("the allocation was made to fail");
 
@@ -78,7 +78,9 @@ Block* Allocator::allocate(size_t bytes, const QueueClock& clock, const char* wh
   trim(std::max(stats_.live_bytes / 2, size_t{64} << 20), clock);
   if (stats_.live_bytes + stats_.cached_bytes + wanted > limit_bytes_) trim(0, clock);
   if (stats_.live_bytes + stats_.cached_bytes + wanted > limit_bytes_) {
-    throw refuse("the limit is " + std::to_string(limit_bytes_));
+    const std::string limit = "the limit is " + std::to_string(limit_bytes_);
+    if (stats_.live_bytes + wanted > limit_bytes_) throw refuse(limit);
+    throw refuse(limit, "what is cached still has work ahead of it: await it, or device.sync(), and try again");
   }
   std::byte* data = source_.allocate(wanted);
   if (!data) {

@@ -59,7 +59,8 @@ class Allocator {
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  // Throws Error with code OUT_OF_MEMORY. `where` names the op in the message.
+  // Throws Error with code OUT_OF_MEMORY. `where` names the op in the message. The limit counts cached blocks that
+  // queued work still uses, and nobody waits for them here: the event loop would wait too, as long as a fit takes.
   Block* allocate(size_t bytes, const QueueClock& clock, const char* where);
   void release(Block* block, const QueueClock& clock);
 

@@ -5,6 +5,7 @@ import { SeqriskError } from '../../lib/util/errors.js'
 import { expectSameBits } from '../support/close.js'
 import { everyVariant, openDevice } from '../support/devices.js'
 import { failEveryAllocation } from '../support/failing.js'
+import { queueLongWork } from '../support/long_work.js'
 import { smallModel } from '../support/model.js'
 
 const MB = 1 << 20
@@ -75,6 +76,16 @@ describe('allocator', () => {
     await device.sync()
     const large = Tensor.zeros(device, 'float32', [(3 * MB) / 2])
     expect((await large.read()).length).toBe((3 * MB) / 2)
+  })
+
+  it('says to wait where the limit is met by memory that queued work still uses', async () => {
+    const device = openDevice({ memoryLimit: 160 * MB, guard: false })
+    const out = queueLongWork(device, 5) // takes 100 MB of memory in all, and holds 16 MB
+    const large = () => Tensor.empty(device, 'float32', [25 * MB])
+    expect(thrown(large)).toMatchObject({ code: 'OUT_OF_MEMORY', message: expect.stringContaining('device.sync()') })
+    await device.sync()
+    large().dispose()
+    out.dispose()
   })
 
   it('refuses more than the machine has, whatever was asked for', () => {
