@@ -112,18 +112,11 @@ void linear_forward_bfloat16(const LinearForward& a, Launch& launch) {
   if (a.rows == 0) return;
   const Rows x{a.x, a.rows, a.in_features, a.x_stride, a.x_stored};
   const Rows weight = weight_of(a.packed ? a.packed : a.weight, a.in_features, a.out_features);
-  const bool rounds_bias = launch.cublaslt && a.bias;
-  const Rows bias{a.bias, rounds_bias ? 1 : 0, a.out_features, a.out_features, Storage::float32};
-  auto* memory = launch.workspace_of<Bfloat16>(x.elements() + weight.elements() + bias.elements());
-  if (!memory) return;
   Bfloat16Gemm g{};
-  g.a = x.operand(memory, launch);
-  g.b = weight.operand(memory, launch);
   g.m = a.rows;
   g.n = a.out_features;
   g.k = a.in_features;
   g.bias = a.bias;
-  if (rounds_bias) g.rounded_bias = bias.operand(memory, launch).values;
   g.chunks = 1;
   g.chunk_k = g.k;
   // What is kept of the sums, GELU, and a residual behind an activation take a pass of their own.
@@ -141,6 +134,13 @@ void linear_forward_bfloat16(const LinearForward& a, Launch& launch) {
     g.residual_stride = a.residual_stride;
     g.relu = is_relu;
   }
+  const bool rounds_bias = launch.cublaslt && a.bias && g.out_stored == Storage::bfloat16;
+  const Rows bias{a.bias, rounds_bias ? 1 : 0, a.out_features, a.out_features, Storage::float32};
+  auto* memory = launch.workspace_of<Bfloat16>(x.elements() + weight.elements() + bias.elements());
+  if (!memory) return;
+  g.a = x.operand(memory, launch);
+  g.b = weight.operand(memory, launch);
+  if (rounds_bias) g.rounded_bias = bias.operand(memory, launch).values;
   gemm_bfloat16(GemmForm::rows_by_rows, g, launch);
   if (!finishes) return;
   const bool wide =
