@@ -74,8 +74,7 @@ Environment::Settle Environment::promise(Napi::Env env, Napi::Value value, std::
 
 void Environment::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending) {
   if (static_cast<napi_env>(env) == nullptr) {
-    // The environment goes down, and references of its heap are left alone. But the stream's threads have to end: the
-    // addon may be unloaded with its last environment.
+    // The environment goes down, and references of its heap are left alone. The stream is closed by now: it may go.
     pending->stream.reset();
     return;
   }
