@@ -8,10 +8,8 @@
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
-#include "bindings/trainer_handle.h"
 #include "bindings/wrap.h"
 #include "runtime/carver.h"
-#include "runtime/thread_pool.h"
 
 namespace seqrisk {
 namespace {
