@@ -163,7 +163,6 @@ Napi::Value gbrt_trainer_boost(const Info& info) {
       throw Error::range(kWhere + "one round for each set of gradients but received another number");
     boost.grad = copy_of(host_floats(argument(info, 4), values, kWhere + "gradients as "), values);
     boost.hess = copy_of(host_floats(argument(info, 5), values, kWhere + "Hessians as "), values);
-    if (!held.custom) throw Error::type(kWhere + "begin before boost but received boost");
   }
   if (boost.patience > 0) {
     boost.best_scores = reinterpret_cast<double*>(buffer_for(held, held.best, static_cast<size_t>(values) * 8)->data());
@@ -232,7 +231,6 @@ Napi::Value gbrt_trainer_model(const Info& info) {
 // (classes, rows)
 Napi::Value gbrt_trainer_scores(const Info& info) {
   const Held& held = trainer_of(argument(info, 0));
-  if (held.options.forest && !held.forest) throw Error::type(kWhere + "a fit before its scores but received none");
   const auto count = static_cast<size_t>(held.matrix->rows * held.options.classes);
   const Napi::Float64Array array = Napi::Float64Array::New(info.Env(), count);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, held.matrix->stream);
