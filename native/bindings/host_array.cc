@@ -35,26 +35,26 @@ bool HostNumbers::fits_float() const {
          type == napi_uint8_clamped_array || type == napi_int16_array || type == napi_uint16_array;
 }
 
-HostNumbers host_numbers(const Napi::Value& value, const std::string& where) {
-  if (!value.IsTypedArray()) throw Error::type(where + "a typed array but received " + describe(value));
+HostNumbers host_numbers(const Napi::Value& value, const std::string& where, const char* wanted) {
+  if (!value.IsTypedArray()) throw Error::type(where + wanted + " but received " + describe(value));
   HostNumbers numbers;
   napi_value buffer;
   void* data = nullptr;
   size_t length = 0;
   size_t offset = 0;
   if (napi_get_typedarray_info(value.Env(), value, &numbers.type, &length, &data, &buffer, &offset) != napi_ok) {
-    throw Error::type(where + "a typed array but received one that cannot be read");
+    throw Error::type(where + wanted + " but received one that cannot be read");
   }
   bool is_array_buffer = false;
   napi_is_arraybuffer(value.Env(), buffer, &is_array_buffer);
   if (!is_array_buffer) {
-    throw Error::type(where + "an ArrayBuffer below the typed array but received shared memory; copy it first");
+    throw Error::type(where + wanted + " over an ArrayBuffer but received one over shared memory; copy it first");
   }
   bool detached = false;
   napi_is_detached_arraybuffer(value.Env(), buffer, &detached);
-  if (detached) throw Error::type(where + "a typed array but received a detached one; it was transferred away");
+  if (detached) throw Error::type(where + wanted + " but received a detached one; it was transferred away");
   if (numbers.type == napi_bigint64_array || numbers.type == napi_biguint64_array) {
-    throw Error::type(where + "an array of numbers but received one of bigints; convert it to Float64Array");
+    throw Error::type(where + wanted + " of numbers but received one of bigints; convert it first");
   }
   numbers.data = data;
   numbers.length = static_cast<int64_t>(length);

@@ -19,8 +19,9 @@ struct HostNumbers {
   bool fits_float() const;
 };
 
-// Refuses what cannot be read right now: shared memory, detached buffers, bigints. `where` ends in "expected ".
-HostNumbers host_numbers(const Napi::Value& value, const std::string& where);
+// Refuses what cannot be read right now: shared memory, detached buffers, bigints. `where` ends in "expected ";
+// `wanted` is the array's name in errors.
+HostNumbers host_numbers(const Napi::Value& value, const std::string& where, const char* wanted = "a typed array");
 // Refuses any other type than a Float32Array, an Int32Array or a Uint8Array of that length as well.
 const float* host_floats(const Napi::Value& value, int64_t length, const std::string& where);
 const int32_t* host_ints(const Napi::Value& value, int64_t length, const std::string& where);

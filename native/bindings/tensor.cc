@@ -6,6 +6,7 @@
 #include "bindings/bindings.h"
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
+#include "bindings/host_array.h"
 #include "ops/scale.h"
 
 namespace seqrisk {
@@ -77,37 +78,12 @@ DType dtype_of(const Napi::Value& value, const std::string& where) {
   throw Error::type(where + "dtype 'float32', 'int32' or 'bfloat16' but received " + describe(value));
 }
 
-struct HostArray {
-  const void* data;
-  int64_t elements;
-};
-
-// The bytes of a typed array that may be read right now: of the right type, not shared, not detached.
-HostArray host_array(const Napi::Value& value, DType dtype, const std::string& where) {
+// A typed array of what the host sees of that type.
+HostNumbers host_array(const Napi::Value& value, DType dtype, const std::string& where) {
   const char* wanted = dtype == DType::int32 ? "an Int32Array" : "a Float32Array";
-  if (!value.IsTypedArray()) throw Error::type(where + wanted + " but received " + describe(value));
-  const auto array = value.As<Napi::TypedArray>();
-  const auto type = dtype == DType::int32 ? napi_int32_array : napi_float32_array;
-  if (array.TypedArrayType() != type) {
-    throw Error::type(where + wanted + " but received a typed array of another type; convert it first");
-  }
-  napi_value buffer;
-  void* data = nullptr;
-  size_t length = 0;
-  size_t offset = 0;
-  napi_typedarray_type found;
-  if (napi_get_typedarray_info(value.Env(), value, &found, &length, &data, &buffer, &offset) != napi_ok) {
-    throw Error::type(where + wanted + " but received one that cannot be read");
-  }
-  bool is_array_buffer = false;
-  napi_is_arraybuffer(value.Env(), buffer, &is_array_buffer);
-  if (!is_array_buffer) {
-    throw Error::type(where + wanted + " over an ArrayBuffer but received one over shared memory; copy it first");
-  }
-  bool detached = false;
-  napi_is_detached_arraybuffer(value.Env(), buffer, &detached);
-  if (detached) throw Error::type(where + wanted + " but received a detached one; it was transferred away");
-  return {data, static_cast<int64_t>(length)};
+  const HostNumbers numbers = host_numbers(value, where, wanted);
+  if (numbers.type == (dtype == DType::int32 ? napi_int32_array : napi_float32_array)) return numbers;
+  throw Error::type(where + wanted + " but received a typed array of another type; convert it first");
 }
 
 // The host sees a tensor of bfloat16 as float32: through memory beside it, in order with the work around.
@@ -165,12 +141,12 @@ Napi::Value tensor_view(const Info& info) {
 Napi::Value tensor_write(const Info& info) {
   const std::string where = "[tensor_write] expected ";
   Tensor& tensor = live_tensor(info, where);
-  const HostArray array = host_array(argument(info, 1), tensor.dtype, where);
-  if (array.elements != tensor.elements()) {
+  const HostNumbers array = host_array(argument(info, 1), tensor.dtype, where);
+  if (array.length != tensor.elements()) {
     throw Error::range(where + std::to_string(tensor.elements()) + " values for shape " + describe_shape(tensor.shape) +
-                       " but received " + std::to_string(array.elements));
+                       " but received " + std::to_string(array.length));
   }
-  const size_t bytes = static_cast<size_t>(array.elements) * 4;
+  const size_t bytes = static_cast<size_t>(array.length) * 4;
   if (tensor.dtype == DType::bfloat16) {
     const std::shared_ptr<Buffer> values = beside(tensor, "tensor_write");
     values->stream().upload(values->data(), array.data, bytes);
@@ -265,23 +241,23 @@ Napi::Value tensor_dispose(const Info& info) {
 Napi::Value offsets_create(const Info& info) {
   const std::string where = "[offsets_create] expected ";
   std::shared_ptr<Stream> stream = open_stream(info, where);
-  const HostArray array = host_array(argument(info, 1), DType::int32, where + "offsets as ");
+  const HostNumbers array = host_array(argument(info, 1), DType::int32, where + "offsets as ");
   const auto* values = static_cast<const int32_t*>(array.data);
-  if (array.elements < 1 || values[0] != 0) {
+  if (array.length < 1 || values[0] != 0) {
     throw Error::range(where + "offsets to start with 0 but received " +
-                       (array.elements < 1 ? "none" : std::to_string(values[0])));
+                       (array.length < 1 ? "none" : std::to_string(values[0])));
   }
   int32_t longest = 0;
-  for (int64_t i = 1; i < array.elements; ++i) {
+  for (int64_t i = 1; i < array.length; ++i) {
     if (values[i] < values[i - 1]) {
       throw Error::range(where + "offsets that never fall but received " + std::to_string(values[i]) + " after " +
                          std::to_string(values[i - 1]) + " at index " + std::to_string(i));
     }
     longest = std::max(longest, values[i] - values[i - 1]);
   }
-  const int64_t events = values[array.elements - 1];
-  const size_t bytes = static_cast<size_t>(array.elements) * 4;
-  Offsets offsets{std::make_shared<Buffer>(stream, bytes, "offsets_create"), array.elements - 1, events, longest};
+  const int64_t events = values[array.length - 1];
+  const size_t bytes = static_cast<size_t>(array.length) * 4;
+  Offsets offsets{std::make_shared<Buffer>(stream, bytes, "offsets_create"), array.length - 1, events, longest};
   stream->upload(offsets.buffer->data(), values, bytes);
   return wrap_offsets(info.Env(), std::move(offsets));
 }
