@@ -62,9 +62,7 @@ void check_categories(const BinnedColumn& column) {
 
 // stream, categorical flags, NaN flags, number of bounds, bounds, bins of categories
 Napi::Value binned_restore(const Info& info) {
-  StreamHandle* stream = unwrap_stream(argument(info, 0));
-  if (!stream) throw Error::type(kWhere + "a stream but received " + describe(argument(info, 0)));
-  if ((*stream)->closed()) throw Error::coded("CLOSED", kWhere + "an open stream but received a closed one");
+  StreamHandle stream = CallArgs(info, kWhere).open_stream(0);
   const HostNumbers flags = bytes_of(argument(info, 1), "categorical flags");
   const int64_t features = flags.length;
   if (features < 1 || features > kGbrtMostFeatures) {
@@ -85,7 +83,7 @@ Napi::Value binned_restore(const Info& info) {
   const double* bounds = host_doubles(argument(info, 4), all, kWhere + "bounds as ");
   const uint8_t* bin_of = host_bytes(argument(info, 5), codes, kWhere + "bins of categories as ");
   auto matrix = std::make_shared<BinnedMatrix>();
-  matrix->stream = *stream;
+  matrix->stream = std::move(stream);
   matrix->features = features;
   matrix->is_category.assign(categorical, categorical + features);
   matrix->columns = std::make_shared<std::vector<BinnedColumn>>();

@@ -50,8 +50,8 @@ class CallArgs {
   StreamHandle open_stream(size_t i) const {
     StreamHandle* stream = unwrap_stream(value(i));
     if (!stream) throw Error::type(where_ + "a stream but received " + describe(value(i)));
-    if ((*stream)->closed()) throw Error::coded("CLOSED", where_ + "an open stream but received a closed one");
-    return *stream;
+    if (!(*stream)->closed()) return *stream;
+    throw Error::coded("CLOSED", where_ + "an open stream but received a closed one; open a new device");
   }
 
   [[noreturn]] void refuse(const std::string& expected, const Napi::Value& received) const {

@@ -118,13 +118,9 @@ Napi::Value stream_cancel(const Info& info) {
 }
 
 Napi::Value stream_sync(const Info& info) {
-  Stream& stream = stream_of(info, "stream_sync");
-  if (stream.closed()) {
-    throw Error::coded("CLOSED", "[stream_sync] expected an open stream but received a closed one; open a new device");
-  }
-  auto [promise, done] =
-      Environment::of(info.Env()).promise(info.Env(), info.Env().Undefined(), *unwrap_stream(info[0]));
-  stream.fence(std::move(done));
+  const StreamHandle stream = CallArgs(info, "[stream_sync] expected ").open_stream(0);
+  auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info.Env().Undefined(), stream);
+  stream->fence(std::move(done));
   return promise;
 }
 

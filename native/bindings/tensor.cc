@@ -21,15 +21,6 @@ constexpr int64_t kMaxAxisOfEmpty = int64_t{1} << 20;
 // A typed array of Node 20 takes fewer than 2^32 elements.
 constexpr int64_t kMaxReadElements = int64_t{1} << 30;
 
-std::shared_ptr<Stream> open_stream(const Info& info, const std::string& where) {
-  StreamHandle* stream = unwrap_stream(argument(info, 0));
-  if (!stream) throw Error::type(where + "a stream but received " + describe(argument(info, 0)));
-  if ((*stream)->closed()) {
-    throw Error::coded("CLOSED", where + "an open stream but received a closed one; open a new device");
-  }
-  return *stream;
-}
-
 Tensor& live_tensor(const Info& info, const std::string& where) {
   Tensor* tensor = unwrap_tensor(argument(info, 0));
   if (!tensor) throw Error::type(where + "a tensor but received " + describe(argument(info, 0)));
@@ -111,7 +102,7 @@ void round_into(const Tensor& tensor, const Buffer& values) {
 
 Napi::Value tensor_create(const Info& info) {
   const std::string where = "[tensor_create] expected ";
-  std::shared_ptr<Stream> stream = open_stream(info, where);
+  StreamHandle stream = CallArgs(info, where).open_stream(0);
   const DType dtype = dtype_of(argument(info, 1), where);
   if (dtype == DType::bfloat16 && !stream->has_bfloat16()) {
     throw Error::type(where + "dtype bfloat16 on a card of precision 'bfloat16' but received a stream of '" +
@@ -240,7 +231,7 @@ Napi::Value tensor_dispose(const Info& info) {
 
 Napi::Value offsets_create(const Info& info) {
   const std::string where = "[offsets_create] expected ";
-  std::shared_ptr<Stream> stream = open_stream(info, where);
+  StreamHandle stream = CallArgs(info, where).open_stream(0);
   const HostNumbers array = host_array(argument(info, 1), DType::int32, where + "offsets as ");
   const auto* values = static_cast<const int32_t*>(array.data);
   if (array.length < 1 || values[0] != 0) {
