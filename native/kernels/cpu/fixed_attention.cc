@@ -43,7 +43,7 @@ void add_row(float* to, const float* from, float factor, int64_t n) {
     hn::StoreU(hn::MulAdd(factor_v, hn::LoadU(d, from + i), hn::LoadU(d, to + i)), d, to + i);
   }
   if (i < n)
-    gemm_store_n(hn::MulAdd(factor_v, gemm_load_n(from + i, n - i), gemm_load_n(to + i, n - i)), to + i, n - i);
+    store_first(hn::MulAdd(factor_v, load_first(d, from + i, n - i), load_first(d, to + i, n - i)), d, to + i, n - i);
 }
 
 float exp_of(float x) {

@@ -41,14 +41,14 @@ void pack_filters(const Arguments& a, Workers& workers) {
       const int64_t c = block * kFloatLanes;
       const int64_t count = std::min(kFloatLanes, a.channels - c);
       float* to = a.scratch + block * filter_block(a.width);
-      hn::Store(load_first(d, count, a.bias + c), d, to);
-      const FloatVec gate_bias = a.gate_bias ? load_first(d, count, a.gate_bias + c) : hn::Set(d, kOpenGate);
+      hn::Store(load_first(d, a.bias + c, count), d, to);
+      const FloatVec gate_bias = a.gate_bias ? load_first(d, a.gate_bias + c, count) : hn::Set(d, kOpenGate);
       hn::Store(gate_bias, d, to + kFloatLanes);
       for (int64_t k = 0; k < a.width; ++k) {
         to += 2 * kFloatLanes;
-        hn::Store(load_first(d, count, a.weight + k * a.channels + c), d, to);
+        hn::Store(load_first(d, a.weight + k * a.channels + c, count), d, to);
         const FloatVec gate_weight =
-            a.gate_weight ? load_first(d, count, a.gate_weight + k * a.channels + c) : hn::Zero(d);
+            a.gate_weight ? load_first(d, a.gate_weight + k * a.channels + c, count) : hn::Zero(d);
         hn::Store(gate_weight, d, to + kFloatLanes);
       }
     }
@@ -66,7 +66,7 @@ struct Lanes {
     if constexpr (kWhole) {
       return hn::LoadU(d, from);
     } else {
-      return load_first(d, count, from);
+      return load_first(d, from, count);
     }
   }
   HWY_INLINE void store(FloatVec v, float* to) const {
@@ -74,7 +74,7 @@ struct Lanes {
     if constexpr (kWhole) {
       hn::StoreU(v, d, to);
     } else {
-      store_first(v, d, count, to);
+      store_first(v, d, to, count);
     }
   }
 };
@@ -474,7 +474,7 @@ void gated_dwconv_backward(const GatedDwconvBackward& a, Workers& workers) {
         const float* from = partials + range * filters + block * filter_block(a.width) + vector * kFloatLanes;
         sum = hn::Add(sum, hn::Load(d, from));
       }
-      store_first(hn::Add(load_first(d, count, to), sum), d, count, to);
+      store_first(hn::Add(load_first(d, to, count), sum), d, to, count);
     };
     add(0, a.dbias);
     add(1, a.dgate_bias);

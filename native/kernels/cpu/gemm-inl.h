@@ -20,6 +20,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "kernels/cpu/lanes-inl.h"
 #include "kernels/cpu/variant.h"
 
 namespace seqrisk::SEQRISK_VARIANT {
@@ -104,36 +105,13 @@ HWY_INLINE void gemm_unroll(F&& f) {
   }(std::make_integer_sequence<int, kCount>());
 }
 
-// The first n lanes from memory, zero in the others. Touches nothing beyond them.
-HWY_INLINE GemmVec gemm_load_n(const float* p, int64_t n) {
-  const GemmTag d;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(n)), d, p);
-#else
-  HWY_ALIGN float lanes[kGemmLanes] = {};
-  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
-  return hn::Load(d, lanes);
-#endif
-}
-
-HWY_INLINE void gemm_store_n(GemmVec v, float* p, int64_t n) {
-  const GemmTag d;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(n)), d, p);
-#else
-  HWY_ALIGN float lanes[kGemmLanes];
-  hn::Store(v, d, lanes);
-  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
-#endif
-}
-
 template <class Slab, int kRows, int kVectors>
 HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
   const GemmTag d;
   GemmVec sum[kRows * kVectors];
   const int64_t last = t.cols - (kVectors - 1) * kGemmLanes;  // columns in the last vector
   const auto load = [&](const float* p, auto v) __attribute__((always_inline)) {
-    return v == kVectors - 1 && last < kGemmLanes ? gemm_load_n(p, last) : hn::LoadU(d, p);
+    return v == kVectors - 1 && last < kGemmLanes ? load_first(d, p, last) : hn::LoadU(d, p);
   };
   if (t.start == GemmStart::kZero || t.start == GemmStart::kAdd) {
     gemm_unroll<kRows * kVectors>([&](auto i) __attribute__((always_inline)) { sum[i] = hn::Zero(d); });
@@ -199,7 +177,7 @@ HWY_NOINLINE void gemm_tile_of(const GemmTile& t) {
     constexpr int kVector = i % kVectors;
     float* c = t.c + kRow * t.c_stride + kVector * kGemmLanes;
     if (kVector == kVectors - 1 && last < kGemmLanes) {
-      gemm_store_n(sum[i], c, last);
+      store_first(sum[i], d, c, last);
     } else {
       hn::StoreU(sum[i], d, c);
     }
@@ -254,7 +232,7 @@ inline void gemm_pack_b(const float* b, int64_t b_stride, int64_t depth, int64_t
         const int64_t i = col + v * kGemmLanes;
         const int64_t left = cols - i;
         hn::StoreU(left >= kGemmLanes ? hn::LoadU(d, b + i)
-                   : left > 0         ? gemm_load_n(b + i, left)
+                   : left > 0         ? load_first(d, b + i, left)
                                       : hn::Zero(d),
                    d, to + v * kGemmLanes);
       });
@@ -319,7 +297,7 @@ HWY_INLINE void gemm_slab_rows(const float* a, int64_t a_stride, int64_t rows, i
   for (int64_t row = 0; row < rows; ++row, a += a_stride, slab += kGemmSlabStride) {
     int64_t k = 0;
     for (; k + kGemmLanes <= depth; k += kGemmLanes) hn::StoreU(f(hn::LoadU(d, a + k)), d, slab + k);
-    if (k < depth) hn::StoreU(f(gemm_load_n(a + k, depth - k)), d, slab + k);
+    if (k < depth) hn::StoreU(f(load_first(d, a + k, depth - k)), d, slab + k);
   }
 }
 
@@ -334,7 +312,7 @@ HWY_INLINE void gemm_slab_transposed(const float* a, int64_t a_stride, int64_t r
     int64_t row = 0;
     // What a store writes beyond its row is overwritten by the next one; the slab has room for the last.
     for (; row + kGemmLanes <= rows; row += kGemmLanes) hn::StoreU(hn::LoadU(d, a + row), d, slab + row);
-    if (row < rows) hn::StoreU(gemm_load_n(a + row, rows - row), d, slab + row);
+    if (row < rows) hn::StoreU(load_first(d, a + row, rows - row), d, slab + row);
   }
 }
 

@@ -36,8 +36,8 @@ struct Bfloat16Operands {
     static_assert(kGemmRows <= kGemmLanes);
     const GemmTag d;
     for (int64_t k = 0; k < depth; k += kSteps, slab += kGemmRows) {
-      const GemmVec low = gemm_load_n(a + k * a_stride, rows);
-      const GemmVec high = k + 1 < depth ? gemm_load_n(a + (k + 1) * a_stride, rows) : hn::Zero(d);
+      const GemmVec low = load_first(d, a + k * a_stride, rows);
+      const GemmVec high = k + 1 < depth ? load_first(d, a + (k + 1) * a_stride, rows) : hn::Zero(d);
       // What a store writes beyond its rows is overwritten by the next one; the slab has room for the last.
       hn::StoreU(pair(low, high), d, slab);
     }
@@ -47,7 +47,7 @@ struct Bfloat16Operands {
     const GemmTag d;
     const int64_t end = gemm_panels(cols) * kGemmCols;
     const auto load = [&](const float* p, int64_t left) __attribute__((always_inline)) {
-      return left >= kGemmLanes ? hn::LoadU(d, p) : left > 0 ? gemm_load_n(p, left) : hn::Zero(d);
+      return left >= kGemmLanes ? hn::LoadU(d, p) : left > 0 ? load_first(d, p, left) : hn::Zero(d);
     };
     for (int64_t k = 0; k < depth; k += kSteps, b += kSteps * b_stride, packed += kGemmCols) {
       float* to = packed;
@@ -103,8 +103,8 @@ struct Bfloat16Operands {
     if (k == depth) return;
     const int64_t left = depth - k;
     const bool is_long = left > kGemmLanes;
-    store(gemm_load_n(from + k, is_long ? kGemmLanes : left),
-          is_long ? gemm_load_n(from + k + kGemmLanes, left - kGemmLanes) : hn::Zero(d));
+    store(load_first(d, from + k, is_long ? kGemmLanes : left),
+          is_long ? load_first(d, from + k + kGemmLanes, left - kGemmLanes) : hn::Zero(d));
   }
 };
 

@@ -1,5 +1,5 @@
 // Parts of vectors, for the ends of rows: nothing beyond the n elements is read or written, on any instruction set
-// (Highway's own masked loads may read whole vectors where the hardware has no masks).
+// (Highway's own masked loads may read whole vectors where the hardware has no masks; AVX2 has them for 4 and 8 bytes).
 #pragma once
 
 #include "kernels/cpu/variant.h"
@@ -10,6 +10,7 @@ namespace seqrisk::SEQRISK_VARIANT {
 template <class D>
 HWY_INLINE hn::Vec<D> load_first(D d, const hn::TFromD<D>* p, int64_t n) {
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  static_assert(sizeof(hn::TFromD<D>) >= 4);
   return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(n)), d, p);
 #else
   HWY_ALIGN hn::TFromD<D> lanes[hn::MaxLanes(D())] = {};
@@ -21,6 +22,7 @@ HWY_INLINE hn::Vec<D> load_first(D d, const hn::TFromD<D>* p, int64_t n) {
 template <class D>
 HWY_INLINE void store_first(hn::Vec<D> v, D d, hn::TFromD<D>* p, int64_t n) {
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  static_assert(sizeof(hn::TFromD<D>) >= 4);
   hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(n)), d, p);
 #else
   HWY_ALIGN hn::TFromD<D> lanes[hn::MaxLanes(D())];

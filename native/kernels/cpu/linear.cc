@@ -139,11 +139,11 @@ void finish_tile(const LinearForward& a, int64_t row0, int64_t rows, int64_t col
       hn::StoreU(v, d, out + i);
     }
     if (i == cols) continue;
-    GemmVec v = gemm_load_n(out + i, cols - i);
-    if (saved) gemm_store_n(v, saved + i, cols - i);
+    GemmVec v = load_first(d, out + i, cols - i);
+    if (saved) store_first(v, d, saved + i, cols - i);
     v = activate<kActivation>(v);
-    if (residual) v = hn::Add(v, gemm_load_n(residual + i, cols - i));
-    gemm_store_n(v, out + i, cols - i);
+    if (residual) v = hn::Add(v, load_first(d, residual + i, cols - i));
+    store_first(v, d, out + i, cols - i);
   }
 }
 
@@ -192,7 +192,7 @@ void slope_rows(const LinearBackward& a, int64_t row0, int64_t rows, float* g) {
       hn::StoreU(slope(hn::LoadU(d, dout + i), hn::LoadU(d, saved + i)), d, g + i);
     }
     const int64_t left = a.out_features - i;
-    if (left > 0) gemm_store_n(slope(gemm_load_n(dout + i, left), gemm_load_n(saved + i, left)), g + i, left);
+    if (left > 0) store_first(slope(load_first(d, dout + i, left), load_first(d, saved + i, left)), d, g + i, left);
   }
 }
 
@@ -238,7 +238,7 @@ void add_slab_rows(const float* slab, int64_t rows, int64_t depth, float* sum) {
     for (; k < depth; ++k) total[0] = hn::Add(total[0], Operands::sum(hn::LoadU(d, from + k * kGemmRows)));
     const GemmVec all = hn::Add(hn::Add(total[0], total[1]), hn::Add(total[2], total[3]));
     const int64_t count = at_most(rows - row, kGemmLanes);
-    gemm_store_n(hn::Add(all, gemm_load_n(sum + row, count)), sum + row, count);
+    store_first(hn::Add(all, load_first(d, sum + row, count)), d, sum + row, count);
   }
 }
 

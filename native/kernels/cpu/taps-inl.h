@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "kernels/cpu/partial-inl.h"
+#include "kernels/cpu/lanes-inl.h"
 #include "kernels/cpu/variant.h"
 #include "ops/packing.h"
 
