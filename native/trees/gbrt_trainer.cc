@@ -15,11 +15,6 @@ Error cancelled() {
   return Error::coded("ABORTED", "[gbrt] expected to finish but received a cancel; start again");
 }
 
-Error not_begun(const char* what) {
-  return Error::range(std::string("[gbrt] expected begin before ") + what + " but received " + what +
-                      "; a begin that was cancelled is to be called again");
-}
-
 }  // namespace
 
 GbrtTrainer::GbrtTrainer(const GbrtBins& bins, std::vector<GbrtFeature> features, const GbrtOptions& options,
@@ -115,8 +110,14 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
   return std::nullopt;
 }
 
+std::optional<Error> GbrtTrainer::expect_begun(const char* what) const {
+  if (has_begun_) return std::nullopt;
+  return Error::range(std::string("[gbrt] expected begin before ") + what + " but received " + what +
+                      "; a begin that was cancelled is to be called again");
+}
+
 std::optional<Error> GbrtTrainer::scores(double* out, HostContext& context) {
-  if (!has_begun_) return not_begun("scores");
+  if (auto error = expect_begun("scores")) return error;
   const int64_t count = options_.classes * bins_.rows;
   if (options_.forest) {
     outside_scores(out, context);
@@ -175,7 +176,7 @@ void GbrtTrainer::flush_scores(HostContext& context) {
 }
 
 std::optional<Error> GbrtTrainer::boost(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context) {
-  if (!has_begun_) return not_begun("boost");
+  if (auto error = expect_begun("boost")) return error;
   watched_ = boost.watched;
   const bool is_watched = has_validation();
   const bool is_random = options_.forest || options_.bagging_freq > 0 || options_.feature_fraction < 1 ||

@@ -137,6 +137,7 @@ class GbrtTrainer {
     int64_t slot;  // of its histogram
   };
 
+  std::optional<Error> expect_begun(const char* what) const;
   std::optional<Error> prepare_weights();
   std::optional<Error> prepare_targets(HostContext& context);
   std::optional<Error> prepare_custom();

@@ -44,6 +44,7 @@ bool GbrtTrainer::watch(const GbrtBoost& boost, HostContext& context) {
 }
 
 std::optional<Error> GbrtTrainer::begin_watched(const GbrtWatched& watched, HostContext& context) const {
+  if (auto error = expect_begun("watch")) return error;
   const int64_t rows = watched.bins.rows;
   const GbrtGiven& given = *watched.given;
   const float* weights = given.weights.empty() ? nullptr : given.weights.data();

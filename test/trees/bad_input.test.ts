@@ -252,8 +252,10 @@ describe('is refused with a clear error', () => {
 
   it('rounds of a trainer whose start was cancelled', async () => {
     const alone = openDevice()
-    const own = new NativeTrainer(await BinnedMatrix.from(alone, { columns }), numbers, null)
+    const table = await BinnedMatrix.from(alone, { columns })
+    const own = new NativeTrainer(table, numbers, null)
     await expect(own.boost(1, 0, null)).rejects.toThrow(/begin before boost/)
+    await expect(own.watch(table, labels, null, null)).rejects.toThrow(/begin before watch/)
     // Behind other work, so that it has not begun when it is cancelled.
     queueLongWork(alone, 5)
     const begun = own.begin(labels, null, null, null, 0)
