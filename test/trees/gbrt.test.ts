@@ -446,7 +446,9 @@ describe('boosted trees', () => {
       const whole = performance.now() - begun
       expect(seen.at(-1)).toBe(total)
       const told = new AbortController()
-      const running = predict({ signal: told.signal })
+      const late: number[] = []
+      const onProgress = ({ done }: { done: number }) => void (told.signal.aborted && late.push(done))
+      const running = predict({ signal: told.signal, onProgress })
       await new Promise(resolve => setTimeout(resolve, whole / 20))
       const then = performance.now()
       told.abort(new Error('enough'))
@@ -454,6 +456,7 @@ describe('boosted trees', () => {
       expect(performance.now() - then).toBeLessThan(whole / 2)
       await expect(predict({ signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
       expect(await predict({})).toEqual(all)
+      expect(late).toEqual([])
     })
   })
 
