@@ -17,6 +17,7 @@ const inCi = process.env.CI === 'true'
 checkNode()
 systemPackages()
 npmPackages()
+if (inCi && purpose === 'test') onnxruntimePackage()
 nativeBuild()
 if (purpose === 'emulated' || (inCi && ['check', 'test'].includes(purpose))) emulatedBuild()
 
@@ -72,6 +73,22 @@ function npmPackages() {
   // Not `npm ci`: it refuses a lock file in which a registry could not name the optional packages of other platforms.
   run(['npm', 'install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'])
   writeStamp(stamp, lock)
+}
+
+/** What exported models are tested in. Elsewhere, and where it cannot be had, these tests say what they lack and skip. */
+function onnxruntimePackage() {
+  if (existsSync(join(root, 'bench', 'peers', 'node_modules', 'onnxruntime-node'))) return
+  say('installing onnxruntime-node for tests (290 MB)')
+  // Without the variable, its install script fetches CUDA libraries.
+  const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' }
+  const args = ['ci', '--prefix', 'bench/peers', '--no-audit', '--no-fund', '--loglevel=error']
+  const { status } = spawnSync('npm', args, {
+    cwd: root,
+    env,
+    timeout: 300_000,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  if (status !== 0) say('it could not be had: tests of exported models skip')
 }
 
 /** Whether what is installed differs from package-lock.json. */
