@@ -65,7 +65,7 @@ export interface Continuation {
 
 /**
  * Refuses, before any data is read, a folder that cannot be written to, and one where an interrupted run left its work: the new
- * one would write over hours of it. A call that gives that run up removes what it left, at once: what is resumed later is its own.
+ * one would write over hours of it.
  * @param files  beside the checkpoint, what only an unfinished run leaves
  * @throws {SeqriskError} codes `WRITE_FAILED`; `RUN_UNFINISHED` unless the call resumes that run or gives it up
  */
@@ -76,11 +76,7 @@ export async function expectFreeFolder(
 ): Promise<void> {
   if (out === undefined) return
   await expectPlace(out, 'folder')
-  if (resume) return
-  if (restart) {
-    for (const file of [NAME, RUNNING_LOG, ...files]) await rm(join(out, file), { force: true })
-    return
-  }
+  if (resume || restart) return
   for (const file of [NAME, ...files]) {
     const path = join(out, file)
     if (await isThere(path)) throw unfinished(where, path)
@@ -93,8 +89,22 @@ export function unfinished(where: string, path: string): SeqriskError {
   return new SeqriskError('RUN_UNFINISHED', sentence(where, 'no unfinished run', path, advice))
 }
 
-export async function removeCheckpoint(folder: string): Promise<void> {
-  for (const name of [NAME, RUNNING_LOG]) await rm(join(folder, name), { force: true })
+/**
+ * Where a call gives up a run that did not end, removes what that run left: what is resumed later is the call's own. Not before
+ * events and labels are read, which may refuse the call: the old run is lost then.
+ * @param files  as of `expectFreeFolder`
+ */
+export async function giveUp(
+  { out, restart, signal }: Continuation & { readonly signal?: AbortSignal | undefined },
+  files: readonly string[] = [],
+): Promise<void> {
+  signal?.throwIfAborted()
+  if (out !== undefined && restart) await removeCheckpoint(out, files)
+}
+
+/** @param files  others to remove with it */
+export async function removeCheckpoint(folder: string, files: readonly string[] = []): Promise<void> {
+  for (const name of [NAME, RUNNING_LOG, ...files]) await rm(join(folder, name), { force: true })
 }
 
 const isThere = (path: string) =>

@@ -12,7 +12,7 @@ import type { EventSource } from '../events/source.js'
 import { Device } from '../runtime/device.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, Pace } from '../util/pace.js'
-import { expectFreeFolder, removeCheckpoint } from './checkpoint.js'
+import { expectFreeFolder, giveUp, removeCheckpoint } from './checkpoint.js'
 import { type EpochRow, writeLog } from './log.js'
 import { checkOptions, type PretrainOptions, resolveOptions } from './options.js'
 import { splitSteps } from './split.js'
@@ -64,6 +64,7 @@ export async function pretrain<F extends Fields>(
     await pace.turn()
     trainer = new Trainer(encoder, encoded, split, resolved, fingerprint, options)
     await pace.turn()
+    await giveUp(options)
     const log = await trainer.run()
     if (options.out !== undefined) {
       await saveEncoder(options.out, encoder, source.schema)

@@ -128,10 +128,16 @@ describe('pretrain', () => {
     await stopped(source, { ...small, out })
     await writeFile(join(out, 'checkpoint.json'), '[]')
     const other = { ...small, learningRate: 0.01 }
-    const controller = new AbortController()
-    const onProgress = () => controller.abort(new Error('stop'))
-    const begun = pretrain(source, { ...other, out, restart: true, signal: controller.signal, onProgress })
-    await expect(begun).rejects.toThrow('stop')
+    const stoppedIn = async (phase: string) => {
+      const controller = new AbortController()
+      const onProgress = (now: { phase: string }) => now.phase === phase && controller.abort(new Error('stop'))
+      const begun = pretrain(source, { ...other, out, restart: true, signal: controller.signal, onProgress })
+      await expect(begun).rejects.toThrow('stop')
+    }
+    // While events are read, the new run may still be refused.
+    await stoppedIn('events')
+    expect((await readdir(out)).sort()).toEqual(['checkpoint.json', 'checkpoint.safetensors'])
+    await stoppedIn('train')
     expect(await readdir(out)).toEqual([])
     expectSameBits(await weights({ ...other, out, resume: true }), await weights(other))
   })

@@ -7,7 +7,7 @@ import { readParameters } from '../../encoder/model_files.js'
 import { digestOf } from '../../events/digest.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import type { Fields, Schema } from '../../events/schema.js'
-import { expectFreeFolder, removeCheckpoint } from '../../pretrain/checkpoint.js'
+import { expectFreeFolder, giveUp, removeCheckpoint } from '../../pretrain/checkpoint.js'
 import { Device, quiet } from '../../runtime/device.js'
 import { expectRange, expectType } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
@@ -101,6 +101,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     // Stands for all that must be the same for a resumed run to end in the same bits.
     const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
     trainer = new FinetuneTrainer(encoder, head, job, resolved, fingerprint, options)
+    await giveUp(options, [CROSS])
     const path = out === undefined ? null : join(out, CROSS)
     const kept = await KeptParts.open<Curve>(path, fingerprint, options.resume === true)
     const outcome = await trainer.run(async () =>

@@ -10,7 +10,7 @@ import { expectSource } from '../../events/expect_source.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
-import { expectFreeFolder } from '../../pretrain/checkpoint.js'
+import { expectFreeFolder, giveUp } from '../../pretrain/checkpoint.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
 import { join, type LabelTable } from '../tables.js'
@@ -73,8 +73,9 @@ export async function finetune<F extends Fields>(
   const start = isFitted
     ? (init as FinetuneOptions['init'])
     : { ...init, encoding: await fitEncoding(source, { signal, onProgress }) }
-  const all: FinetuneOptions = { ...options, init: start, schema: source.schema }
   const { encoded, targets, fold, absent } = await readLabelled(source, start.encoding, labels, { signal, onProgress })
+  await giveUp(options, [CROSS, FOLDS])
+  const all: FinetuneOptions = { ...options, restart: undefined, init: start, schema: source.schema }
   const folds = fold && (await finetuneFolds(encoded, targets, fold, all))
   const model = await finetuneEncoded<F>(encoded, targets, all)
   if (folds && out !== undefined) await rm(joinPath(out, FOLDS), { force: true })

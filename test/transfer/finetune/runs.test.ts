@@ -115,10 +115,16 @@ describe('a run of fine-tuning', () => {
     const left = ['checkpoint.safetensors', 'cross.json', 'folds.json']
     for (const name of left) await writeFile(join(out, name), 'of another run')
     const { schema: _, ...options } = { ...small, epochs: 1, validation: 0, out }
-    const controller = new AbortController()
-    const onProgress = () => controller.abort(new Error('stop'))
-    const begun = finetune(source, table, { ...options, restart: true, signal: controller.signal, onProgress })
-    await expect(begun).rejects.toThrow('stop')
+    const stoppedIn = async (phase: string) => {
+      const controller = new AbortController()
+      const onProgress = (now: { phase: string }) => now.phase === phase && controller.abort(new Error('stop'))
+      const begun = finetune(source, table, { ...options, restart: true, signal: controller.signal, onProgress })
+      await expect(begun).rejects.toThrow('stop')
+    }
+    // While events are read, the new run may still be refused.
+    await stoppedIn('events')
+    expect((await readdir(out)).sort()).toEqual(left)
+    await stoppedIn('encode')
     expect(await readdir(out)).toEqual([])
     const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
     for (const name of left) await writeFile(join(out, name), 'of another run')
