@@ -38,7 +38,8 @@ export interface EncodeOptions extends LongCall {
   readonly batchEvents?: number | undefined
   /**
    * The present, as a time of the events (a Date or milliseconds since 1970, or a plain number): how old an event is counts
-   * back from here. Default: the newest event that the model was trained on. A service that encodes daily names the day.
+   * back from here. Default: the newest event that the model was trained on. A service that encodes daily names the day. Refused
+   * (`RangeError`, `TypeError`): what is no time or of another era than the events, and a Date where they have other numbers.
    */
   readonly asOf?: number | Date | undefined
 }

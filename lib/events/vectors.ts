@@ -61,6 +61,7 @@ async function openVectors(
   try {
     const width = await widthOf(open, file, where, options.signal)
     const idColumn = options.id ?? onlyOther(open, width, file, where)
+    expectNoGap(open, idColumn, width, where)
     return { idColumn, width, parts: blocksOf(open, idColumn, width, where, options) }
   } catch (error) {
     open.close()
@@ -77,6 +78,15 @@ function onlyOther({ relation }: OpenFile, width: number, file: string, where: s
   const received = others.length === 0 ? 'none' : others.join(', ')
   const expected = `one column of '${file}' beside the vectors`
   throw new SeqriskError('COLUMN_MISSING', sentence(where, expected, received, 'name the column of the id'))
+}
+
+/** A column v3 behind v0 and v1 would be left out without a word. */
+function expectNoGap({ relation }: OpenFile, id: string, width: number, where: string): void {
+  if (relation.columns.get('v')?.isList) return
+  const isBehind = (name: string) => /^v\d+$/.test(name) && Number(name.slice(1)) >= width && name !== id
+  const stray = [...relation.columns.keys()].find(isBehind)
+  if (stray === undefined) return
+  throw new SeqriskError('COLUMN_MISSING', sentence(where, `a column v${width} before '${stray}'`, 'none'))
 }
 
 async function widthOf({ connection, relation }: OpenFile, file: string, where: string, signal?: AbortSignal) {

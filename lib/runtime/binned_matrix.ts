@@ -231,7 +231,7 @@ function tableOf(data: TableData, names: readonly string[] | undefined): Table {
     expectRange(values.length % features === 0, 'BinnedMatrix', `rows of ${features} values`, values.length)
     table = {
       rows: values.length / features,
-      names: names ?? columnNames(features),
+      names: names ?? numberedNames(features),
       source: values,
       column: f => ({ values, first: f, stride: features }),
     }
@@ -239,10 +239,10 @@ function tableOf(data: TableData, names: readonly string[] | undefined): Table {
   } else {
     expectType(data.columns !== null && typeof data.columns === 'object', 'BinnedMatrix', 'columns', data.columns)
     const columns: readonly NumberArray[] = Array.isArray(data.columns) ? data.columns : Object.values(data.columns)
-    const own = Array.isArray(data.columns) ? columnNames(columns.length) : Object.keys(data.columns)
+    const own = Array.isArray(data.columns) ? numberedNames(columns.length) : Object.keys(data.columns)
     const length = columns[0]?.length ?? 0
     for (const [f, column] of columns.entries()) {
-      expectNumbers('BinnedMatrix', own[f], column)
+      expectTyped('BinnedMatrix', own[f], column)
       const expected = `columns of ${length} rows`
       if (column.length !== length) {
         throw new RangeError(sentence('BinnedMatrix', expected, column.length, `column ${own[f]} differs`))
@@ -261,10 +261,10 @@ function tableOf(data: TableData, names: readonly string[] | undefined): Table {
 }
 
 /** Names of columns that have none, as LightGBM calls them. */
-export const columnNames = (count: number) => Array.from({ length: count }, (_, f) => `Column_${f}`)
+export const numberedNames = (count: number) => Array.from({ length: count }, (_, f) => `Column_${f}`)
 
 /** @throws {TypeError} for a column that is no typed array, by its name */
-export function expectNumbers(where: string, name: string, column: unknown): void {
+export function expectTyped(where: string, name: string, column: unknown): void {
   const isTyped = ArrayBuffer.isView(column) && !(column instanceof DataView)
   const advice = 'Float64Array.from makes one of numbers, tableLayout and columnsOfLayout make codes of text'
   expectType(isTyped, where, `a typed array of numbers in column '${name}'`, column, advice)

@@ -44,7 +44,8 @@ interface Group {
  * last over the events of each frequent value of each categorical field; per text field the number of words and the
  * count of each frequent word. Deterministic.
  * @throws {RangeError} if two features get one name, such as the mean of a field `gap` and that of the gaps; for a plan of other
- *     fields or of another kind of times
+ *     fields or of another kind of times; for an `asOf` that is no time, or seconds where times are milliseconds
+ * @throws {TypeError} for an `asOf` that is a Date where times are plain numbers other than milliseconds
  */
 export async function aggregate<F extends Fields>(
   source: EventSource<F>,

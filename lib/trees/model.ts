@@ -89,6 +89,7 @@ export class GbrtModel {
    * The same trees, knowing what the codes of categories stand for. It is saved with the model, so that tables with the values
    * themselves can be scored (`layoutOfModel`).
    * @param levels  for each feature the values of its codes, null for numbers, as `TableLayout` has them
+   * @throws {RangeError} for levels of another number of features
    */
   withLevels(levels: readonly (Levels | null)[]): GbrtModel {
     expectRange(levels.length === this.features, 'GbrtModel', `levels of ${this.features} features`, levels.length)

@@ -1,7 +1,7 @@
 // Rows of a table as the native learners take them.
 
 import type { NumberArray } from '../../binding.js'
-import { columnNames, expectNumbers, type TableData } from '../runtime/binned_matrix.js'
+import { expectTyped, numberedNames, type TableData } from '../runtime/binned_matrix.js'
 import { expectRange, expectType } from '../util/errors.js'
 
 export interface Rows {
@@ -31,8 +31,8 @@ export function rowsOf(where: string, data: TableData, names?: readonly string[]
         expectType(Object.hasOwn(columns, name), where, `column '${name}'`, undefined)
         return (columns as Readonly<Record<string, NumberArray>>)[name]
       })
-  const own = names ?? (Array.isArray(columns) ? columnNames(source.length) : Object.keys(columns))
-  for (const [f, column] of source.entries()) expectNumbers(where, own[f], column)
+  const own = names ?? (Array.isArray(columns) ? numberedNames(source.length) : Object.keys(columns))
+  for (const [f, column] of source.entries()) expectTyped(where, own[f], column)
   const rows = source[0]?.length ?? 0
   for (const column of source) expectRange(column.length === rows, where, `columns of ${rows} rows`, column.length)
   return { source, rows, features: source.length }

@@ -71,7 +71,7 @@ export function readingOf({ names, levels }: TableLayout): ReadTableOptions {
 
 /**
  * The columns of a layout, in its order: numbers, and codes of categories. Missing and unknown values are NaN.
- * @throws {SeqriskError} codes `COLUMN_MISSING`, `COLUMN_TEXT` for text where the layout has numbers
+ * @throws {SeqriskError} codes `COLUMN_MISSING`, `COLUMN_TEXT` for text where the layout has numbers, or numbers where it has text
  */
 export function columnsOfLayout({ names, levels }: TableLayout, table: TableColumns): Float64Array[] {
   const where = 'columnsOfLayout'
@@ -81,9 +81,14 @@ export function columnsOfLayout({ names, levels }: TableLayout, table: TableColu
     if (!isText && !Object.hasOwn(table.columns, name)) {
       throw new SeqriskError('COLUMN_MISSING', sentence(where, `a column '${name}'`, 'none'))
     }
-    if (!own && isText) {
-      const example = table.texts[name].find(value => value !== null)
-      throw new SeqriskError('COLUMN_TEXT', sentence(where, `numbers in '${name}'`, example))
+    const wantsText = own?.some(level => typeof level === 'string') ?? false
+    if (isText !== wantsText && (!own || own.length > 0)) {
+      const example = isText ? table.texts[name].find(value => value !== null) : table.columns[name][0]
+      const advice = 'read the table with what readingOf(layout) says'
+      throw new SeqriskError(
+        'COLUMN_TEXT',
+        sentence(where, `${wantsText ? 'text' : 'numbers'} in '${name}'`, example, advice),
+      )
     }
     if (!own) return table.columns[name]
     const codes = new Map<string | number | null, number>(own.map((value, code) => [value, code]))

@@ -213,6 +213,8 @@ describe('vectors', () => {
     await expect(readVectors(none, { id: 'user' })).rejects.toMatchObject({ code: 'COLUMN_MISSING' })
     const two = files.write('.csv', 'id,name,v0\n1,a,2\n')
     await expect(readVectors(two)).rejects.toThrow(/one column of '.*' beside the vectors but received 'id, name'/)
+    const gap = files.write('.csv', 'id,v0,v1,v3\n1,2,3,4\n')
+    for (const options of [{}, { id: 'id' }]) await expect(readVectors(gap, options)).rejects.toThrow(/v3/)
     const words = files.write('.csv', 'id,v0\n1,2\n3,x\n')
     await expect(readVectors(words, { id: 'id' })).rejects.toThrow(/a number in column 'v0', row 2 .* received 'x'/)
   })

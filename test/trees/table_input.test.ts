@@ -142,6 +142,14 @@ describe('categories of text', () => {
     const layout = { names: ['amount'], levels: [null] }
     expect(() => columnsOfLayout(layout, text)).toThrow(/numbers in 'amount' but received 'much'/)
     expect(() => columnsOfLayout(layout, { columns: {}, texts: {} })).toThrow(/a column 'amount' but received 'none'/)
+    // Read as the other kind, every value would be unknown.
+    const digits = { names: ['code'], levels: [['1', '2', 'x']] }
+    const codes = { columns: { code: Float64Array.of(1, 2) }, texts: {} }
+    expect(() => columnsOfLayout(digits, codes)).toThrow(
+      /text in 'code' but received 1; read the table with what readingOf/,
+    )
+    const grades = { columns: {}, texts: { grade: ['-1', '5', 'n/a'] } }
+    expect(() => columnsOfLayout({ names: ['grade'], levels: [[-1, 5]] }, grades)).toThrow(/numbers in 'grade'/)
     const odd = { columns: { valueOf: amount }, texts: {} }
     expect(columnsOfLayout(tableLayout(odd, { categorical: [] }), odd)).toEqual([amount])
     // @ts-expect-error no such option
