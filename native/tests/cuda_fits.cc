@@ -99,7 +99,7 @@ void expect_refused(Stream& stream, const HostTask& begin, const HostTask& boost
   const auto says = [](const std::optional<Error>& error, const char* words) {
     return error && std::strstr(error->what(), words);
   };
-  if (says(first, "a cancel") && says(second, "begin before boost")) return;
+  if (says(first, "a cancel") && says(second, "has begun before boost")) return;
   throw Error::range(std::string("[gbrt_fit] expected boost to refuse a begin that was cancelled but received ") +
                      (second ? second->what() : "a fit"));
 }

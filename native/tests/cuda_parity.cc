@@ -6,7 +6,7 @@
 // behind a boundary. Results have to be near the CPU's (see Judge), the same bits in both runs, and inputs untouched.
 // --only takes a kernel's name, or an op's: pool is pool_forward and pool_backward. --quick takes some small problems
 // alone, as tools that watch every memory access want it. --capability takes the kernels that an older card would get,
-// --cublaslt that library's products where it has them; one that it refuses, and a kernel without any, is a failure.
+// --cublaslt that library's products where it has them; one that it refuses, and linear without any, is a failure.
 // Ends with 1 on a failure; without a card everything is skipped. cuda_emulated is the same program on a card that the
 // processor plays (emulator/emulator.h).
 #include <cuda_runtime_api.h>

@@ -112,8 +112,8 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
 
 std::optional<Error> GbrtTrainer::expect_begun(const char* what) const {
   if (has_begun_) return std::nullopt;
-  return Error::range(std::string("[gbrt] expected begin before ") + what + " but received " + what +
-                      "; a begin that was cancelled is to be called again");
+  return Error::range(std::string("[gbrt] expected a fit that has begun before ") + what +
+                      " but received none; fit, and again where that was cancelled");
 }
 
 std::optional<Error> GbrtTrainer::scores(double* out, HostContext& context) {

@@ -247,21 +247,21 @@ describe('is refused with a clear error', () => {
 
   it('scores of a trainer that has not been fitted', async () => {
     const own = new GbrtTrainer(matrix)
-    await expect(own.scores()).rejects.toThrow(/begin before scores/)
+    await expect(own.scores()).rejects.toThrow(/has begun before scores/)
   })
 
   it('rounds of a trainer whose start was cancelled', async () => {
     const alone = openDevice()
     const table = await BinnedMatrix.from(alone, { columns })
     const own = new NativeTrainer(table, numbers, null)
-    await expect(own.boost(1, 0, null)).rejects.toThrow(/begin before boost/)
-    await expect(own.watch(table, labels, null, null)).rejects.toThrow(/begin before watch/)
+    await expect(own.boost(1, 0, null)).rejects.toThrow(/has begun before boost/)
+    await expect(own.watch(table, labels, null, null)).rejects.toThrow(/has begun before watch/)
     // Behind other work, so that it has not begun when it is cancelled.
     queueLongWork(alone, 5)
     const begun = own.begin(labels, null, null, null, 0)
     alone.cancel()
     await expect(begun).rejects.toMatchObject({ code: 'ABORTED' })
-    await expect(own.boost(1, 0, null)).rejects.toThrow(/begin before boost/)
+    await expect(own.boost(1, 0, null)).rejects.toThrow(/has begun before boost/)
     await own.begin(labels, null, null, null, 0)
     await own.boost(1, 0, null)
     expect(own.rounds).toBe(1)

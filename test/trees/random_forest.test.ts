@@ -155,6 +155,6 @@ describe('random forest', () => {
     )
     await expect(grown({}, { targets: labels.map(() => Number.NaN) })).rejects.toThrow(/finite/)
     await expect(grown({}, { targets: labels, mask: new Uint8Array(ROWS) })).rejects.toThrow(/at least one row/)
-    await expect(new RandomForestTrainer(matrix).outOfBagScores()).rejects.toThrow(/begin before scores/)
+    await expect(new RandomForestTrainer(matrix).outOfBagScores()).rejects.toThrow(/has begun before scores/)
   })
 })
