@@ -81,6 +81,7 @@ describe('seqrisk', () => {
     },
   )
 
+  // Linux alone has /proc.
   it.skipIf(!existsSync('/proc/self/fd')).each([
     ['plan', ['aggregate', '--events', files.events, '--schema', files.schema, '--out', 'kept.csv', '--save-plan']],
     ['model', ['gbrt', 'fit', '--table', 'rows.csv', '--target', 'y', '--num-iterations', '2', '--model']],
