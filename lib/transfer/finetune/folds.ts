@@ -1,10 +1,10 @@
 // How good fine-tuning is on entities that it never saw: fold by fold, each scored by a model of the others.
 
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Encoder } from '../../encoder/encoder.js'
 import { digestOf } from '../../events/digest.js'
 import type { EncodedEvents } from '../../events/encode.js'
+import { giveUp } from '../../pretrain/checkpoint.js'
 import { type Spread, spread } from '../../report/metrics.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
 import { finetuneEncoded } from './finetune.js'
@@ -51,7 +51,7 @@ export async function finetuneFolds(
   options: FinetuneOptions,
 ): Promise<FoldsResult> {
   checkOptions(options)
-  const { signal, out, resume, restart, schema: _, ...rest } = options
+  const { signal, out, resume, restart: __, schema: _, ...rest } = options
   expectRange(fold.length === targets.length, where, `${targets.length} folds, one for each label`, fold.length)
   const rows = Int32Array.from(targets.keys()).filter(row => !Number.isNaN(targets[row]))
   const { task } = goalOf(targets, rows, options, encoded.ids)
@@ -70,9 +70,8 @@ export async function finetuneFolds(
     throw new SeqriskError('ONE_CLASS', text)
   }
   const path = out === undefined ? null : join(out, FOLDS)
-  signal?.throwIfAborted()
-  if (path !== null && restart) await rm(path, { force: true })
-  else if (path !== null && !resume) await expectAllParts(path, tests.length)
+  await giveUp(options, [FOLDS])
+  if (path !== null && !resume) await expectAllParts(path, tests.length)
   const fingerprint = path === null ? '' : await foldsDigest(encoded, targets, fold, options)
   const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true)
   for (const [f, test] of tests.entries()) {
