@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { StageCache } from '../../bench/evaluate/transfer/cache.js'
 import type { LabelResult, TaskResult } from '../../bench/evaluate/transfer/collect.js'
+import { continuePretraining } from '../../bench/evaluate/transfer/continue_pretraining.js'
 import { finetuneRows, keptFinetunes } from '../../bench/evaluate/transfer/finetunes.js'
 import { reportPage } from '../../bench/evaluate/transfer/page.js'
 import { partsOf } from '../../bench/evaluate/transfer/parts.js'
@@ -13,6 +14,8 @@ import type { TaskRun } from '../../bench/evaluate/transfer/task_run.js'
 import { ablations, compareRows, verdicts } from '../../bench/evaluate/transfer/verdicts.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { encodeSource, fitEncoding } from '../../lib/events/index.js'
+import type { TrainProgress } from '../../lib/pretrain/options.js'
+import { pretrain } from '../../lib/pretrain/pretrain.js'
 import { openDevice } from '../support/devices.js'
 import { temporaryFolder } from '../support/folder.js'
 import { smallSource } from '../support/small_source.js'
@@ -115,6 +118,34 @@ test('a fine-tuning that was cut off goes on behind the last fold that had ended
   const { mean } = keptFinetunes(cache, 'half', [])['fine-tuned encoder'].all!
   expect(mean).toBeGreaterThanOrEqual(5)
   expect(mean).toBeLessThanOrEqual(5.5)
+})
+
+test('pre-training that another version began is given up, aloud', async () => {
+  const source = smallSource()
+  const device = openDevice()
+  const out = temporaryFolder()
+  const options = { width: 8, blocks: 1, heads: 1, epochs: 2, device, out }
+  const controller = new AbortController()
+  const cutOff = pretrain(source, {
+    ...options,
+    seed: 2,
+    checkpointSeconds: 0,
+    signal: controller.signal,
+    onProgress: ({ phase, ...progress }) => {
+      if (phase === 'train' && (progress as TrainProgress).epoch === 1) controller.abort(new Error('cut off'))
+    },
+  })
+  await expect(cutOff).rejects.toThrow('cut off')
+  expect(await readdir(out)).toContain('checkpoint.safetensors')
+  const said = vi.spyOn(console, 'error').mockImplementation(() => {})
+  try {
+    const { encoder, log } = await continuePretraining(source, options)
+    encoder.dispose()
+    expect(log.map(({ epoch }) => epoch)).toEqual([0, 1])
+    expect(said.mock.calls).toEqual([[expect.stringContaining('begins anew')]])
+  } finally {
+    said.mockRestore()
+  }
 })
 
 test('budgets: a tenth among them, none that is all, none with less than two labels of a class', () => {

@@ -9,13 +9,13 @@ import type { EncodedEvents } from '../../../lib/events/encode.js'
 import { encodeSource, fitEncoding } from '../../../lib/events/index.js'
 import type { FeatureTable, VectorTable } from '../../../lib/events/table.js'
 import type { EpochRow } from '../../../lib/pretrain/log.js'
-import { pretrain } from '../../../lib/pretrain/pretrain.js'
 import { progressLine } from '../../../lib/report/progress.js'
 import { Device, type DeviceOptions } from '../../../lib/runtime/device.js'
 import { aggregate } from '../../../lib/transfer/aggregate.js'
 import type { LabelTable } from '../../../lib/transfer/tables.js'
 import { openTask, type Task, type TaskLabel } from '../tasks.js'
 import { StageCache } from './cache.js'
+import { continuePretraining } from './continue_pretraining.js'
 import { countAlone, datesAlone, shuffleOrder } from './controls.js'
 import { EMBEDDINGS, ENCODERS, LAST_LAYER, OURS, SKETCH, UNTRAINED } from './encoders.js'
 import { GENERATED, openGenerated } from './generated.js'
@@ -87,11 +87,10 @@ export class TaskRun {
       const line = progressLine({})
       const begun = performance.now()
       try {
-        const { encoder, log } = await pretrain(this.task.source, {
+        const { encoder, log } = await continuePretraining(this.task.source, {
           ...ENCODERS[name],
           device: this.device,
           out: this.#modelFolder(name),
-          resume: true,
           onProgress: progress => line.update(progress),
         })
         encoder.dispose()
