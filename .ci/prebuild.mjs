@@ -6,11 +6,12 @@
 // glibc. Each binary is checked: oldest glibc that it runs on, what it needs, what it exports, its size.
 
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, cpSync, existsSync, mkdirSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { checkBinary, vectorProblems } from './binary.mjs'
+import { digestOf, prebuiltSources } from './sources.mjs'
 import { prebuiltFile, TARGETS } from './targets.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -30,6 +31,8 @@ for (const problem of problems) console.error(problem)
 process.exit(problems.length === 0 ? 0 : 1)
 
 function build(name) {
+  // Before it begins: sources that change meanwhile make it stale.
+  const digest = digestOf(root, prebuiltSources(root))
   const { zig: target, cuda } = TARGETS[name]
   const folder = join(cache, name)
   const options = [
@@ -42,9 +45,10 @@ function build(name) {
   ]
   run(name, 'cmake', ['-S', root, '-B', folder, ...options])
   run(name, 'cmake', ['--build', folder, '--target', 'seqrisk', '--parallel', String(availableParallelism())])
-  const { file, libc } = prebuiltFile(root, name)
+  const { file, libc, sources } = prebuiltFile(root, name)
   mkdirSync(join(file, '..'), { recursive: true })
   copyFileSync(join(folder, 'seqrisk.node'), file)
+  writeFileSync(sources, digest)
   const { text, problems: found } = checkBinary(file, libc)
   console.log(`${name}: ${text}`)
   problems.push(...[...found, ...vectorProblems(folder)].map(problem => `${name}: ${problem}`))

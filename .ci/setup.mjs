@@ -4,11 +4,11 @@
 //   node .ci/setup.mjs [--for test|demo|bench|evaluate|check|emulated]
 
 import { spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { digestOf, nativeSources } from './sources.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const purpose = process.argv[process.argv.indexOf('--for') + 1] ?? 'build'
@@ -62,7 +62,7 @@ function systemPackages() {
 }
 
 function npmPackages() {
-  const lock = digest([join(root, 'package-lock.json')])
+  const lock = digestOf(root, ['package-lock.json'])
   const stamp = join(root, 'node_modules', '.seqrisk-setup')
   if (readStamp(stamp) === lock) return
   if (existsSync(join(root, 'node_modules', '.package-lock.json')) && !staleInstall()) {
@@ -77,7 +77,7 @@ function npmPackages() {
 
 /** What exported models are tested in. Elsewhere, and where it cannot be had, these tests say what they lack and skip. */
 function onnxruntimePackage() {
-  const lock = digest([join(root, 'bench', 'peers', 'package-lock.json')])
+  const lock = digestOf(root, [join('bench', 'peers', 'package-lock.json')])
   const stamp = join(root, 'bench', 'peers', 'node_modules', '.seqrisk-setup')
   if (readStamp(stamp) === lock) return
   say('installing onnxruntime-node for tests (290 MB)')
@@ -105,7 +105,7 @@ function staleInstall() {
 
 function nativeBuild() {
   const options = inCi ? ['--CDSEQRISK_WERROR=ON'] : []
-  const wanted = digest(nativeSources()) + options.join()
+  const wanted = digestOf(root, nativeSources(root)) + options.join()
   const stamp = join(root, 'build', '.seqrisk-setup')
   const binary = join(root, 'build', 'Release', 'seqrisk.node')
   const loads = works(process.execPath, '-e', `require(${JSON.stringify(binary)})`)
@@ -133,7 +133,7 @@ function nativeBuild() {
 /** The CUDA kernels on an emulated card: what a machine without one can check of them. */
 function emulatedBuild() {
   if (process.platform !== 'linux') return
-  const wanted = digest(nativeSources())
+  const wanted = digestOf(root, nativeSources(root))
   const stamp = join(root, 'build', '.seqrisk-emulated')
   if (readStamp(stamp) === wanted && existsSync(join(root, 'build', 'cuda_emulated'))) return
   const begun = Date.now()
@@ -143,25 +143,6 @@ function emulatedBuild() {
   run(['cmake', '--build', 'build', '--target', 'cuda_emulated', '--parallel', parallel], { quiet: true })
   writeStamp(stamp, wanted)
   say(`built in ${Math.round((Date.now() - begun) / 1000)} s`)
-}
-
-function nativeSources() {
-  return ['CMakeLists.txt', ...filesUnder('native')].map(name => join(root, name))
-}
-
-function filesUnder(folder) {
-  return readdirSync(join(root, folder), { withFileTypes: true })
-    .flatMap(entry => {
-      const name = join(folder, entry.name)
-      return entry.isDirectory() ? filesUnder(name) : [name]
-    })
-    .sort()
-}
-
-function digest(files) {
-  const hash = createHash('sha256')
-  for (const file of files) hash.update(file.slice(root.length)).update(readFileSync(file))
-  return hash.digest('hex')
 }
 
 function headerExists(name) {

@@ -11,5 +11,7 @@ export const TARGETS = {
 
 export function prebuiltFile(root, name) {
   const [platform, arch, libc] = name.split('-')
-  return { file: join(root, 'prebuilds', `${platform}-${arch}`, `seqrisk.${libc}.node`), libc }
+  const file = join(root, 'prebuilds', `${platform}-${arch}`, `seqrisk.${libc}.node`)
+  // Beside it, not published: the digest of what it was built from.
+  return { file, libc, sources: `${file}.sources` }
 }

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import ts from 'typescript'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -240,18 +240,28 @@ describe('its documents', () => {
 })
 
 describe('publishing', () => {
-  it('ends with an error unless every prebuilt binary is there and as it must be', async () => {
+  it('ends with an error unless every prebuilt binary is there, of these sources and as it must be', async () => {
     const checkout = join(folder, 'checkout')
     await cp(join(root, '.ci'), join(checkout, '.ci'), { recursive: true })
-    await cp(join(root, 'package.json'), join(checkout, 'package.json'))
-    const publish = execute('npm', ['publish', '--dry-run', '--offline'], { cwd: checkout })
-    await expect(publish).rejects.toThrow(
+    for (const name of ['package.json', 'CMakeLists.txt']) await cp(join(root, name), join(checkout, name))
+    for (const name of ['cmake', 'native']) await mkdir(join(checkout, name))
+    const kernel = join(checkout, 'native', 'kernel.cc')
+    await writeFile(kernel, 'today')
+    const publish = () => execute('npm', ['publish', '--dry-run', '--offline'], { cwd: checkout })
+    await expect(publish()).rejects.toThrow(
       /\[publish\] linux-arm64-musl: expected .*seqrisk\.musl\.node but there is none/,
     )
-    await mkdir(join(checkout, 'prebuilds', 'linux-x64'), { recursive: true })
-    await writeFile(join(checkout, 'prebuilds', 'linux-x64', 'seqrisk.glibc.node'), 'no binary')
-    const damaged = execute('npm', ['publish', '--dry-run', '--offline'], { cwd: checkout })
-    await expect(damaged).rejects.toThrow(/\[publish\] linux-x64-glibc: readelf/)
+    const binary = join(checkout, 'prebuilds', 'linux-x64', 'seqrisk.glibc.node')
+    await mkdir(dirname(binary), { recursive: true })
+    await writeFile(binary, 'no binary')
+    await expect(publish()).rejects.toThrow(/\[publish\] linux-x64-glibc: readelf/)
+    const stale = /\[publish\] linux-x64-glibc: expected .*seqrisk\.glibc\.node of today's sources/
+    await expect(publish()).rejects.toThrow(stale)
+    const { digestOf, prebuiltSources } = await import(join(checkout, '.ci', 'sources.mjs'))
+    await writeFile(`${binary}.sources`, digestOf(checkout, prebuiltSources(checkout)))
+    await expect(publish()).rejects.not.toThrow(stale)
+    await writeFile(kernel, 'tomorrow')
+    await expect(publish()).rejects.toThrow(stale)
   })
 })
 
