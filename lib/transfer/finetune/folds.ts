@@ -8,7 +8,7 @@ import { giveUp } from '../../pretrain/checkpoint.js'
 import { type Spread, spread } from '../../report/metrics.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
 import { finetuneEncoded } from './finetune.js'
-import { goalOf, qualityOf, type ScoreQuality } from './goal.js'
+import { type Goal, goalOf, qualityOf, type ScoreQuality } from './goal.js'
 import { expectAllParts, KeptParts } from './kept_parts.js'
 import { checkOptions, type FinetuneOptions } from './options.js'
 
@@ -40,7 +40,8 @@ export const FOLDS = 'folds.json'
 /**
  * Cross-validates: for each fold, fine-tunes on the others and scores it. With `out`, finished folds are kept there, and
  * `resume` goes on behind them.
- * @throws {SeqriskError} code `RUN_UNFINISHED` where `out` holds some of the folds, without `resume` or `restart`
+ * @throws {SeqriskError} codes `ONE_CLASS` and `TOO_FEW_LABELS`, which name the fold, before any is learnt; `RUN_UNFINISHED` where
+ * `out` holds some of the folds, without `resume` or `restart`
  * @param targets  one label per entity; NaN = not used
  * @param fold     the fold that each entity is scored in, 0 or more
  */
@@ -52,23 +53,7 @@ export async function finetuneFolds(
 ): Promise<FoldsResult> {
   checkOptions(options)
   const { signal, out, resume, restart: __, schema: _, ...rest } = options
-  expectRange(fold.length === targets.length, where, `${targets.length} folds, one for each label`, fold.length)
-  const rows = Int32Array.from(targets.keys()).filter(row => !Number.isNaN(targets[row]))
-  const { task } = goalOf(targets, rows, options, encoded.ids)
-  const names = [...new Set(rows.map(row => fold[row]))].sort((a, b) => a - b)
-  expectRange(names.length >= 2, where, 'at least two folds', names.length)
-  expectRange(names[0] >= 0, where, 'folds of 0 or more', names[0])
-  const tests = names.map(name => rows.filter(row => fold[row] === name))
-  for (const [f, test] of tests.entries()) {
-    if (test.some(row => targets[row] !== targets[test[0]])) continue
-    const text = sentence(
-      where,
-      `labels of two values or more in fold ${names[f]}`,
-      targets[test[0]],
-      'use fewer folds',
-    )
-    throw new SeqriskError('ONE_CLASS', text)
-  }
+  const { task, names, tests } = planFolds(encoded, targets, fold, options)
   const path = out === undefined ? null : join(out, FOLDS)
   await giveUp(options, [FOLDS])
   if (path !== null && !resume) await expectAllParts(path, tests.length)
@@ -97,6 +82,55 @@ export async function finetuneFolds(
     ...(accuracy !== undefined && { accuracy: over(one => one.accuracy) }),
     ...(rmse !== undefined && { rmse: over(one => one.rmse) }),
     folds: done,
+  }
+}
+
+interface FoldPlan {
+  readonly task: Goal['task']
+  /** Of the folds, ascending, and for each the entities with a label that it scores. */
+  readonly names: readonly number[]
+  readonly tests: readonly Int32Array[]
+}
+
+/** Who is scored in which fold. @throws as `finetuneFolds` does of labels and folds that nothing can be learnt from */
+export function planFolds(
+  encoded: EncodedEvents,
+  targets: Float64Array,
+  fold: Int32Array,
+  options: FinetuneOptions,
+): FoldPlan {
+  expectRange(fold.length === targets.length, where, `${targets.length} folds, one for each label`, fold.length)
+  const rows = Int32Array.from(targets.keys()).filter(row => !Number.isNaN(targets[row]))
+  const { task, classes } = goalOf(targets, rows, options, encoded.ids)
+  const names = [...new Set(rows.map(row => fold[row]))].sort((a, b) => a - b)
+  expectRange(names.length >= 2, where, 'at least two folds', names.length)
+  expectRange(names[0] >= 0, where, 'folds of 0 or more', names[0])
+  const tests = names.map(name => rows.filter(row => fold[row] === name))
+  for (const [f, test] of tests.entries()) expectLearnable(targets, rows, test, names[f], classes)
+  return { task, names, tests }
+}
+
+/** A fold must have labels to tell apart, and leave others enough of each class to learn from. */
+function expectLearnable(
+  targets: Float64Array,
+  rows: Int32Array,
+  test: Int32Array,
+  name: number,
+  classes: readonly number[],
+): void {
+  if (test.every(row => targets[row] === targets[test[0]])) {
+    const text = sentence(where, `labels of two values or more in fold ${name}`, targets[test[0]], 'use fewer folds')
+    throw new SeqriskError('ONE_CLASS', text)
+  }
+  for (const value of classes) {
+    const countIn = (some: Int32Array) => some.reduce((count, row) => count + Number(targets[row] === value), 0)
+    const others = countIn(rows) - countIn(test)
+    if (others >= 2) continue
+    const expected = `two entities or more of class ${value} outside fold ${name}`
+    throw new SeqriskError(
+      'TOO_FEW_LABELS',
+      sentence(where, expected, others, 'spread its entities over folds, or label more'),
+    )
   }
 }
 

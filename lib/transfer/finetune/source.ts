@@ -16,7 +16,7 @@ import { inTurns } from '../../util/pace.js'
 import { join, type LabelTable } from '../tables.js'
 import { CROSS, finetuneEncoded } from './finetune.js'
 import { expectSchema, type FineTuned } from './finetuned.js'
-import { FOLDS, type FoldsResult, finetuneFolds } from './folds.js'
+import { FOLDS, type FoldsResult, finetuneFolds, planFolds } from './folds.js'
 import { checkUnfitted, type FinetuneOptions, type ScratchInit } from './options.js'
 
 const where = 'finetune'
@@ -74,8 +74,10 @@ export async function finetune<F extends Fields>(
     ? (init as FinetuneOptions['init'])
     : { ...init, encoding: await fitEncoding(source, { signal, onProgress }) }
   const { encoded, targets, fold, absent } = await readLabelled(source, start.encoding, labels, { signal, onProgress })
-  await giveUp(options, [CROSS, FOLDS])
   const all: FinetuneOptions = { ...options, restart: undefined, init: start, schema: source.schema }
+  // A run that was there is given up for one that labels allow.
+  if (fold) planFolds(encoded, targets, fold, all)
+  await giveUp(options, [CROSS, FOLDS])
   const folds = fold && (await finetuneFolds(encoded, targets, fold, all))
   const model = await finetuneEncoded<F>(encoded, targets, all)
   if (folds && out !== undefined) await rm(joinPath(out, FOLDS), { force: true })

@@ -2,7 +2,7 @@
 
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   Encoder,
   type FineTuned,
@@ -132,6 +132,16 @@ describe('a run of fine-tuning', () => {
     // Folds that the new run has not would bar the way to all later ones.
     ;(await finetune(source, { ...table, fold }, options)).model.dispose()
     expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+  })
+
+  it('keeps what a run left when labels refuse the new one', async () => {
+    const out = temporaryFolder()
+    await writeFile(join(out, 'folds.json'), 'of another run')
+    const options = { init, validation: 0, out, restart: true }
+    // Each fold has one class.
+    const folds = { ...table, fold: Int32Array.from(labels.order) }
+    await expect(finetune(source, folds, options)).rejects.toMatchObject({ code: 'ONE_CLASS' })
+    expect(await readdir(out)).toEqual(['folds.json'])
   })
 
   it('removes folds that are given up before it has others', async () => {
@@ -327,6 +337,30 @@ describe('fine-tuning refuses', () => {
     const rare = Array.from(labels.order, (_, row) => (row < 2 ? 1 : 0))
     await expect(refused(rare, { validation: Int32Array.of(0, 1, 2) })).rejects.toThrow(/2 values in the training rows/)
     await expect(refused(labels.size, { task: 'classification' })).rejects.toThrow(/two entities or more of class/)
+  })
+
+  it('folds that nothing can be learnt from, before the first is learnt', async () => {
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    const onProgress = vi.fn()
+    const refusedFolds = (values: Float64Array, folds: Int32Array) =>
+      finetuneFolds(encoded, values, folds, { ...small, onProgress })
+    await expect(refusedFolds(labels.order, Int32Array.from(labels.order))).rejects.toMatchObject({
+      code: 'ONE_CLASS',
+      message: expect.stringMatching(/labels of two values or more in fold 0/),
+    })
+    // Class 7 in fold 3 alone, and but for one.
+    const [first, second, third] = [...fold.keys()].filter(row => fold[row] === 3)
+    const other = fold.indexOf(0)
+    for (const [rows, count] of [
+      [[first, second, third], 0],
+      [[first, second, other], 1],
+    ] as const) {
+      await expect(refusedFolds(with01(Object.fromEntries(rows.map(row => [row, 7]))), fold)).rejects.toMatchObject({
+        code: 'TOO_FEW_LABELS',
+        message: `[finetune] expected two entities or more of class 7 outside fold 3 but received ${count}; spread its entities over folds, or label more`,
+      })
+    }
+    expect(onProgress).not.toHaveBeenCalled()
   })
 
   it('options that cannot be', async () => {
