@@ -7,5 +7,7 @@ export default defineConfig({
     // Two cores: test files one after the other, so that timings and thread counts mean what they say.
     fileParallelism: false,
     testTimeout: 60_000,
+    // As long as a test: some train a model that all tests of the file read.
+    hookTimeout: 60_000,
   },
 })
