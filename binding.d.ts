@@ -97,6 +97,8 @@ export interface StreamInfo {
   cachedBytes: number
   peakBytes: number
   allocations: number
+  /** CUDA graphs so far: launches that were handed to the card in one call. */
+  graphs: number
 }
 
 /** Whether cards can be used. */
@@ -126,9 +128,16 @@ export interface Binding {
   stream_open(threads: number, variant: string, bfloat16: boolean, memoryLimit: number, guard: boolean): StreamHandle
   /**
    * `bfloat16`: operands of matrix products are rounded, tensors may be stored so; `cublaslt`: the library that multiplies
-   * them, '' = own kernels; `memoryLimit` 0 = none.
+   * them, '' = own kernels; `memoryLimit` 0 = none; `graphs`: launches that wait are handed over together.
    */
-  cuda_open(index: number, bfloat16: boolean, cublaslt: string, memoryLimit: number, guard: boolean): StreamHandle
+  cuda_open(
+    index: number,
+    bfloat16: boolean,
+    cublaslt: string,
+    memoryLimit: number,
+    guard: boolean,
+    graphs: boolean,
+  ): StreamHandle
   cuda_status(): CudaStatus
   /** Fault injection: a kernel fails on the card, and this process cannot use it any more. */
   cuda_lose(index: number): void

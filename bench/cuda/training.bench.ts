@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { EncodedEvents } from '../../lib/events/encode.js'
 import { FIRST_VALUE } from '../../lib/events/inputs.js'
-import { cudaStatus, Device, type Precision } from '../../lib/runtime/device.js'
+import { cudaStatus, Device, type DeviceOptions } from '../../lib/runtime/device.js'
 import { Philox } from '../../lib/util/philox.js'
 import { benchEncoder, CLASSES, CONFIG } from '../encoder/contenders.js'
 import { TrainingStep } from '../encoder/training_step.js'
@@ -43,10 +43,15 @@ export default async function* cudaTraining(): AsyncGenerator<string> {
     const events = lengths.reduce((sum, length) => sum + length, 0)
     const rate = (seconds: number) => `${(events / seconds / 1e6).toFixed(2)} M events/s`
     const ours = new Map<string, number>()
-    for (const precision of ['float32', 'bfloat16'] as const) {
-      const { prepared, whole, megabytes } = await measure(lengths, precision)
-      ours.set(precision, prepared)
-      yield `cuda/training  ${name}  ours ${precision}  ${(1000 * prepared).toFixed(2)} ms  ${rate(prepared)}` +
+    for (const options of [
+      { precision: 'float32' },
+      { precision: 'bfloat16' },
+      { precision: 'bfloat16', graphs: true },
+    ] as const) {
+      const { prepared, whole, megabytes } = await measure(lengths, options)
+      const way = `${options.precision}${'graphs' in options ? ', in graphs' : ''}`
+      ours.set(way, prepared)
+      yield `cuda/training  ${name}  ours ${way}  ${(1000 * prepared).toFixed(2)} ms  ${rate(prepared)}` +
         `  (with new batches from the host ${(1000 * whole).toFixed(2)} ms; ${megabytes.toFixed(0)} MB)`
     }
     for (const line of torchLines(lengths, models)) {
@@ -61,8 +66,8 @@ export default async function* cudaTraining(): AsyncGenerator<string> {
   }
 }
 
-async function measure(lengths: readonly number[], precision: Precision) {
-  const device = new Device({ kind: 'cuda', precision })
+async function measure(lengths: readonly number[], options: DeviceOptions) {
+  const device = new Device({ kind: 'cuda', ...options })
   const encoder = benchEncoder(device, { width: WIDTH })
   const step = new TrainingStep(encoder, eventsOf(lengths), ['masked'])
   const time = async (fresh: boolean) => {

@@ -37,6 +37,11 @@ export interface DeviceOptions {
    * `libcublasLt.so.13`, a string names another or its path. Biases are rounded too. See docs/cuda.md, when it may pay. Default false.
    */
   readonly cublaslt?: boolean | string | undefined
+  /**
+   * CUDA: hand launches that wait to the card together, as CUDA graphs. Same bits. Pays where the host launches slowly; where it was
+   * measured it did not, see docs/cuda.md. Default false.
+   */
+  readonly graphs?: boolean | undefined
   /** Bytes that the stream's memory may take. Default: what this machine or container has; of a card, what is free. */
   readonly memoryLimit?: number | undefined
   /** Poison fresh memory with NaN and look for writes outside buffers. Slow; for tests. */
@@ -93,6 +98,7 @@ export class Device {
       'index',
       'precision',
       'cublaslt',
+      'graphs',
       'memoryLimit',
       'guard',
     ] as const
@@ -106,6 +112,7 @@ export class Device {
       index = 0,
       precision = 'float32',
       cublaslt = false,
+      graphs = false,
       memoryLimit,
       guard = false,
     } = options
@@ -119,11 +126,12 @@ export class Device {
       kind,
       precision,
     })
+    expectRange(!graphs || kind !== 'cpu', 'Device', 'graphs with a card', kind)
     const library = cublaslt === true ? CUBLASLT : cublaslt || ''
     const isEnough = work >= LEAST_WORK_OF_A_CARD || tableValues >= LEAST_TABLE_OF_A_CARD
     const takesCard = kind === 'cuda' || (kind === 'auto' && isEnough && cudaStatus().devices.length > 0)
     this.handle = takesCard
-      ? binding.cuda_open(index, precision === 'bfloat16', library, memoryLimit ?? 0, guard)
+      ? binding.cuda_open(index, precision === 'bfloat16', library, memoryLimit ?? 0, guard, graphs)
       : binding.stream_open(threads, variant, precision === 'bfloat16', memoryLimit ?? memoryOfMachine(), guard)
     const info = this.info()
     this.kind = info.device

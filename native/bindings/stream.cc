@@ -70,7 +70,7 @@ Napi::Value stream_open(const Info& info) {
   return hand_out(info, std::make_shared<CpuStream>(options));
 }
 
-// (index, bfloat16, cublaslt, memory_limit, guard)
+// (index, bfloat16, cublaslt, memory_limit, guard, graphs)
 Napi::Value cuda_open(const Info& info) {
   CudaOptions options;
   options.index = static_cast<int>(number(info, "cuda_open", 0, "index", 0, kMaxDevices));
@@ -79,6 +79,7 @@ Napi::Value cuda_open(const Info& info) {
   const double limit = number(info, "cuda_open", 3, "memory_limit", 0, kMaxSafeInteger);
   if (limit > 0) options.memory_limit = static_cast<size_t>(limit);
   options.guard = boolean(info, "cuda_open", 4, "guard");
+  options.graphs = boolean(info, "cuda_open", 5, "graphs");
   return hand_out(info, open_cuda_stream(options));
 }
 
@@ -135,6 +136,7 @@ Napi::Value stream_info(const Info& info) {
   result.Set("cachedBytes", static_cast<double>(memory.cached_bytes));
   result.Set("peakBytes", static_cast<double>(memory.peak_bytes));
   result.Set("allocations", static_cast<double>(memory.allocations));
+  result.Set("graphs", static_cast<double>(stream.graphs()));
   return result;
 }
 

@@ -31,6 +31,7 @@ struct CudaOptions {
   std::string cublaslt;            // the library that multiplies bfloat16, by name or path; empty: own kernels
   size_t memory_limit = SIZE_MAX;  // bytes
   bool guard = false;
+  bool graphs = false;  // launches that wait together are handed over together
 };
 
 // Throws Error with code NO_CUDA or NO_CUBLASLT, saying what is missing, or OUT_OF_MEMORY.

@@ -21,7 +21,8 @@ void expect_cuda(cudaError_t status, const char* what) {
   if (status != cudaSuccess) throw cuda_error(status, what);
 }
 
-UploadRing::UploadRing(cudaStream_t stream) : stream_(stream) {
+UploadRing::UploadRing(cudaStream_t stream, std::function<void()> hand_over)
+    : stream_(stream), hand_over_(std::move(hand_over)) {
   expect_cuda(cudaMallocHost(reinterpret_cast<void**>(&pinned_), kSegments * kSegmentBytes), "pinned memory");
   for (cudaEvent_t& event : read_) {
     expect_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync), "an event");
@@ -36,6 +37,7 @@ UploadRing::~UploadRing() {
 cudaError_t UploadRing::upload(std::byte* device, const std::byte* host, size_t bytes) {
   while (bytes > 0) {
     if (used_ == kSegmentBytes) {
+      hand_over_();
       if (const auto status = cudaEventRecord(read_[segment_], stream_); status != cudaSuccess) return status;
       segment_ = (segment_ + 1) % kSegments;
       // An event that was never recorded counts as over.

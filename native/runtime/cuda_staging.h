@@ -24,7 +24,8 @@ void expect_cuda(cudaError_t status, const char* what);
 // Segments in turn; one is written again when the card has read it. Used by the stream's worker alone.
 class UploadRing {
  public:
-  explicit UploadRing(cudaStream_t stream);
+  // `hand_over` is called before a segment is left: what is recorded for later reads it.
+  UploadRing(cudaStream_t stream, std::function<void()> hand_over);
   ~UploadRing();
   UploadRing(const UploadRing&) = delete;
   UploadRing& operator=(const UploadRing&) = delete;
@@ -36,6 +37,7 @@ class UploadRing {
   static constexpr size_t kSegmentBytes = size_t{2} << 20;
 
   const cudaStream_t stream_;
+  const std::function<void()> hand_over_;
   std::byte* pinned_ = nullptr;
   std::array<cudaEvent_t, kSegments> read_{};
   size_t segment_ = 0;

@@ -154,7 +154,12 @@ void CudaStream::open(const CudaOptions& options) {
   // Before the worker starts: it and the owner's cancel both reach for the pool.
   pool_ = std::make_unique<ThreadPool>(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   expect_cuda(cudaMallocHost(reinterpret_cast<void**>(&pinned_), kPinnedBytes), "pinned memory");
-  uploads_ = std::make_unique<UploadRing>(launch_.stream);
+  if (options.graphs) {
+    recorder_ = std::make_unique<GraphRecorder>(launch_.stream);
+    launch_.hand_over = [](void* stream) { static_cast<CudaStream*>(stream)->hand_over(); };
+    launch_.recorder = this;
+  }
+  uploads_ = std::make_unique<UploadRing>(launch_.stream, [this] { hand_over(); });
   landing_ = std::make_unique<Landing>(index_, launch_);
 }
 
@@ -184,7 +189,11 @@ void CudaStream::Memory::free(std::byte* data, size_t) {
   if (stream_.closed()) {
     cudaFree(data);
   } else {
-    stream_.enqueue({[data] { cudaFree(data); }, nullptr, true});
+    stream_.enqueue({[this, data] {
+                       stream_.hand_over();
+                       cudaFree(data);
+                     },
+                     nullptr, true});
   }
 }
 
@@ -236,6 +245,7 @@ void CudaStream::check(cudaError_t status, const char* what) {
 void CudaStream::submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) {
   const auto* begin = static_cast<const std::byte*>(arguments);
   enqueue({[this, kernel, copy = std::vector<std::byte>(begin, begin + bytes), keep = std::move(keep)] {
+             record();
              run_kernel(kernel, copy.data());
            },
            nullptr});
@@ -278,21 +288,50 @@ void CudaStream::run_kernel(CardKernel kernel, const void* arguments) {
 void CudaStream::after_launch() {
   const cuda::Launch::Refusal refusal = launch_.take_refusal();
   // A card that failed makes cuBLASLt refuse: that comes first, and who waits for the card hears of it.
-  if (refusal.cublaslt) check(cudaStreamSynchronize(launch_.stream), launch_.kernel);
+  if (refusal.cublaslt) {
+    hand_over();
+    check(cudaStreamSynchronize(launch_.stream), launch_.kernel);
+  }
   check(cudaGetLastError(), launch_.kernel);
   if (!error_) error_ = error_of(refusal, launch_.kernel);
   limit_lead();
 }
 
+// The next command launches: it may be kept for later.
+void CudaStream::record() {
+  if (!recorder_ || recorder_->recording() || backlog() < kGraphCommands) return;
+  check(recorder_->begin(), "a recording");
+  recorded_ = 0;
+}
+
+void CudaStream::hand_over() {
+  if (!recorder_ || !recorder_->recording()) return;
+  check(recorder_->hand_over(), "recorded work");
+  if (unmarked_ >= kLeadCommands) mark();
+}
+
 void CudaStream::limit_lead() {
-  if (++launched_ % kLeadCommands != 0) return;
-  const cudaEvent_t mark = lead_[launched_ / kLeadCommands % kLeadMarks];
+  ++unmarked_;
+  if (!recorder_ || !recorder_->recording()) {
+    if (unmarked_ >= kLeadCommands) mark();
+    return;
+  }
+  recorder_->note(launch_.kernel);
+  if (++recorded_ >= kGraphCommands) hand_over();
+}
+
+void CudaStream::mark() {
+  unmarked_ = 0;
+  const cudaEvent_t mark = lead_[next_mark_];
+  next_mark_ = (next_mark_ + 1) % kLeadMarks;
   check(cudaEventSynchronize(mark), "the work so far");
   check(cudaEventRecord(mark, launch_.stream), "an event");
 }
 
 void CudaStream::upload(std::byte* device, const void* host, size_t bytes) {
   enqueue({[this, device, staged = staging().copy(host, bytes)]() mutable {
+             record();
+             if (recorder_ && recorder_->recording()) recorder_->note(uploads_.get());
              check(uploads_->upload(device, staged.data(), staged.size()), "an upload");
              staging().give_back(std::move(staged));
            },
@@ -300,7 +339,10 @@ void CudaStream::upload(std::byte* device, const void* host, size_t bytes) {
 }
 
 void CudaStream::download(void* host, const std::byte* device, size_t bytes, Completion done) {
-  enqueue({[=, this] { check(landing_->download(static_cast<std::byte*>(host), device, bytes), "a download"); },
+  enqueue({[=, this] {
+             hand_over();
+             check(landing_->download(static_cast<std::byte*>(host), device, bytes), "a download");
+           },
            std::move(done)});
 }
 
@@ -311,8 +353,9 @@ void CudaStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
              };
              // A card cannot copy what overlaps, as views of one tensor may.
              const std::less<> before;
+             launch_.kernel = "copy";
+             record();
              if (to != from && before(to, from + bytes) && before(from, to + bytes)) {
-               launch_.kernel = "copy";
                void* between = launch_.workspace(bytes);
                if (between) copy_bytes(between, from);
                if (between) copy_bytes(to, between);
@@ -327,6 +370,8 @@ void CudaStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
 
 void CudaStream::fill(std::byte* device, uint32_t pattern, size_t words) {
   enqueue({[=, this] {
+             launch_.kernel = "fill";
+             record();
              cuda::fill_words(reinterpret_cast<uint32_t*>(device), pattern, static_cast<int64_t>(words),
                               launch_.stream);
              check(cudaGetLastError(), "a fill");
@@ -341,6 +386,7 @@ void CudaStream::fence(Completion done) {
 
 void CudaStream::run(HostTask task, Completion done) {
   enqueue({[this, task = std::move(task)] {
+             hand_over();
              std::optional<Error> error = run_task(task, {host_kernels_, *pool_, &task_card_});
              if (!error_) error_ = std::move(error);
            },
@@ -383,6 +429,7 @@ void CudaStream::rearm() {
 }
 
 void CudaStream::complete(Completion done, uint64_t position) {
+  hand_over();
   const auto landed = [this, done, position, mine = std::move(error_)](std::optional<Error> found) {
     if (cancelled(position)) {
       done(cancelled_error());
@@ -396,9 +443,11 @@ void CudaStream::complete(Completion done, uint64_t position) {
 
 // Also of a stream that was opened in part.
 void CudaStream::stop() {
+  hand_over();
   landing_.reset();
   uploads_.reset();
   if (launch_.stream) cudaStreamSynchronize(launch_.stream);
+  recorder_.reset();
   for (cudaEvent_t& event : lead_) {
     if (event) cudaEventDestroy(event);
   }

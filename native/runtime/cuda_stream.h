@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "runtime/cuda_device.h"
+#include "runtime/cuda_graphs.h"
 #include "runtime/cuda_staging.h"
 #include "runtime/queued_stream.h"
 #include "runtime/thread_pool.h"
@@ -35,6 +36,7 @@ class CudaStream final : public QueuedStream {
   void run(HostTask task, Completion done) override;
   Fault* fault() override { return nullptr; }  // kernels record in the card's memory
   AllocatorStats memory() const override { return allocator_.stats(); }
+  uint64_t graphs() const override { return recorder_ ? recorder_->handed_over() : 0; }
   void fail_allocation(uint64_t after) override { allocator_.fail_after(after); }
 
  protected:
@@ -44,6 +46,7 @@ class CudaStream final : public QueuedStream {
   void interrupt() override;
   void rearm() override;
   void begin() override;
+  void idle() override { hand_over(); }
   void stop() override;
   void give_up() override;
 
@@ -82,7 +85,10 @@ class CudaStream final : public QueuedStream {
   void run_kernel(CardKernel kernel, const void* arguments);
   void after_launch();
   void check(cudaError_t status, const char* what);
+  void record();
+  void hand_over();
   void limit_lead();
+  void mark();
 
   const int index_;
   const bool guard_;
@@ -93,11 +99,19 @@ class CudaStream final : public QueuedStream {
   cuda::Launch launch_;
   std::optional<Error> error_;  // the first since the last completion; the worker's own
 
-  // The worker stays at most kLeadMarks · kLeadCommands commands ahead of the card, so that a cancel is felt soon.
+  // The worker marks where it is every kLeadCommands commands, or behind the graph that they went into, and waits there
+  // until the card has passed the mark that is kLeadMarks older: a cancel is felt soon.
   static constexpr int kLeadMarks = 4;
   static constexpr int kLeadCommands = 16;
   std::array<cudaEvent_t, kLeadMarks> lead_{};
-  uint64_t launched_ = 0;
+  size_t next_mark_ = 0;
+  int unmarked_ = 0;  // commands since the last mark
+
+  // A graph is begun when as many commands wait as it takes: then launching is what the others wait for. It ends before
+  // the next completion, so that the graphs of one training step are like those of the next.
+  static constexpr int kGraphCommands = 32;
+  std::unique_ptr<GraphRecorder> recorder_;  // null: launches go one by one
+  int recorded_ = 0;                         // commands of the graph
 
   std::unique_ptr<ThreadPool> pool_;  // for work on the host
   TaskCard task_card_;

@@ -51,6 +51,7 @@ void QueuedStream::enqueue(Command command) {
 void QueuedStream::work() {
   begin();
   for (;;) {
+    if (pending_.load(std::memory_order_acquire) == 0) idle();
     for (int spins = 0; spins < kSpinsBeforeSleep && pending_.load(std::memory_order_acquire) == 0; ++spins) {
       wait_in_turns(spins);
     }

@@ -30,6 +30,8 @@ class QueuedStream : public Stream {
   // override.
   void start();
   void enqueue(Command command);
+  // Commands that wait.
+  uint64_t backlog() const { return pending_.load(std::memory_order_relaxed); }
   StagingPool& staging() { return staging_; }
   QueueClock clock() const { return {submitted_, completed_.load(std::memory_order_acquire)}; }
 
@@ -39,6 +41,7 @@ class QueuedStream : public Stream {
   virtual void interrupt() {}                                     // a cancel came while `work` runs; under the mutex
   virtual void rearm() {}                                         // before the next command; under the mutex
   virtual void begin() {}                                         // the first thing that the worker does
+  virtual void idle() {}                                          // nothing waits
   virtual void stop() {}                                          // and the last
   virtual void give_up() {}  // on the owner's thread, once the worker has ended: threads, and memory that nobody has
 

@@ -105,6 +105,7 @@ class Stream {
   virtual bool closed() const = 0;
 
   virtual AllocatorStats memory() const = 0;
+  virtual uint64_t graphs() const { return 0; }  // CUDA graphs so far
   virtual void fail_allocation(uint64_t after) = 0;
 
  protected:

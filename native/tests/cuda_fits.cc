@@ -14,6 +14,7 @@
 #include "runtime/cpu_stream.h"
 #include "runtime/cuda_device.h"
 #include "runtime/thread_pool.h"
+#include "tests/stream_calls.h"
 #include "trees/gbrt_layout.h"
 
 namespace seqrisk::parity {
@@ -50,40 +51,6 @@ struct Fitted {
   int64_t best_round = 0;
 };
 
-// Memory of a stream until the end of a fit.
-class Memory {
- public:
-  explicit Memory(Stream& stream) : stream_(stream) {}
-  ~Memory() {
-    for (Block* block : blocks_) stream_.release(block);
-  }
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
-
-  std::byte* take(size_t bytes) {
-    blocks_.push_back(stream_.allocate(bytes, "parity"));
-    return blocks_.back()->begin();
-  }
-
- private:
-  Stream& stream_;
-  std::vector<Block*> blocks_;
-};
-
-// Waits for what is enqueued by `enqueue`; its error.
-template <class Enqueue>
-std::optional<Error> outcome(Enqueue enqueue) {
-  std::promise<std::optional<Error>> promise;
-  enqueue([&promise](const std::optional<Error>& error) { promise.set_value(error); });
-  return promise.get_future().get();
-}
-
-// The same, and throws its error.
-template <class Enqueue>
-void await(Enqueue enqueue) {
-  if (const std::optional<Error> error = outcome(enqueue)) throw *error;
-}
-
 void run_on(Stream& stream, const HostTask& task) {
   await([&](Completion done) { stream.run(task, std::move(done)); });
 }
@@ -108,15 +75,6 @@ GbrtBins put(Stream& stream, Memory& memory, const Table& table) {
   std::byte* bins = memory.take(table.bins.size());
   stream.upload(bins, table.bins.data(), table.bins.size());
   return {reinterpret_cast<uint8_t*>(bins), table.rows, static_cast<int64_t>(table.features.size())};
-}
-
-std::vector<double> read(Stream& stream, const double* from, int64_t count) {
-  std::vector<double> values(static_cast<size_t>(count));
-  const size_t bytes = values.size() * sizeof(double);
-  await([&](Completion done) {
-    stream.download(values.data(), reinterpret_cast<const std::byte*>(from), bytes, std::move(done));
-  });
-  return values;
 }
 
 Fitted fit_on(Stream& stream, const Fit& fit) {
@@ -171,11 +129,6 @@ Fitted fit_on(Stream& stream, const Fit& fit) {
   run_on(stream, [&](HostContext& context) { return trainer.scores(fitted.scores.data(), context); });
   if (watched_values > 0) fitted.watched_scores = read(stream, boost.watched.scores, watched_values);
   return fitted;
-}
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
 // What differs, or nothing.

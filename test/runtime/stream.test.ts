@@ -240,6 +240,7 @@ describe('variants and threads', () => {
     expect(() => new Device({ kind: 'gpu' as never })).toThrow(RangeError)
     expect(() => new Device({ precision: 'half' as never })).toThrow(RangeError)
     expect(() => new Device({ work: -1 })).toThrow(RangeError)
+    expect(() => new Device({ kind: 'cpu', graphs: true })).toThrow(/graphs with a card but received 'cpu'/)
     expect(() => new Device({ kind: 'cuda', cublaslt: true })).toThrow(/cublaslt with a card and precision 'bfloat16'/)
     expect(() => new Device({ kind: 'cpu', precision: 'bfloat16', cublaslt: true })).toThrow(/cublaslt with a card/)
   })

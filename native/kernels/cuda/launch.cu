@@ -41,6 +41,7 @@ void check_guard(const std::byte* begin, int64_t bytes, int32_t pattern, Launch&
 
 void* Launch::workspace(size_t bytes) {
   if (bytes > workspace_bytes_) {
+    if (hand_over) hand_over(recorder);
     // More than asked for, so that growing sizes do not free and allocate each time. Freeing waits for the card.
     free_workspace();
     for (const size_t wanted : {bytes + bytes / 4, bytes}) {

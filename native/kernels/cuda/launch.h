@@ -34,6 +34,11 @@ class Launch {
   FaultRecord* faults = nullptr;
   const char* kernel = "";  // the name of what is launched
 
+  // Set where launches are recorded for later: they go to the card now, as before memory that they work on is given
+  // back.
+  void (*hand_over)(void* recorder) = nullptr;
+  void* recorder = nullptr;
+
   // Device memory for this launch alone: what comes later on the stream may have the same. Null when there is none;
   // then the launcher returns at once.
   void* workspace(size_t bytes);

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <string>
@@ -27,7 +28,7 @@ dim3 gridDim;
 
 namespace emulator {
 
-Failure failure;
+thread_local Failure failure;
 const uint64_t seed = [] {
   const char* text = std::getenv("SEQRISK_EMULATOR_SEED");
   return text ? std::strtoull(text, nullptr, 10) : 1;
@@ -361,6 +362,9 @@ bool is_valid(const Config& config) {
 }  // namespace
 
 void run(const char* kernel, const Where& where, const Config& config, const std::function<void()>& thread) {
+  // There is one card: streams take turns.
+  static std::mutex card;
+  const std::lock_guard lock(card);
   const std::string name = std::string(kernel) + " of " + words(where) + ", a grid of " + words(config.grid) +
                            " and blocks of " + words(config.block);
   if (!is_valid(config)) {

@@ -30,12 +30,12 @@ constexpr size_t kMostShared = 227 << 10;  // bytes of a block, on cards of comp
 
 extern const uint64_t seed;
 
-// Of the last launch that failed, until cudaGetLastError takes it.
+// Of the last launch of this thread of the host that failed, until cudaGetLastError takes it.
 struct Failure {
   cudaError_t code = cudaSuccess;
   std::string text;
 };
-extern Failure failure;
+extern thread_local Failure failure;
 
 struct Config {
   dim3 grid;
@@ -45,13 +45,24 @@ struct Config {
       : grid(blocks), block(threads), shared(shared_bytes) {}
 };
 
+// What a graph keeps.
+struct Call {
+  std::string what;
+  std::function<void()> run;
+};
+// True where the host's thread is recording a graph, which then has the call.
+bool keep(Call call);
+
 // Calls `thread` once for each thread of the grid. What goes wrong is the next cudaGetLastError's.
 void run(const char* kernel, const Where& where, const Config& config, const std::function<void()>& thread);
 
 // launch("name", config, call)(arguments…) is name<<<config>>>(arguments…).
 template <class Call>
 auto launch(const char* kernel, const Config& config, Call call, const Where& where = Where::current()) {
-  return [=](const auto&... arguments) { run(kernel, where, config, [&] { call(arguments...); }); };
+  return [=](const auto&... arguments) {
+    const auto now = [=] { run(kernel, where, config, [&] { call(arguments...); }); };
+    if (!keep({kernel, now})) now();
+  };
 }
 
 // Of the block: as many bytes as the launch asked for.

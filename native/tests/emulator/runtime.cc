@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <unordered_map>
 #include <utility>
 
@@ -19,6 +20,7 @@ constexpr size_t kDeviceBoundary = 256;
 // Few, so that blocks which go from tile to tile do so in small problems.
 constexpr int kMultiprocessors = 4;
 
+std::mutex memory;                        // guards what follows
 std::unordered_map<void*, size_t> sizes;  // of device memory
 int stale = emulator::kPoison;
 
@@ -71,14 +73,17 @@ cudaError_t cudaDriverGetVersion(int* version) {
 // New memory holds what was at the end of that freed last, as it may on a card.
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   if (posix_memalign(data, kDeviceBoundary, bytes) != 0) return cudaErrorMemoryAllocation;
+  const std::lock_guard lock(memory);
   std::memset(*data, stale, bytes);
   sizes[*data] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* data) {
+  const std::lock_guard lock(memory);
   const auto found = sizes.find(data);
   if (found == sizes.end()) return cudaSuccess;
   if (found->second > 0) stale = static_cast<unsigned char*>(data)[found->second - 1];
+  std::memset(data, emulator::kPoison, found->second);
   sizes.erase(found);
   std::free(data);
   return cudaSuccess;

@@ -32,7 +32,7 @@ function launches(text) {
     const end = text.indexOf('>>>', at)
     const kernel = text.slice(begin, at)
     const config = text.slice(at + 3, end)
-    const call = `emulator::launch("${kernel.trim()}", emulator::Config(${config}), [&](auto... values) { ${kernel.trim()}(values...); })`
+    const call = `emulator::launch("${kernel.trim()}", emulator::Config(${config}), [=](auto... values) { ${kernel.trim()}(values...); })`
     const lines = (text.slice(begin, end).match(/\n/g) ?? []).length - (call.match(/\n/g) ?? []).length
     text = text.slice(0, begin) + call + '\n'.repeat(lines) + text.slice(end + 3)
   }
