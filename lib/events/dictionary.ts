@@ -28,7 +28,7 @@ export class Dictionary {
 
   /** The same dictionary for every chunk of frequent values, else one of the chunk's own. */
   async resolve(codes: Int32Array, signal?: AbortSignal): Promise<TextColumn> {
-    this.#kept ??= await this.#fetch(`LIMIT ${this.#most.values}`, signal, this.#most.characters)
+    this.#kept ??= await this.#fetch(`LIMIT ${this.#most.values}`, null, signal, this.#most.characters)
     const kept = this.#kept
     if (codes.every(code => code < kept.length)) return { dictionary: kept, codes }
     const used = Int32Array.from(new Set(codes))
@@ -37,6 +37,7 @@ export class Dictionary {
     const rare = used.filter(code => code >= kept.length)
     const fetched = await this.#fetch(
       `WHERE rowid IN (SELECT unnest([${rare.join(', ')}]::INTEGER[])) ORDER BY rowid`,
+      rare.length,
       signal,
     )
     const frequent = used.subarray(0, used.length - rare.length)
@@ -47,10 +48,15 @@ export class Dictionary {
     }
   }
 
-  async #fetch(rest: string, signal?: AbortSignal, most = Number.POSITIVE_INFINITY): Promise<string[]> {
+  async #fetch(
+    rest: string,
+    count: number | null,
+    signal?: AbortSignal,
+    most = Number.POSITIVE_INFINITY,
+  ): Promise<string[]> {
     const values: string[] = []
     let characters = 0
-    for await (const chunk of stream(this.#connection, `SELECT value FROM ${this.#table} ${rest}`, signal)) {
+    for await (const chunk of stream(this.#connection, `SELECT value FROM ${this.#table} ${rest}`, count, signal)) {
       for (const value of texts(chunk, 0) as string[]) {
         values.push(value)
         characters += value.length

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBResult } from '@duckdb/node-api'
-import { SeqriskError } from '../util/errors.js'
+import { SeqriskError, sentence } from '../util/errors.js'
 import { type DatabaseOptions, expectDatabaseOptions } from './database_options.js'
 import { makeSpillFolder, removeSpillFolder } from './spill.js'
 
@@ -126,18 +126,31 @@ export async function scalar(connection: DuckDBConnection, sql: string, signal?:
   return Number((await rows(connection, sql, signal))[0][0])
 }
 
-/** The data chunks (at most 2048 rows each) of a query, never more than a few in memory. */
+/**
+ * The data chunks (at most 2048 rows each) of a query, never more than a few in memory. The client ends a stream that failed or was
+ * interrupted as it ends a whole one, without an error: the rows are counted, and where some are missing, the query says why.
+ * @param count  rows that the query has; null where nobody knows: they are counted when it has ended
+ */
 export async function* stream(
   connection: DuckDBConnection,
   sql: string,
+  count: number | null,
   signal?: AbortSignal,
 ): AsyncGenerator<DuckDBDataChunk, void, void> {
   const result: DuckDBResult = await interruptible(connection, signal, () => connection.stream(sql))
+  let seen = 0
   for (;;) {
     const chunk = await interruptible(connection, signal, () => result.fetchChunk())
-    if (chunk === null || chunk.rowCount === 0) return
+    if (chunk === null || chunk.rowCount === 0) break
+    seen += chunk.rowCount
     yield chunk
   }
+  signal?.throwIfAborted()
+  const all = count ?? (await scalar(connection, `SELECT count(*) FROM (${sql})`, signal))
+  if (seen === all) return
+  // Looks at every value and keeps none.
+  await interruptible(connection, signal, () => connection.run(`SELECT max(COLUMNS(*)) FROM (${sql})`))
+  throw new SeqriskError('DATABASE_FAILED', sentence('duckdb', `${all} rows`, seen, 'read again'))
 }
 
 type Items = Float64Array | Float32Array | Int32Array

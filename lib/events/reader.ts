@@ -102,9 +102,13 @@ class FileSource<F extends Fields> implements EventSource<F> {
     const { database, summary } = await this.#store.join(options)
     const connections = [await database.connect(), await database.connect(), await database.connect()]
     try {
-      const entities = new EntityCursor(stream(connections[0], 'SELECT id, events FROM entity', signal))
+      const entities = new EntityCursor(
+        stream(connections[0], 'SELECT id, events FROM entity', summary.entities, signal),
+      )
       const columns = ['time', ...this.#fields.map(field => field.column)]
-      const cursor = new EventCursor(stream(connections[1], `SELECT ${columns.join(', ')} FROM event`, signal))
+      const cursor = new EventCursor(
+        stream(connections[1], `SELECT ${columns.join(', ')} FROM event`, summary.events, signal),
+      )
       const dictionaries = this.#fields.map(
         field => field.dictionary && new Dictionary(connections[2], field.dictionary),
       )
@@ -142,7 +146,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
     const { database } = await this.#store.join(options)
     const connection = await database.connect()
     try {
-      for await (const chunk of stream(connection, `SELECT value, events FROM ${dictionary}`, options.signal)) {
+      for await (const chunk of stream(connection, `SELECT value, events FROM ${dictionary}`, null, options.signal)) {
         yield { values: texts(chunk, 0) as string[], counts: new Float64Array(view<Float64Array>(chunk, 1)) }
       }
     } finally {

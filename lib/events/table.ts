@@ -77,7 +77,7 @@ export async function readTable(file: string, options: ReadTableOptions = {}): P
     const sql = `SELECT ${[idSql, ...selected].join(', ')} FROM ${relation.from}`
     const pace = new Pace(signal)
     try {
-      for await (const chunk of stream(connection, sql, signal)) {
+      for await (const chunk of stream(connection, sql, kinds.rows, signal)) {
         const at = table.ids.length
         for (const [row, own] of texts(chunk, 0).entries())
           table.ids.push(id === undefined ? String(at + row + 1) : own!)

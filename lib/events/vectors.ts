@@ -129,6 +129,7 @@ async function* blocksOf(
       for await (const chunk of stream(
         connection,
         `SELECT ${own}, ${cells.join(', ')} FROM ${relation.from}${kept}`,
+        null,
         signal,
       )) {
         const vectors = new Float32Array(chunk.rowCount * width)

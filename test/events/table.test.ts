@@ -271,6 +271,40 @@ describe('readTable', () => {
   })
 })
 
+// DuckDB's client ends a stream that fails, once it has begun, like one that is whole.
+describe('what is wrong far behind the first rows', () => {
+  const count = 80_000
+  const lines = Array.from({ length: count }, (_, i) => `u${i},${i},${i % 7}`)
+  const broken = (line: string) => lines.with(count - 10, line).join('\n')
+  const options = { threads: 1, id: 'id' }
+
+  it('is an error of tables and of vectors', async () => {
+    const text = files.write('.csv', `id,v0,v1\n${broken('u,oops,1')}\n`)
+    const message = `column 'v0', row ${count - 9} of '${text}' but received 'oops'`
+    const table = readTable(text, { ...options, numeric: ['v0'] })
+    await expect(table).rejects.toMatchObject({ code: 'CELL_INVALID', message: expect.stringContaining(message) })
+    const vectors = readVectors(text, options)
+    await expect(vectors).rejects.toMatchObject({ code: 'CELL_INVALID', message: expect.stringContaining(message) })
+    const half = files.write('.csv', `id,v0,v1\n${broken('u,1')}\n`)
+    await expect(readVectors(half, options)).rejects.toMatchObject({ code: 'FILE_BROKEN' })
+  })
+
+  it('is an error too where a signal ends the reading', async () => {
+    const whole = files.write('.csv', `id,v0,v1\n${lines.join('\n')}\n`)
+    const stop = new AbortController()
+    let rows = 0
+    const reading = (async () => {
+      for await (const { ids } of readVectorBlocks(whole, { ...options, signal: stop.signal })) {
+        rows += ids.length
+        // While the next block is on its way.
+        setImmediate(() => stop.abort(new Error('stopped')))
+      }
+    })()
+    await expect(reading).rejects.toThrow('stopped')
+    expect(rows).toBeLessThan(count)
+  })
+})
+
 describe('files appear whole or not at all', () => {
   const table = {
     ids: Array.from({ length: 20_000 }, (_, i) => `user ${i}`),
