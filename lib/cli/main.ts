@@ -40,7 +40,13 @@ async function main(args: readonly string[]): Promise<number> {
   // What is written to standard output has it for itself.
   const taken = await Promise.all(outputsOf(command, values).map(({ path }) => isStandardOutput(path)))
   const report = taken.includes(true) ? process.stderr : process.stdout
-  const result = await command.run(values, { ...context, signal: interruptSignal(command) })
+  let result: object
+  try {
+    result = await command.run(values, { ...context, signal: interruptSignal(command) })
+  } catch (error) {
+    if (taken.includes(true) && isBrokenPipe(error)) return 0
+    throw error
+  }
   report.write(context.json ? `${JSON.stringify(result)}\n` : command.show(result))
   return 0
 }
@@ -70,6 +76,11 @@ async function isStandardOutput(path: string): Promise<boolean> {
   if (/^(\/dev\/stdout|\/dev\/fd\/1|\/proc\/self\/fd\/1)$/.test(path)) return true
   const [own, other] = await Promise.all(['/proc/self/fd/1', path].map(one => realpath(one).catch(() => null)))
   return own !== null && own === other
+}
+
+/** That whoever read what is written has gone. */
+function isBrokenPipe(error: unknown): boolean {
+  return ((error as Error | null)?.cause as NodeJS.ErrnoException | undefined)?.code === 'EPIPE'
 }
 
 /** Ctrl-C stops at the next step, with everything written that is whole; a second one ends the process. */

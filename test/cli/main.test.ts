@@ -200,6 +200,15 @@ describe('seqrisk', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   })
 
+  // Linux alone has /proc.
+  it.skipIf(!existsSync('/proc/self/fd'))('ends quietly where nobody reads the table that it writes', async () => {
+    const make = ['aggregate', '--events', files.events, '--schema', files.schema, '--out', '/dev/stdout', '--json']
+    const command = `{ "$0" "$@"; echo "ended with $?" >&2; } | true`
+    const args = ['-c', command, process.execPath, '--import', 'tsx', main, ...make]
+    const said = await new Promise<string>(resolve => execFile('sh', args, (_, __, stderr) => resolve(stderr)))
+    expect(said).toBe('ended with 0\n')
+  })
+
   // A disk that is always full is a device of Linux.
   it.skipIf(!existsSync('/dev/full'))('ends with 1 and one line where stdout cannot be written', async () => {
     const full = openSync('/dev/full', 'w')
