@@ -39,9 +39,23 @@ const MOST_WINDOWS = 512
 /**
  * Leaves out each event of an entity, or each window of some, and scores what is left; all of that in large batches, as
  * N short sequences. The events that stay keep what they say of time: a gap still ends at the event that is gone.
- * @param entity  by number
  * Cost: N²/window events are encoded.
+ * @param entity  by number
  */
+export async function contributions(
+  model: VectorScorer,
+  encoded: EncodedEvents,
+  entity: number,
+  options?: ContributionOptions,
+): Promise<Contributions>
+// Apart, so that a function within a call of the first kind need not say what it takes.
+/** The same of a fine-tuned model, by its own head. */
+export async function contributions(
+  model: FineTuned | VectorScorer,
+  encoded: EncodedEvents,
+  entity: number,
+  options?: ContributionOptions,
+): Promise<Contributions>
 export async function contributions(
   model: FineTuned | VectorScorer,
   encoded: EncodedEvents,

@@ -65,9 +65,19 @@ describe('contributions of events', () => {
   })
 
   it('serve any function of vectors', async () => {
-    const score = ({ vectors, width }: { vectors: Float32Array; width: number }) =>
-      Array.from({ length: vectors.length / width }, (_, row) => 2 * vectors[row * width])
-    const found = await contributions({ encoder: init, score }, encoded, 3)
+    // Its type follows from the call.
+    const found = await contributions(
+      {
+        encoder: init,
+        score: ({ vectors, width }) =>
+          Array.from(
+            vectors.filter((_, i) => i % width === 0),
+            value => 2 * value,
+          ),
+      },
+      encoded,
+      3,
+    )
     const whole = await init.encodeBlock(encoded)
     expect([...found.score]).toEqual([2 * whole.vectors[3 * init.width]])
     expect(found.values.some(value => value !== 0)).toBe(true)
