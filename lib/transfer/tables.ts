@@ -77,16 +77,21 @@ export async function columnsOf(where: string, what: string, table: Table, allow
   return columns
 }
 
+/** Looks at labels alone, before what they belong to is read. @throws {RangeError} for sizes that disagree or an id that repeats */
+export function expectLabels(where: string, { ids, values, fold }: LabelTable): void {
+  expectRange(values.length === ids.length, where, `${ids.length} labels, one for each id`, values.length)
+  expectRange(!fold || fold.length === ids.length, where, `${ids.length} folds, one for each id`, fold?.length)
+  indexOf(where, 'labels', ids)
+}
+
 /** Joins by entity id, in the order of the labels. @throws {SeqriskError} code `NO_COMMON_IDS` */
 export function join(
   where: string,
   labels: LabelTable,
   tables: readonly { readonly ids: readonly string[] }[],
 ): Joined {
-  const { ids, values, fold } = labels
-  expectRange(values.length === ids.length, where, `${ids.length} labels, one for each id`, values.length)
-  expectRange(!fold || fold.length === ids.length, where, `${ids.length} folds, one for each id`, fold?.length)
-  indexOf(where, 'labels', ids)
+  const { ids, values } = labels
+  expectLabels(where, labels)
   const indexes = tables.map(table => indexOf(where, 'vectors or features', table.ids))
   const kept: number[] = []
   let known = 0

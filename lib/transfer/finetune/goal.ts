@@ -66,10 +66,7 @@ export function goalOf(
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1)
   const isClasses = counts.size <= MOST_AUTO_CLASSES && [...counts.keys()].every(Number.isInteger)
   const { task = 'auto' } = options
-  if (counts.size < 2) {
-    const text = sentence(where, 'labels of two values or more', values[0], 'a constant tells nothing')
-    throw new SeqriskError('ONE_CLASS', text)
-  }
+  if (counts.size < 2) throw oneClass(values[0])
   if (task === 'regression' || (task === 'auto' && !isClasses)) {
     expectType(options.classWeights === undefined, where, 'no classWeights with regression', options.classWeights)
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length
@@ -82,6 +79,23 @@ export function goalOf(
   expectRange(counts.size <= MOST_CLASSES, where, `at most ${MOST_CLASSES} classes`, counts.size, advice)
   for (const [value, count] of counts) if (count < 2) throw tooFew(`two entities or more of class ${value}`, count)
   return { task: 'classification', classes: [...counts.keys()].sort((a, b) => a - b), mean: 0, deviation: 1 }
+}
+
+/**
+ * Looks at labels before the events are read that they belong to: what is wrong with all of them is wrong with any.
+ * @param values  NaN where unknown
+ * @throws {RangeError} for an infinite label  @throws {SeqriskError} code `ONE_CLASS`
+ */
+export function expectTwoValues(ids: readonly string[], values: Float64Array): void {
+  const known = values.filter(value => !Number.isNaN(value))
+  const infinite = values.findIndex(value => Math.abs(value) === Number.POSITIVE_INFINITY)
+  if (infinite >= 0) expectRange(false, where, `a finite label of '${ids[infinite]}'`, values[infinite])
+  if (known.length > 1 && known.every(value => value === known[0])) throw oneClass(known[0])
+}
+
+function oneClass(value: number): SeqriskError {
+  const text = sentence(where, 'labels of two values or more', value, 'a constant tells nothing')
+  return new SeqriskError('ONE_CLASS', text)
 }
 
 function tooFew(expected: string, received: number): SeqriskError {

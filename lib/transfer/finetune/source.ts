@@ -11,12 +11,13 @@ import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
 import { expectFreeFolder, giveUp } from '../../pretrain/checkpoint.js'
-import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
+import { SeqriskError, sentence } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
-import { join, type LabelTable } from '../tables.js'
+import { expectLabels, join, type LabelTable } from '../tables.js'
 import { CROSS, finetuneEncoded } from './finetune.js'
 import { expectSchema, type FineTuned } from './finetuned.js'
 import { FOLDS, type FoldsResult, finetuneFolds, planFolds } from './folds.js'
+import { expectTwoValues } from './goal.js'
 import { checkUnfitted, type FinetuneOptions, type ScratchInit } from './options.js'
 
 const where = 'finetune'
@@ -67,6 +68,8 @@ export async function finetune<F extends Fields>(
   expectSource(where, source)
   const { init, signal, onProgress, out } = options
   checkUnfitted({ ...options, schema: source.schema })
+  knownOf(labels)
+  expectTwoValues(labels.ids, labels.values)
   signal?.throwIfAborted()
   await expectFreeFolder(where, options, [CROSS, FOLDS])
   const isFitted = init instanceof Encoder || init.encoding !== undefined
@@ -92,9 +95,8 @@ export async function readLabelled<F extends Fields>(
   { signal, onProgress }: LongCall = {},
 ): Promise<LabelledEvents> {
   expectSchema(where, source.schema, encoding)
-  const { ids, values, fold } = labels
-  expectRange(values.length === ids.length, where, `${ids.length} labels, one for each id`, values.length)
-  const known = new Set(ids.filter((_, row) => !Number.isNaN(values[row])))
+  const known = knownOf(labels)
+  const { values, fold } = labels
   const parts: EncodedEvents[] = []
   for await (const chunk of encodedChunks(source, encoding, { signal, onProgress })) {
     const rows = [...chunk.ids.keys()].filter(row => known.has(chunk.ids[row]))
@@ -107,10 +109,7 @@ export async function readLabelled<F extends Fields>(
     const kept = await inTurns(gatherSteps(chunk, ranges), signal)
     parts.push({ ids: rows.map(row => chunk.ids[row]), ...kept })
   }
-  if (parts.length === 0) {
-    const advice = known.size === 0 ? 'check the name of the label' : `compare the ids: labels have '${[...known][0]}'`
-    throw new SeqriskError('NO_COMMON_IDS', sentence(where, 'events of entities with a known label', 'none', advice))
-  }
+  if (parts.length === 0) throw noEvents(`compare the ids: labels have '${[...known][0]}'`)
   const encoded = await inTurns(concatSteps(parts), signal)
   const { labelRows, rows, absent } = join(where, labels, [encoded])
   const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
@@ -120,4 +119,16 @@ export async function readLabelled<F extends Fields>(
     if (folds) folds[rows[0][i]] = fold[labelRow]
   })
   return { encoded, targets, fold: folds ?? null, absent }
+}
+
+/** The entities with a known label. @throws {RangeError|SeqriskError} for labels that cannot be, before events are read */
+function knownOf(labels: LabelTable): ReadonlySet<string> {
+  expectLabels(where, labels)
+  const known = new Set(labels.ids.filter((_, row) => !Number.isNaN(labels.values[row])))
+  if (known.size === 0) throw noEvents('check the name of the label')
+  return known
+}
+
+function noEvents(advice: string): SeqriskError {
+  return new SeqriskError('NO_COMMON_IDS', sentence(where, 'events of entities with a known label', 'none', advice))
 }

@@ -405,6 +405,23 @@ describe('fine-tuning refuses', () => {
     await expect(finetune(unread, table, { init, out: file })).rejects.toMatchObject({ code: 'WRITE_FAILED' })
   })
 
+  it('labels that cannot be, before it reads events', async () => {
+    const unread = { schema: plantedSchema, summary: () => Promise.reject(new Error('read')) } as never
+    const wrong: [string[], number[], RegExp][] = [
+      [['a', 'b', 'a'], [0, 1, 0], /every id of the labels once but received \[a, a\]/],
+      [['a', 'b', 'c'], [0, 1, Number.POSITIVE_INFINITY], /a finite label of 'c'/],
+      [['a', 'b', 'c'], [1, 1, Number.NaN], /labels of two values or more but received 1/],
+      [['a', 'b'], [Number.NaN, Number.NaN], /entities with a known label .* check the name of the label/],
+      [['a', 'b'], [1], /2 labels, one for each id but received 1/],
+    ]
+    for (const [ids, values, message] of wrong) {
+      for (const from of [init, { config }]) {
+        const run = finetune(unread, { ids, values: Float64Array.from(values) }, { init: from })
+        await expect(run).rejects.toThrow(message)
+      }
+    }
+  })
+
   it('labels without events, ids that repeat, and events of another schema', async () => {
     const strangers = { ids: ['a', 'b'], values: Float64Array.of(0, 1) }
     await expect(finetune(source, strangers, { init })).rejects.toMatchObject({ code: 'NO_COMMON_IDS' })
