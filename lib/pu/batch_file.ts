@@ -47,13 +47,20 @@ export async function readAnswers(
     seen.add(name)
     const label = table.texts.label[row]?.trim() ?? ''
     if (label === '') continue
-    if (label !== '1' && label !== '0' && label !== 'unsure') {
+    const answer = answerIn(label)
+    if (answer === null) {
       const advice = 'no answer was recorded; correct it, or leave the cell empty'
       throw new SeqriskError('ANSWER_INVALID', sentence('active', `1, 0 or unsure for id '${name}'`, label, advice))
     }
-    answers.set(name, label === 'unsure' ? label : label === '1' ? 1 : 0)
+    answers.set(name, answer)
   }
   return answers
+}
+
+/** Spreadsheets begin words with a capital, and a column of numbers with gaps comes back as 1.0 and 0.0; null for what is no answer. */
+function answerIn(label: string): Answer | null {
+  if (label.toLowerCase() === 'unsure') return 'unsure'
+  return /^[01](\.0+)?$/.test(label) ? (Number(label) as 0 | 1) : null
 }
 
 /**
@@ -68,7 +75,7 @@ export async function expectRecorded(
   control: Pick<ReadTableOptions, 'threads' | 'signal'> = {},
 ): Promise<void> {
   const labels = await labelsIn(path, id, control)
-  const lost = labels.filter(([name, label]) => label !== '' && String(recorded.get(name)) !== label).length
+  const lost = labels.filter(([name, label]) => label !== '' && !isRecorded(recorded.get(name), label)).length
   if (lost === 0) return
   const received = `${lost} that are not in ${path}`
   const advice = 'record them first with `active answer`, or name another file'
@@ -76,6 +83,10 @@ export async function expectRecorded(
     'LABELS_NOT_RECORDED',
     `[active] expected labels that are recorded but received ${received}; ${advice}`,
   )
+}
+
+function isRecorded(answer: Answer | undefined, label: string): boolean {
+  return answer !== undefined && answer === answerIn(label)
 }
 
 /** What stands in the column `label` of a file, with the ids beside it; nothing where there is no such file or column. */

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Answer } from '../../lib/index.js'
-import { expectRecorded } from '../../lib/pu/batch_file.js'
+import { expectRecorded, readAnswers } from '../../lib/pu/batch_file.js'
 import { sessionRoom } from '../support/sessions.js'
 
 const { root } = sessionRoom()
@@ -11,6 +11,27 @@ const recorded = new Map<string, Answer>([
   ['007', 1],
   ['u1', 'unsure'],
 ])
+
+describe('answers', () => {
+  it('are read as spreadsheets and data frames write them again', async () => {
+    await writeFile(
+      at('filled.csv'),
+      '\ufeffaccount;a;label\r\n007;1;1.0\r\nu1;2;Unsure\r\nu2;3;\r\nu3;4;0.0\r\nu4;5;1\r\n',
+    )
+    const answers = await readAnswers(at('filled.csv'), 'account')
+    expect([...answers]).toEqual([
+      ['007', 1],
+      ['u1', 'unsure'],
+      ['u3', 0],
+      ['u4', 1],
+    ])
+  })
+
+  it.each(['0.5', '2', '1e0', '-0', 'yes', '1.', '01'])('are not %s', async label => {
+    await writeFile(at('filled.csv'), `account,label\n007,${label}\n`)
+    await expect(readAnswers(at('filled.csv'), 'account')).rejects.toMatchObject({ code: 'ANSWER_INVALID' })
+  })
+})
 
 describe('labels that are in no log yet', () => {
   it.each([
@@ -30,6 +51,7 @@ describe('labels that are in no log yet', () => {
 
   it.each([
     ['recorded ones', 'account,a,label\n007,1,1\nu1,2, unsure \nu2,3,\n'],
+    ['recorded ones that a program wrote again', 'account,a,label\n007,1,1.0\nu1,2,Unsure\nu2,3,\n'],
     ['none', 'account,a,label\n007,1,\n'],
     ['no such column', 'account,a\n007,1\n'],
     ['an empty file', ''],
