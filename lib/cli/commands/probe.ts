@@ -1,5 +1,6 @@
 import { readTable } from '../../events/table.js'
 import { readVectors } from '../../events/vectors.js'
+import { progressLine } from '../../report/progress.js'
 import { markdownTable } from '../../report/table.js'
 import { Device } from '../../runtime/device.js'
 import { probe } from '../../transfer/probe.js'
@@ -25,7 +26,7 @@ export const probeCommand = defineCommand({
     },
     learner: { kind: 'text', oneOf: ['linear', 'gbrt'], about: 'what learns from the vectors', fallback: 'linear' },
   },
-  async run(values, { signal, seed, threads, device: kind }) {
+  async run(values, { signal, seed, threads, device: kind, json }) {
     const { id, label, 'fold-column': foldColumn, folds } = values
     if (folds !== undefined && foldColumn !== undefined) {
       throw new UsageError('expected --folds or --fold-column but received both')
@@ -40,6 +41,7 @@ export const probeCommand = defineCommand({
     const features =
       values.features === undefined ? undefined : await readTable(values.features, { id, threads, signal })
     const device = new Device({ kind, threads })
+    const line = progressLine({ quiet: json })
     try {
       const learner = values.learner as 'linear' | 'gbrt'
       return await probe({
@@ -53,8 +55,10 @@ export const probeCommand = defineCommand({
         seed,
         device,
         signal,
+        onProgress: ({ fraction, set }) => line.update({ phase: set, done: fraction, total: 1 }),
       })
     } finally {
+      line.done()
       device.close()
     }
   },
