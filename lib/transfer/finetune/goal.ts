@@ -109,7 +109,7 @@ export function deviceTargets({ task, classes, mean, deviation }: Goal, targets:
   return targets.map(value => place.get(value) ?? -1)
 }
 
-/** One weight per class. Balanced ones have mean 1 over the rows, given ones stay as they are; null where all are 1. */
+/** One weight per class, with a mean of 1 over the rows; null where all are 1. */
 export function classWeightsOf(
   goal: Goal,
   learnt: Float64Array,
@@ -123,7 +123,8 @@ export function classWeightsOf(
     expectRange(fits, where, `classWeights 'balanced', 'none' or ${count} numbers`, classWeights)
     const arePositive = classWeights.every(weight => Number.isFinite(weight) && weight > 0)
     expectRange(arePositive, where, 'classWeights above 0', classWeights)
-    return Float64Array.from(classWeights)
+    const total = rows.reduce((sum, row) => sum + classWeights[learnt[row]], 0)
+    return Float64Array.from(classWeights, weight => (weight * rows.length) / total)
   }
   const counts = new Float64Array(count)
   for (const row of rows) counts[learnt[row]]++

@@ -19,6 +19,7 @@ export interface BatchLoss {
 /**
  * @param outputs  (rows, outputs), recorded on `tape`
  * @param targets  of each row, as `deviceTargets` gives them
+ * @param classWeights  as `classWeightsOf` gives them
  */
 export function batchLoss(
   tape: Tape,
@@ -35,9 +36,14 @@ export function batchLoss(
         device,
         Float32Array.from(targets, target => classWeights[target]),
       )
-    const { loss } = tape.record(() =>
-      softmaxCrossEntropy(outputs, Tensor.from(device, Int32Array.from(targets)), weights ? { weights } : {}),
-    )
+    // The op's mean is over the batch's own weights, which would give a batch without the rare class as much to say as one with it.
+    // Weights have mean 1 over the training rows: per row, batches are worth what their weights are.
+    const share = classWeights ? targets.reduce((sum, target) => sum + classWeights[target], 0) / targets.length : 1
+    const loss = tape.record(() => {
+      const labels = Tensor.from(device, Int32Array.from(targets))
+      if (!weights) return softmaxCrossEntropy(outputs, labels).loss
+      return scale(softmaxCrossEntropy(outputs, labels, { weights }).loss, share)
+    })
     return { start: { loss, dout: 1 }, report: loss }
   }
   // The gradient of ½·mean (z − t)² is (z − t) / rows; its value is summed in float64 once it is read.

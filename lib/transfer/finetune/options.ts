@@ -61,7 +61,7 @@ export interface FinetuneOptions {
   /** Share of the steps in which the learning rate rises. Default 0.1. */
   readonly warmup?: number | undefined
   readonly weightDecay?: number | undefined
-  /** Largest norm of the gradient of a group of weights that share a learning rate. Default 1. */
+  /** Largest norm of the gradient of a group of weights that share a learning rate; so many times the largest class weight. Default 1. */
   readonly clip?: number | undefined
   /** Share of the vectors' elements that the head does not see while it learns. Default 0.5. */
   readonly dropout?: number | undefined
@@ -69,7 +69,7 @@ export interface FinetuneOptions {
   readonly encoderDropout?: number | undefined
   /** Share of events that are hidden while everything learns, as in pre-training. Default 0.2. */
   readonly mask?: number | undefined
-  /** `balanced`: classes count alike, however rare; or one weight per class, in ascending order of labels. Default `none`. */
+  /** `balanced`: classes count alike, however rare; or one weight per class, in ascending order of labels: their ratios count. Default `none`. */
   readonly classWeights?: 'balanced' | 'none' | readonly number[] | undefined
   /**
    * When to stop. A share of the labelled rows, or the rows themselves, are kept out, and the weights that serve them best

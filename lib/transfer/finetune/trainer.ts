@@ -88,10 +88,13 @@ export class FinetuneTrainer {
    * @param choose  how many epochs to train; asked unless a checkpoint knows
    */
   async run(choose: () => Promise<Best | null> = async () => null): Promise<FinetuneOutcome> {
-    const { patience } = this.#options
+    const { patience, weightDecay } = this.#options
     const { out, resume } = this.#call
     const groups = rateGroups(this.#encoder, this.#head.parameters, this.#options)
-    const optimizer = this.#options.epochs > 0 && groups.length > 0 ? new GroupedAdamW(groups, this.#options) : null
+    // Else the batches with a rare class would be cut down to those without.
+    const clip = this.#options.clip * Math.max(1, ...(this.#job.classWeights ?? []))
+    const optimizer =
+      this.#options.epochs > 0 && groups.length > 0 ? new GroupedAdamW(groups, { weightDecay, clip }) : null
     try {
       const isResumed = resume === true && optimizer !== null && (await this.#resume(optimizer, out!))
       if (!isResumed) {

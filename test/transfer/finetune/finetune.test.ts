@@ -117,6 +117,19 @@ describe('fine-tuning', () => {
     }
   })
 
+  it('lets classes count alike that most batches have none of', async () => {
+    // Six of 240, in batches of 8; at random, so that half is the best score there is. Weights that count within a batch alone end
+    // at the share that ones have.
+    const rare = Float64Array.from(labels.ids, (_, row) => Number(row % 40 === 0))
+    for (const warmHead of [true, false]) {
+      const model = await run(rare, { classWeights: 'balanced', warmHead, epochs: 6, batchSize: 8 })
+      const scores = await model.scoreEncoded(encoded)
+      const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length
+      // Six cases are a rough guide.
+      expect(Math.abs(mean - 0.5)).toBeLessThan(0.2)
+    }
+  })
+
   it('tells more than two classes apart', async () => {
     const model = await run(first(labels.kind, 120), { epochs: 10, learningRate: 0.002 })
     expect(model.classes).toEqual([0, 1, 2])

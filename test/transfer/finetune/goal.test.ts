@@ -50,6 +50,10 @@ describe('the goal of fine-tuning', () => {
     const balanced = classWeightsOf(two, learnt, rows, given({ classWeights: 'balanced' }))!
     expect(3 * balanced[0]).toBe(9 * balanced[1])
     expect(3 * balanced[0] + 9 * balanced[1]).toBe(12)
+    // Those that are given keep their ratio, and have mean 1 over the rows too.
+    const own = classWeightsOf(two, learnt, rows, given({ classWeights: [6, 2] }))!
+    expect(own[0]).toBe(3 * own[1])
+    expect(3 * own[0] + 9 * own[1]).toBe(12)
     expect(classWeightsOf(two, learnt, rows, given())).toBeNull()
   })
 
