@@ -86,12 +86,12 @@ export function setsOf(where: string, problem: PuProblem): PuSets {
     roles[row] = positives[row] ? ROLE.positive : negatives?.[row] ? ROLE.negative : ROLE.unlabelled
   }
   const sets = new PuSets(roles)
-  const { positives: known, unlabelled } = sets.sizes
+  const { positives: known, negatives: believed, unlabelled } = sets.sizes
   if (known === 0) {
     const text = `[${where}] expected known positives but received none; mark some rows, or use an isolation forest`
     throw new SeqriskError('NO_POSITIVES', text)
   }
-  if (unlabelled === 0) {
+  if (unlabelled + believed === 0) {
     const text = `[${where}] expected unlabelled rows but received ${known} positives alone; add rows to search in`
     throw new SeqriskError('NO_UNLABELLED', text)
   }

@@ -69,14 +69,16 @@ export function learnerOf(problem: PuProblem, options: FullOptions): PuLearner {
  * 1. Some positives spy among the unlabelled rows U. EM: known positives have target 1, all others what the last round said
  *    of them, at first 0, or a little for unusual rows. N = rows of U that score below (nearly) all spies.
  * 2. Spies return. EM again: N stays 0.
+ * Where every row is known, positive or negative, there is nothing to find: one fit of the second step is all.
  * The same input and seed give the same bits on any number of threads.
  * @throws {SeqriskError} codes `NO_POSITIVES`, `NO_UNLABELLED`, `TOO_FEW_POSITIVES`
  */
 export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}): Promise<PuResult> {
   const all = twoStepOptions(where, options)
-  const { draws, rounds, rest, signal } = all
+  const { rounds, rest, signal } = all
   const start = setsOf(where, problem)
   const positives = start.rows(ROLE.positive)
+  const draws = start.sizes.unlabelled > 0 ? all.draws : 0
   const plans = Array.from({ length: draws }, (_, draw) => drawSpies(where, positives, all.spies, all.seed, draw))
   const warnings: PuWarning[] = []
   let begin: Start | null = null
@@ -113,7 +115,7 @@ export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}
     for (let row = 0; row < length; row++) {
       if (second.roles[row] === ROLE.unlabelled && 2 * votes[row] >= draws) second.roles[row] = ROLE.negative
     }
-    loop.scores = sums.map(sum => sum / draws)
+    if (draws > 0) loop.scores = sums.map(sum => sum / draws)
     const spread = squares ? meanDeviation(sums, squares, start, draws) : 0
     const { negatives } = second.sizes
     const restOut = rest === 'out' && negatives > 0

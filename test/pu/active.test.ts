@@ -259,6 +259,17 @@ describe('active PU', () => {
     await expect(runActive(problem, expert, options as { rounds: number })).rejects.toThrow(message)
   })
 
+  it('learns from all answers where zeros are believed and no row is left', async () => {
+    const rows = 60
+    const small = await BinnedMatrix.from(device, { columns: columns.map(column => column.slice(0, rows)) })
+    const few = known.slice(0, rows).map((_, row) => Number(truth[row] && row < 40))
+    const one = { matrix: small, positives: few }
+    const result = await runActive(one, expert, { budget: 1000, batch: 25, setting: 'lu' })
+    expect(result.reason).toBe('no row is left to ask about')
+    const positives = truth.slice(0, rows).reduce((sum, value) => sum + value, 0)
+    expect(result.sets.second.sizes).toEqual({ positives, spies: 0, negatives: rows - positives, unlabelled: 0 })
+  })
+
   it('stops when no row is left', async () => {
     const mask = Uint8Array.from(known, (one, row) => Number(one === 1 || row < 30))
     const result = await runActive({ ...problem, mask }, expert, { rounds: 9, batch: 20 })

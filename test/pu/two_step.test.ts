@@ -11,6 +11,7 @@ import {
   twoStepPu,
 } from '../../lib/index.js'
 import { openLearner } from '../../lib/pu/learner.js'
+import { PU_GBRT } from '../../lib/pu/options.js'
 import { ROLE } from '../../lib/pu/problem.js'
 import { cutOf, drawSpies } from '../../lib/pu/spies.js'
 import { startOf } from '../../lib/pu/unusual.js'
@@ -204,6 +205,21 @@ describe('what can go wrong', () => {
     const two = await twoStepPu(base(one))
     expect(codes(two)).toContain('FEW_SPIES')
     expect(two.sets.first[0].sizes).toMatchObject({ positives: 1, spies: 1 })
+  })
+
+  it('no row is left to find where all are known: positives are set apart from negatives', async () => {
+    const negatives = known.map(one => 1 - one)
+    const problem: PuProblem = { ...base(known), negatives }
+    for (const draws of [1, 3]) {
+      const { sets, rounds, scores, diagnostics } = await twoStepPu(problem, { draws })
+      expect(sets.first).toEqual([])
+      expect(sets.second.sizes).toEqual({ positives: 40, spies: 0, negatives: ROWS - 40, unlabelled: 0 })
+      expect(diagnostics).toMatchObject({ draws: [], spread: 0, warnings: [] })
+      // That is what a classifier learns.
+      expect(rounds).toHaveLength(1)
+      const plain = await supervisedPu(base(known), { gbrt: PU_GBRT })
+      expect(scores).toEqual(plain.scores)
+    }
   })
 
   it('constant scores', async () => {
