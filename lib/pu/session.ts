@@ -32,7 +32,7 @@ import {
   writeTableFiles,
 } from './session_files.js'
 import { ActiveState, type Answer, answerOf, type StateOptions } from './state.js'
-import { checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
+import { answersOf, checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import type { PuTable } from './table.js'
 import { type PuResult, twoStepPu } from './two_step.js'
 import { unusualness } from './unusual.js'
@@ -231,7 +231,7 @@ export class ActiveSession {
     const { scores } = await this.#fit(device, state, control)
     const matrix = await this.#bins(device)
     const { sampling, rules, seed } = this.settings
-    const history = [...this.#history(state)]
+    const history = this.#history()
     const askable = state.askable()
     let [drift, precision]: (number | null)[] = [null, null]
     if (history.length > 0) {
@@ -243,7 +243,7 @@ export class ActiveSession {
     let reason = anyway ? null : stopReason(rules, history)
     let rows: number[] = []
     if (reason === null) {
-      const answered = state.answers.size
+      const answered = answersOf(history)
       const left = anyway || rules.budget === undefined ? sampling.batch : rules.budget - answered
       const batch = Math.min(sampling.batch, left)
       const options = { ...sampling, batch, seed: seed + history.length + 1, signal: control.signal }
@@ -327,7 +327,7 @@ export class ActiveSession {
   /** What was asked, answered and learnt so far. */
   status(): SessionStatus {
     const state = this.#stateAt(this.#log.entries.length)
-    const history = this.#history(state)
+    const history = this.#history()
     return {
       rows: this.settings.rows,
       known: this.#positives.reduce((sum, one) => sum + one, 0),
@@ -408,16 +408,25 @@ export class ActiveSession {
     return undone
   }
 
-  /** One record for each batch that was asked, with the answers as they stand. */
-  #history(state: ActiveState): RoundRecord[] {
-    const asks = this.#log.entries.filter(entry => entry.kind === 'ask')
-    return asks.map(({ rows }, i) => {
-      const answers = rows.flatMap(row => state.answers.get(row) ?? [])
-      const count = (wanted: Answer) => answers.filter(answer => answer === wanted).length
-      const next = asks[i + 1]
+  /** One record for each batch that was asked, with the answers to it as they stand: a row that is asked about again has others. */
+  #history(): RoundRecord[] {
+    const { entries } = this.#log
+    const undone = this.#undone(entries.length)
+    const asks: { readonly ask: Extract<Entry, { kind: 'ask' }>; readonly answers: Map<number, Answer | null> }[] = []
+    for (const [i, entry] of entries.entries()) {
+      if (entry.kind === 'ask') asks.push({ ask: entry, answers: new Map(entry.rows.map(row => [row, null])) })
+      if (entry.kind !== 'answer' || undone.has(i)) continue
+      entry.rows.forEach((row, k) => {
+        asks.findLast(({ answers }) => answers.has(row))?.answers.set(row, entry.answers[k])
+      })
+    }
+    return asks.map(({ answers }, i) => {
+      const given = [...answers.values()]
+      const count = (wanted: Answer) => given.filter(answer => answer === wanted).length
+      const next = asks[i + 1]?.ask
       return {
         round: i + 1,
-        asked: rows.length,
+        asked: answers.size,
         positives: count(1),
         negatives: count(0),
         unsure: count('unsure'),

@@ -52,10 +52,15 @@ export function checkRules(rules: StopRules): void {
   expectRange(band >= 0 && band < 100, where, 'band as a percentile below 100', band)
 }
 
+/** How often anything was answered; a row that is asked about again counts each time. */
+export function answersOf(history: readonly RoundRecord[]): number {
+  return history.reduce((sum, { positives, negatives, unsure }) => sum + positives + negatives + unsure, 0)
+}
+
 /** The first rule that holds, in words; null to go on. */
 export function stopReason(rules: StopRules, history: readonly RoundRecord[]): string | null {
   const { budget, rounds, yieldDecay, drift, plateau, band = 95, patience = 2 } = rules
-  const answers = history.reduce((sum, { positives, negatives, unsure }) => sum + positives + negatives + unsure, 0)
+  const answers = answersOf(history)
   if (budget !== undefined && answers >= budget) return `budget: ${answers} answers of ${budget}`
   if (rounds !== undefined && history.length >= rounds) return `rounds: ${history.length} of ${rounds}`
   if (history.length <= patience) return null

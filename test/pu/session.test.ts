@@ -161,6 +161,30 @@ describe('a session', () => {
     expect((await inSession(folder, session => session.ask(device, { anyway: true }))).ids).toHaveLength(8)
   })
 
+  it('counts each answer where rows are asked about again, and keeps what each round brought', async () => {
+    const folder = await begin({ askAgain: true, sampler: 'uncertain', rules: { budget: 20 } })
+    const round = (answer: Answer) =>
+      inSession(folder, async session => {
+        const { ids } = await session.ask(device)
+        await session.answer(said(ids, () => answer))
+        return [...ids].sort()
+      })
+    // Neither changes the model: the same rows are the most uncertain.
+    const first = await round('unsure')
+    expect(await round(0)).toEqual(first)
+    expect(await round('unsure')).toHaveLength(4)
+    const { history, answers } = await inSession(folder, async session => session.status())
+    expect(history.map(({ negatives, unsure }) => [negatives, unsure])).toEqual([
+      [0, 8],
+      [8, 0],
+      [0, 4],
+    ])
+    // Of a row the last word counts.
+    expect(answers).toEqual({ positives: 0, negatives: 4, unsure: 4 })
+    const { reason } = await inSession(folder, session => session.ask(device))
+    expect(reason).toBe('budget: 20 answers of 20')
+  })
+
   it('learns by forests, and believes answers of 0 where asked to', async () => {
     const forest = await begin({ learner: 'forest' })
     await askAndAnswer(forest)
