@@ -75,7 +75,7 @@ export interface ProbeResult {
   readonly rows: number
   readonly folds: number
   readonly results: SetResults
-  /** More than two classes: one-against-rest AUC, mean over classes. */
+  /** More than two classes: one-against-rest AUC, mean over the classes that a fold's test part has. */
   readonly macroAuc?: SetResults
   readonly budgets?: readonly BudgetResult[]
   /** With `scores`: entities and their out-of-fold scores. Those of different folds come from different models. */

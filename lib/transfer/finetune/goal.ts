@@ -25,7 +25,7 @@ export interface Goal {
 /** How well scores fit labels. */
 export interface ScoreQuality {
   readonly metric: 'auc' | 'macroAuc' | 'r2'
-  /** AUC; mean AUC of one class against the rest; share of the variance that is explained. High = good. */
+  /** AUC; mean AUC of each class that occurs against the rest; share of the variance that is explained. High = good. */
   readonly score: number
   /** Log loss, or half the mean square in units of the variance that training saw. */
   readonly loss: number
