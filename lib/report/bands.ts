@@ -1,11 +1,11 @@
 // How precise scores are per band of percentiles, how much two scorers find at equal precision, and how many rows to
 // label in each band to know.
 
-import { sortedPlaces } from '../events/sort.js'
+import { fallingSteps } from '../events/sort.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { auc, averagePrecision } from './metrics.js'
+import { aucSteps, averagePrecisionSteps } from './metrics.js'
 
 /** A confidence interval. */
 export interface Interval {
@@ -51,6 +51,7 @@ export interface BandOptions {
   readonly confidence?: number | undefined
   /** Of the order among equal scores. Default 0. */
   readonly seed?: number | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 const TIE_STREAM = 0x71e5
@@ -99,56 +100,60 @@ function errorFunction(x: number): number {
 
 /**
  * Rows by falling score; equal scores in an order that depends on the seed alone, so that bands have their sizes even where
- * a scorer knows few values.
+ * a scorer knows few values. The event loop runs meanwhile.
  */
-export function ranking(scores: ArrayLike<number>, seed = 0): Int32Array {
-  expectNumbers(scores)
-  const order = new Philox(seed, TIE_STREAM).shuffle(Int32Array.from({ length: scores.length }, (_, row) => row))
-  return order.sort((a, b) => byFallingScore(scores, a, b))
+export function ranking(scores: ArrayLike<number>, seed = 0, signal?: AbortSignal): Promise<Int32Array> {
+  return inTurns(rankingSteps(scores, seed), signal)
 }
 
-/** The same, while the event loop runs. */
-async function rankingInTurns(scores: ArrayLike<number>, seed: number, signal?: AbortSignal): Promise<Int32Array> {
-  expectNumbers(scores)
-  const rows = Int32Array.from({ length: scores.length }, (_, row) => row)
-  const order = await inTurns(new Philox(seed, TIE_STREAM).shuffleSteps(rows), signal)
-  const compare = (a: number, b: number) => byFallingScore(scores, order[a], order[b])
-  return (await sortedPlaces(order.length, compare, signal)).map(place => order[place])
-}
-
-/** Two infinities have no difference, and are equal. */
-function byFallingScore(scores: ArrayLike<number>, a: number, b: number): number {
-  return scores[b] - scores[a] || 0
-}
-
-function expectNumbers(scores: ArrayLike<number>): void {
-  for (let row = 0; row < scores.length; row++) {
+function* rankingSteps(scores: ArrayLike<number>, seed: number): Steps<Int32Array> {
+  const rows = new Int32Array(scores.length)
+  for (let row = 0; row < rows.length; row++) {
+    if (row % ROWS_PER_STEP === 0) yield
     if (Number.isNaN(scores[row])) expectRange(false, 'bands', `score ${row} to be a number`, scores[row])
+    rows[row] = row
   }
+  return yield* fallingSteps(yield* new Philox(seed, TIE_STREAM).shuffleSteps(rows), scores)
 }
 
 /**
- * Precision per band of percentiles of the scores.
+ * Precision per band of percentiles of the scores. The event loop runs meanwhile.
  * @param scores  one for each row, high = positive
  * @param labels  1, 0, or NaN where unknown
  */
-export function bandsOf(scores: ArrayLike<number>, labels: ArrayLike<number>, options: BandOptions = {}): BandReport {
-  expectOptions('bands', options, ['edges', 'confidence', 'seed'])
-  const { edges = DEFAULT_EDGES, confidence = 0.95, seed = 0 } = options
+export async function bandsOf(
+  scores: ArrayLike<number>,
+  labels: ArrayLike<number>,
+  options: BandOptions = {},
+): Promise<BandReport> {
+  expectOptions('bands', options, ['edges', 'confidence', 'seed', 'signal'])
+  const { edges = DEFAULT_EDGES, confidence = 0.95, seed = 0, signal } = options
+  signal?.throwIfAborted()
   expectEdges(edges)
-  const z = deviateOf(confidence)
+  return inTurns(bandSteps(scores, labels, edges, deviateOf(confidence), seed), signal)
+}
+
+function* bandSteps(
+  scores: ArrayLike<number>,
+  labels: ArrayLike<number>,
+  edges: readonly number[],
+  z: number,
+  seed: number,
+): Steps<BandReport> {
   const n = scores.length
   expectRange(n > 0, 'bands', 'at least one row', 0)
   expectRange(labels.length === n, 'bands', `${n} labels, one for each score,`, labels.length)
-  const known: number[] = []
+  let known = 0
+  let total = 0
   for (let row = 0; row < n; row++) {
+    if (row % ROWS_PER_STEP === 0) yield
     const label = labels[row]
     if (Number.isNaN(label)) continue
     if (label !== 0 && label !== 1) expectRange(false, 'bands', `label ${row} to be 0, 1 or unknown`, label)
-    known.push(row)
+    known++
+    total += label
   }
-  const total = known.reduce((sum, row) => sum + labels[row], 0)
-  const order = ranking(scores, seed)
+  const order = yield* rankingSteps(scores, seed)
   const bands: Band[] = []
   for (let b = 0; b + 1 < edges.length; b++) {
     const [from, to] = [edges[b], edges[b + 1]]
@@ -157,6 +162,7 @@ export function bandsOf(scores: ArrayLike<number>, labels: ArrayLike<number>, op
     let labelled = 0
     let positives = 0
     for (let i = first; i < end; i++) {
+      if (i % ROWS_PER_STEP === 0) yield
       const label = labels[order[i]]
       if (Number.isNaN(label)) continue
       labelled++
@@ -167,16 +173,23 @@ export function bandsOf(scores: ArrayLike<number>, labels: ArrayLike<number>, op
     const interval = wilson(positives, labelled, z)
     bands.push({ from, to, rows: end - first, labelled, positives, precision, interval, recall })
   }
-  const scored = known.map(row => scores[row])
-  const truth = known.map(row => labels[row])
-  const hasBoth = total > 0 && total < known.length
+  // Of the labelled rows, in ascending order.
+  const ones = new Float64Array(total)
+  const zeros = new Float64Array(known - total)
+  for (let i = n - 1, one = 0, zero = 0; i >= 0; i--) {
+    if (i % ROWS_PER_STEP === 0) yield
+    const row = order[i]
+    if (labels[row] === 1) ones[one++] = scores[row]
+    else if (labels[row] === 0) zeros[zero++] = scores[row]
+  }
+  const hasBoth = total > 0 && total < known
   return {
     bands,
     rows: n,
-    labelled: known.length,
+    labelled: known,
     positives: total,
-    auc: hasBoth ? auc(scored, truth) : Number.NaN,
-    averagePrecision: total > 0 ? averagePrecision(scored, truth) : Number.NaN,
+    auc: hasBoth ? yield* aucSteps(ones, zeros) : Number.NaN,
+    averagePrecision: total > 0 ? yield* averagePrecisionSteps(ones, zeros) : Number.NaN,
   }
 }
 
@@ -244,7 +257,7 @@ export async function volumeAtEqualPrecision(
   expectRange(share > 0 && share <= 1, where, 'share in (0, 1]', share)
   expectRange(Number.isInteger(samples) && samples >= 0, where, 'samples to be an integer from 0', samples)
   deviateOf(confidence)
-  const orders = [await rankingInTurns(first, seed, signal), await rankingInTurns(second, seed, signal)] as const
+  const orders = [await ranking(first, seed, signal), await ranking(second, seed, signal)] as const
   const ones = new Float64Array(n).fill(1)
   const precision = options.precision ?? precisionOf(orders[1], labels, Math.max(1, Math.round(share * n)))
   expectRange(precision >= 0 && precision <= 1, where, 'precision in [0, 1]', precision)
@@ -317,7 +330,7 @@ function* longestSteps(
 }
 
 /** What `labellingPlan` can be told. */
-export interface PlanOptions extends Omit<BandOptions, 'seed'> {
+export interface PlanOptions extends Omit<BandOptions, 'seed' | 'signal'> {
   /** Half width of the precision's interval in each band. Default 0.05. */
   readonly halfWidth?: number | undefined
   /** Rows to label in all: shared between bands so that the estimate of all positives is sharpest. Default: no limit. */

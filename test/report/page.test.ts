@@ -20,7 +20,7 @@ async function page(): Promise<Page> {
     { x: 1, y: 0, series: 'b' },
   ])
   const bands = bandsPlot({ title: 'Bands' }, [
-    { name: 'a', report: bandsOf([1, 2, 3, 4], [0, 0, 1, 1], { edges: [0, 50, 100] }) },
+    { name: 'a', report: await bandsOf([1, 2, 3, 4], [0, 0, 1, 1], { edges: [0, 50, 100] }) },
   ])
   const figures = await Promise.all(
     [curve, cloud, bands].map(async plot => ({ svg: await toSvg(plot), caption: 'A <plot>.' })),

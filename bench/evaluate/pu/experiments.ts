@@ -97,9 +97,9 @@ export async function experiment(
   const rows = Int32Array.from(truth, (_, row) => row)
   const pool = rows.filter(row => !known[row] && !held[row])
   const test = rows.filter(row => held[row] === 1)
-  const quality = Object.fromEntries(
-    SCORERS.map(name => [name, qualityOf(scores[name], truth, pool, test, seed)]),
-  ) as unknown as Outcome['quality']
+  const found: [Scorer, Quality][] = []
+  for (const name of SCORERS) found.push([name, await qualityOf(scores[name], truth, pool, test, seed)])
+  const quality = Object.fromEntries(found) as unknown as Outcome['quality']
   const precision = quality['isolation forest'].held
   const at = (name: Scorer) => Float64Array.from(test, row => scores[name][row])
   const labels = Float64Array.from(test, row => truth[row])
@@ -126,21 +126,21 @@ function answerOf(truth: number, row: number, seed: number): 0 | 1 {
   return truth === 1 && new Philox(seed * 1_000_003 + row, 4).uniform() >= MISSED ? 1 : 0
 }
 
-function qualityOf(
+async function qualityOf(
   scores: ArrayLike<number>,
   truth: Uint8Array,
   pool: Int32Array,
   test: Int32Array,
   seed: number,
-): Quality {
+): Promise<Quality> {
   const part = (rows: Int32Array) =>
     [Float64Array.from(rows, row => scores[row]), Float64Array.from(rows, row => truth[row])] as const
-  const top = (rows: Int32Array) => bandsOf(...part(rows), { edges: [95, 100], seed }).bands[0].precision
+  const top = async (rows: Int32Array) => (await bandsOf(...part(rows), { edges: [95, 100], seed })).bands[0].precision
   const [own, labels] = part(test)
   return {
-    pool: top(pool),
-    held: top(test),
-    bands: bandsOf(own, labels, { edges: EDGES, seed }).bands.map(band => band.precision),
+    pool: await top(pool),
+    held: await top(test),
+    bands: (await bandsOf(own, labels, { edges: EDGES, seed })).bands.map(band => band.precision),
     auc: auc(own, labels),
     averagePrecision: averagePrecision(own, labels),
   }

@@ -67,14 +67,14 @@ export function probeOurs(run: TaskRun, label: string, learner: Learner): Promis
     const names = { features: `aggregates, ${own}`, vectors: `vectors, ${own}`, both: `aggregates + vectors, ${own}` }
     const sets = Object.entries(names) as [keyof typeof names, string][]
     const { scores } = result
+    const bands: Record<string, BandReport> = {}
+    for (const [set, name] of scores ? sets : []) bands[name] = await bandsOf(scores!.sets[set]!, scores!.truth)
     return {
       metric: result.metric,
       rows: result.rows,
       tenth,
       figures: Object.fromEntries(sets.map(([set, name]) => [name, figuresOf(result, set)])),
-      bands: scores
-        ? Object.fromEntries(sets.map(([set, name]) => [name, bandsOf(scores.sets[set]!, scores.truth)]))
-        : {},
+      bands,
     }
   })
 }

@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import { readTable } from '../../events/table.js'
 import {
+  type BandReport,
   bandsOf,
   expectEdges,
   labellingPlan,
@@ -73,10 +74,11 @@ export const bandsCommand = defineCommand({
       read.push({ file, name: basename(file).replace(/\.\w+$/, ''), ids: table.ids, values, labels })
     }
     const isSame = new Set(read.map(({ name }) => name)).size < read.length
-    const scorers = read.map(({ file, name, values, labels }) => ({
-      name: isSame ? file : name,
-      report: bandsOf(values, labels, { edges, confidence, seed }),
-    }))
+    const scorers: { readonly name: string; readonly report: BandReport }[] = []
+    for (const { file, name, values, labels } of read) {
+      const report = await bandsOf(values, labels, { edges, confidence, seed, signal })
+      scorers.push({ name: isSame ? file : name, report })
+    }
     const volumes: (Volume & { first: string; second: string; rows: number })[] = []
     const line = progressLine({ quiet: json })
     try {
