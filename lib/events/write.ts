@@ -73,9 +73,12 @@ export async function writeTable(
 export class VectorWriter {
   readonly width: number
   readonly #queue: { readonly block: RowBlock; readonly written: () => void }[] = []
+  /** Ends the waiting of each call that waits, where the file fails. A race with `#done` would leave a trace of each call there. */
+  readonly #waiting = new Set<(reason: unknown) => void>()
   #wake: () => void = () => {}
   #isEnding = false
   #abortion: { readonly reason: unknown } | null = null
+  #failure: { readonly reason: unknown } | null = null
   readonly #done: Promise<void>
 
   /** @throws {RangeError} at once, for ids that are called as the vectors are */
@@ -86,8 +89,13 @@ export class VectorWriter {
     const columns = Array.from({ length: width }, (_, i) => `v${i}`)
     const layout: Layout = { id: idColumn, columns, type: 'float', list: 'v' }
     this.#done = writeRows(file, layout, this.#rows(), 'writeVectors', options)
-    // Awaited in append and close; without this a failure in between would end the process.
-    this.#done.catch(() => {})
+    // Awaited in close; without this a failure before would end the process.
+    this.#done.catch((reason: unknown) => {
+      this.#failure = { reason }
+      this.#queue.length = 0
+      for (const fail of this.#waiting) fail(reason)
+      this.#waiting.clear()
+    })
   }
 
   /**
@@ -101,13 +109,18 @@ export class VectorWriter {
       throw new SeqriskError('CLOSED', sentence('writeVectors', 'rows before close', `${ids.length} after it`))
     }
     expectRange(vectors.length === ids.length * width, 'writeVectors', `${ids.length * width} numbers`, vectors.length)
+    if (this.#failure) throw this.#failure.reason
     const own = vectors.slice()
     const block: RowBlock = { ids: [...ids], cell: (row, column) => own[row * width + column] }
-    const written = new Promise<void>(resolve => {
-      this.#queue.push({ block, written: resolve })
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.add(reject)
+      const written = () => {
+        this.#waiting.delete(reject)
+        resolve()
+      }
+      this.#queue.push({ block, written })
+      this.#wake()
     })
-    this.#wake()
-    await Promise.race([written, this.#done])
   }
 
   /** Writes the rest and puts the file in its place. @throws {SeqriskError} code `WRITE_FAILED` */

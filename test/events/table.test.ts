@@ -3,6 +3,8 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import {
@@ -151,6 +153,26 @@ describe('vectors', () => {
     await expect(writer.append(['b'], Float32Array.of(3, 4))).rejects.toMatchObject({ code: 'CLOSED' })
     await closed
     expect((await readVectors(file)).ids).toEqual(['a'])
+  })
+
+  it('may come one by one, and leave nothing in memory', { timeout: 60_000 }, async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const heap = () => {
+      collect()
+      return process.memoryUsage().heapUsed
+    }
+    const writer = new VectorWriter(files.path('.csv'), 'id', 2)
+    const row = Float32Array.of(1, 2)
+    const add = async (rows: number) => {
+      for (let i = 0; i < rows; i++) await writer.append(['a'], row)
+    }
+    await add(1000)
+    const before = heap()
+    await add(30_000)
+    // A promise for each would be 9 MB.
+    expect(heap() - before).toBeLessThan(3e6)
+    await writer.close()
   })
 
   it('leave nothing behind when given up', async () => {
