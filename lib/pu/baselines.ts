@@ -47,7 +47,7 @@ const NOTHING: PuDiagnostics = { draws: [], unusualGain: Number.NaN, spread: 0, 
 
 async function em(where: string, problem: PuProblem, asked: LoopOptions, rounds: number): Promise<PuOutcome> {
   const options: FullOptions = { ...DEFAULTS, ...given(asked) }
-  const sets: PuSets = setsOf(where, problem)
+  const sets: PuSets = await setsOf(where, problem, options.signal)
   expectRange(Number.isInteger(rounds) && rounds >= 1, where, 'rounds to be an integer from 1', rounds)
   const learner: PuLearner = options.with ?? learnerOf(problem, options)
   try {
@@ -79,7 +79,7 @@ export async function supervisedPu(problem: PuProblem, options: SupervisedOption
 export async function isolationPu(problem: PuProblem, options: IsolationOptions = {}): Promise<PuOutcome> {
   const where = 'isolationPu'
   expectOptions(where, options, ['trees', 'samples', 'extension', 'seed', 'signal'])
-  setsOf(where, problem)
+  await setsOf(where, problem, options.signal)
   const { matrix, data } = problem
   if (!data) {
     const text = `[${where}] expected the values behind the bins but received none; add them to the problem as data`

@@ -99,13 +99,21 @@ export class ForestPuLearner implements PuLearner {
   async fit({ targets, weights, mask, signal, onProgress }: PuTargets): Promise<PuFit> {
     const model = await this.#trainer.fit({ targets, weights, mask, signal, onProgress })
     const scores = await this.#trainer.outOfBagScores()
-    // Seen by each tree: the model's own word is all there is.
-    if (scores.some(Number.isNaN)) {
-      const own = await model.predictBinned(this.matrix, { signal })
-      for (let row = 0; row < scores.length; row++) if (Number.isNaN(scores[row])) scores[row] = own[row]
-    }
     // Means of rounded numbers may leave [0, 1] by a hair.
-    for (let row = 0; row < scores.length; row++) scores[row] = Math.min(1, Math.max(0, scores[row]))
+    const kept = (score: number) => Math.min(1, Math.max(0, score))
+    let isWhole = true
+    await inSlices(scores.length, signal, (from, to) => {
+      for (let row = from; row < to; row++) {
+        if (Number.isNaN(scores[row])) isWhole = false
+        else scores[row] = kept(scores[row])
+      }
+    })
+    if (isWhole) return { model, scores }
+    // Seen by each tree: the model's own word is all there is.
+    const own = await model.predictBinned(this.matrix, { signal })
+    await inSlices(scores.length, signal, (from, to) => {
+      for (let row = from; row < to; row++) if (Number.isNaN(scores[row])) scores[row] = kept(own[row])
+    })
     return { model, scores }
   }
 

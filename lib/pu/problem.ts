@@ -2,6 +2,7 @@
 
 import type { BinnedMatrix, NumberArray, TableData } from '../runtime/binned_matrix.js'
 import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
+import { inSlices } from './learner.js'
 
 /** Rows, and what is known of them. */
 export interface PuProblem {
@@ -61,11 +62,11 @@ export class PuSets {
 }
 
 /**
- * The roles that a problem begins with.
+ * The roles that a problem begins with. The event loop runs meanwhile.
  * @throws {TypeError|RangeError} for flags of another type or length, weights that are no integers from 1
  * @throws {SeqriskError} codes `NO_POSITIVES`, `NO_UNLABELLED`
  */
-export function setsOf(where: string, problem: PuProblem): PuSets {
+export async function setsOf(where: string, problem: PuProblem, signal?: AbortSignal): Promise<PuSets> {
   expectOptions(where, problem, ['matrix', 'positives', 'negatives', 'weights', 'mask', 'data', 'unusual'])
   const { matrix, positives, negatives, weights, mask } = problem
   const { rows } = matrix
@@ -76,17 +77,21 @@ export function setsOf(where: string, problem: PuProblem): PuSets {
   }
   expectRange(!weights || weights.length === rows, where, `${rows} weights`, weights?.length)
   const roles = new Uint8Array(rows)
-  for (let row = 0; row < rows; row++) {
-    if (mask && !mask[row]) continue
-    if (weights && !(Number.isInteger(weights[row]) && weights[row] >= 1)) {
-      expectRange(false, where, `weights to be integers from 1`, weights[row], `see row ${row}`)
+  let [known, believed, unlabelled] = [0, 0, 0]
+  await inSlices(rows, signal, (from, to) => {
+    for (let row = from; row < to; row++) {
+      if (mask && !mask[row]) continue
+      if (weights && !(Number.isInteger(weights[row]) && weights[row] >= 1)) {
+        expectRange(false, where, `weights to be integers from 1`, weights[row], `see row ${row}`)
+      }
+      const both = positives[row] && negatives?.[row]
+      if (both) expectRange(false, where, `row ${row} to be positive or negative`, 'both')
+      roles[row] = positives[row] ? ROLE.positive : negatives?.[row] ? ROLE.negative : ROLE.unlabelled
+      if (roles[row] === ROLE.positive) known++
+      else if (roles[row] === ROLE.negative) believed++
+      else unlabelled++
     }
-    const both = positives[row] && negatives?.[row]
-    if (both) expectRange(false, where, `row ${row} to be positive or negative`, 'both')
-    roles[row] = positives[row] ? ROLE.positive : negatives?.[row] ? ROLE.negative : ROLE.unlabelled
-  }
-  const sets = new PuSets(roles)
-  const { positives: known, negatives: believed, unlabelled } = sets.sizes
+  })
   if (known === 0) {
     const text = `[${where}] expected known positives but received none; mark some rows, or use an isolation forest`
     throw new SeqriskError('NO_POSITIVES', text)
@@ -95,5 +100,5 @@ export function setsOf(where: string, problem: PuProblem): PuSets {
     const text = `[${where}] expected unlabelled rows but received ${known} positives alone; add rows to search in`
     throw new SeqriskError('NO_UNLABELLED', text)
   }
-  return sets
+  return new PuSets(roles)
 }

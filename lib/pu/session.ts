@@ -150,7 +150,7 @@ export class ActiveSession {
     try {
       const matrix = await BinnedMatrix.from(device, { columns }, { names, categorical, seed, signal })
       try {
-        setsOf('active', { matrix, positives })
+        await setsOf('active', { matrix, positives }, signal)
         // Options that no state takes are refused before anything is written.
         new ActiveState(positives, { upSample, setting, askAgain })
         const unusual = await unusualness({ matrix, positives, data: { columns } }, seed, signal)

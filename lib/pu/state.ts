@@ -47,7 +47,8 @@ export class ActiveState {
 
   /** 1 for rows that may be asked about: unlabelled, not answered, not waiting for an answer. */
   askable(mask?: Uint8Array): Uint8Array {
-    const out = this.#first.map((positive, row) => Number(!positive && mask?.[row] !== 0))
+    const out = new Uint8Array(this.#first.length)
+    for (let row = 0; row < out.length; row++) out[row] = Number(this.#first[row] === 0 && mask?.[row] !== 0)
     for (const [row, answer] of this.answers) if (answer === 1 || !this.#askAgain) out[row] = 0
     for (const row of this.pending) out[row] = 0
     return out

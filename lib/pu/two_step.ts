@@ -76,7 +76,7 @@ export function learnerOf(problem: PuProblem, options: FullOptions): PuLearner {
 export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}): Promise<PuResult> {
   const all = twoStepOptions(where, options)
   const { rounds, rest, signal } = all
-  const start = setsOf(where, problem)
+  const start = await setsOf(where, problem, signal)
   const positives = start.rows(ROLE.positive)
   const draws = start.sizes.unlabelled > 0 ? all.draws : 0
   const plans = Array.from({ length: draws }, (_, draw) => drawSpies(where, positives, all.spies, all.seed, draw))
@@ -112,11 +112,21 @@ export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}
       })
     }
     const second = new PuSets(start.roles.slice())
-    for (let row = 0; row < length; row++) {
-      if (second.roles[row] === ROLE.unlabelled && 2 * votes[row] >= draws) second.roles[row] = ROLE.negative
+    let spread = 0
+    if (draws > 0) {
+      const means = new Float64Array(length)
+      let deviations = 0
+      await inSlices(length, signal, (from, to) => {
+        for (let row = from; row < to; row++) {
+          means[row] = sums[row] / draws
+          if (second.roles[row] !== ROLE.unlabelled) continue
+          if (squares) deviations += Math.sqrt(Math.max(0, squares[row] / draws - means[row] ** 2))
+          if (2 * votes[row] >= draws) second.roles[row] = ROLE.negative
+        }
+      })
+      loop.scores = means
+      spread = deviations / start.sizes.unlabelled
     }
-    if (draws > 0) loop.scores = sums.map(sum => sum / draws)
-    const spread = squares ? meanDeviation(sums, squares, start, draws) : 0
     const { negatives } = second.sizes
     const restOut = rest === 'out' && negatives > 0
     await loop.run({ draw: 0, step: 2, rounds: rounds[1] }, second, { isBlank: restOut, restOut })
@@ -219,13 +229,4 @@ async function thresholdOf(
     for (let row = from; row < to; row++) if (bucketOf(row) === bucket) inside[at++] = scores[row]
   })
   return (await sortedCopy(inside, signal))[most - below]
-}
-
-function meanDeviation(sums: Float64Array, squares: Float64Array, { roles, sizes }: PuSets, draws: number): number {
-  let total = 0
-  for (let row = 0; row < roles.length; row++) {
-    if (roles[row] !== ROLE.unlabelled) continue
-    total += Math.sqrt(Math.max(0, squares[row] / draws - (sums[row] / draws) ** 2))
-  }
-  return total / sizes.unlabelled
 }

@@ -12,12 +12,13 @@ import {
 } from '../../lib/index.js'
 import { openLearner } from '../../lib/pu/learner.js'
 import { PU_GBRT } from '../../lib/pu/options.js'
-import { ROLE } from '../../lib/pu/problem.js'
+import { ROLE, setsOf } from '../../lib/pu/problem.js'
 import { cutOf, drawSpies } from '../../lib/pu/spies.js'
 import { startOf } from '../../lib/pu/unusual.js'
 import { auc } from '../../lib/report/metrics.js'
 import { openDevice } from '../support/devices.js'
 import { aucOfUnknown, knownOf, plantedTable } from '../support/pu_table.js'
+import { watchTurns } from '../support/turns.js'
 
 const device = openDevice()
 const ROWS = 6000
@@ -326,5 +327,19 @@ describe('spies', () => {
     expect((await startOf(unusual, { roles })).scores.every(score => score === 0)).toBe(true)
     const same = await startOf(new Float64Array(100), { roles })
     expect(same.gain).toBe(0)
+  })
+})
+
+describe('many rows', () => {
+  it('let the event loop run while their roles are looked at', { retry: 2 }, async () => {
+    const rows = 20_000_000
+    const positives = new Uint8Array(rows)
+    positives[3] = 1
+    const weights = new Float32Array(rows).fill(1)
+    // Nothing but the number of rows is asked of the matrix.
+    const problem = { matrix: { rows } as BinnedMatrix, positives, weights }
+    const { longest } = await watchTurns(() => setsOf('test', problem))
+    expect(longest).toBeLessThan(25)
+    await expect(setsOf('test', problem, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
   })
 })
