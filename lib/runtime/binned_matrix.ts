@@ -4,6 +4,7 @@ import type { BinnedColumn, BinnedHandle, NumberArray } from '../../binding.js'
 import { binding } from '../native.js'
 import { inChunks } from '../util/chunks.js'
 import { expectOptions, expectRange, expectType, sentence } from '../util/errors.js'
+import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import type { Device } from './device.js'
 import { fastPhilox } from './random.js'
@@ -40,6 +41,8 @@ export interface BinnedMatrixOptions {
 // As native/ops/gbrt_rows.h groups features.
 const GROUP_FEATURES = 16
 const SAMPLE_STREAM = 0x62
+/** Rows that are drawn between two looks at the clock: less than a millisecond. */
+const ROWS_PER_STEP = 16_384
 
 /** Rows as bins of at most 255 per column, in a device's memory. */
 export class BinnedMatrix {
@@ -89,9 +92,9 @@ export class BinnedMatrix {
     }
     const handle = binding.binned_create(device.handle, table.names.length, maxBin, minDataInBin, categorical)
     return orFreed(handle, async () => {
-      const sample = weights
-        ? weightedSample(table.rows, weights, sampleRows, seed)
-        : sampleOf(table.rows, sampleRows, seed)
+      const { rows } = table
+      const draw = weights ? weightedSteps(rows, weights, sampleRows, seed) : sampleSteps(rows, sampleRows, seed)
+      const sample = await inTurns(draw, signal)
       for (let f = 0; f < table.names.length; f++) {
         const { values, first, stride } = table.column(f)
         binding.binned_sample(handle, f, values, first, stride, sample?.length ?? table.rows, sample)
@@ -271,12 +274,13 @@ export function expectTyped(where: string, name: string, column: unknown): void 
 }
 
 /** Every row equally likely, in order; null when all are taken. */
-function sampleOf(rows: number, wanted: number, seed: number): Int32Array | null {
+function* sampleSteps(rows: number, wanted: number, seed: number): Steps<Int32Array | null> {
   if (rows <= wanted) return null
   const random = fastPhilox(seed, SAMPLE_STREAM)
   const sample = new Int32Array(wanted)
   // Knuth, TAOCP 2, 3.4.2, algorithm S.
   for (let row = 0, taken = 0; taken < wanted; row++) {
+    if (row % ROWS_PER_STEP === 0) yield
     if ((rows - row) * (random.uint32() / 0x100000000) < wanted - taken) sample[taken++] = row
   }
   return sample
@@ -286,12 +290,13 @@ function sampleOf(rows: number, wanted: number, seed: number): Int32Array | null
  * Rows as often as they weigh where that can be; else drawn in proportion to their weight, at equal steps along its sum, so
  * that none is drawn more than once too often or too seldom.
  */
-function weightedSample(rows: number, weights: NumberArray, most: number, seed: number): Int32Array {
+function* weightedSteps(rows: number, weights: NumberArray, most: number, seed: number): Steps<Int32Array> {
   expectRange(weights.length === rows, 'BinnedMatrix', `${rows} weights`, weights.length)
   let total = 0
   let used = 0
   let areWhole = true
   for (let row = 0; row < rows; row++) {
+    if (row % ROWS_PER_STEP === 0) yield
     const weight = weights[row]
     if (!(weight >= 0 && weight < Number.POSITIVE_INFINITY)) {
       expectRange(false, 'BinnedMatrix', `weights from 0 that are finite, row ${row}`, weight)
@@ -309,6 +314,7 @@ function weightedSample(rows: number, weights: NumberArray, most: number, seed: 
   let sum = 0
   let at = 0
   for (let row = 0; row < rows; row++) {
+    if (row % ROWS_PER_STEP === 0) yield
     sum += weights[row]
     while (at < wanted && ((at + start) / wanted) * total < sum) sample[at++] = row
   }

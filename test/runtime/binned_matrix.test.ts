@@ -3,6 +3,7 @@ import { binding } from '../../lib/native.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
 import { everyVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
+import { watchTurns } from '../support/turns.js'
 import { unhandledRejections } from '../support/unhandled.js'
 
 const NONE = Number.NaN
@@ -223,5 +224,21 @@ describe('BinnedMatrix', () => {
     await refuse({ columns: [Float64Array.of(2 ** 20)] }, /categories/, { categorical: [0] })
     const aborted = AbortSignal.abort()
     await refuse({ columns: [new Float32Array(2000)] }, /abort/, { signal: aborted })
+  })
+})
+
+describe('a sample of many rows', () => {
+  const x = new Uint8Array(40_000_000).map((_, row) => row)
+
+  it.each([
+    ['where each counts once', {}],
+    ['where each has its weight', { weights: new Uint8Array(x.length).fill(1) }],
+  ])('is drawn while the event loop runs, %s', { retry: 2, timeout: 60_000 }, async (_, options) => {
+    const device = openDevice()
+    const { longest } = await watchTurns(async () => {
+      const matrix = await BinnedMatrix.from(device, { columns: { x } }, options)
+      matrix.dispose()
+    })
+    expect(longest).toBeLessThan(35)
   })
 })
