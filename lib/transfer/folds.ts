@@ -1,18 +1,37 @@
 // Splits of labelled rows: folds and label budgets, stratified by class, a function of the seed.
 
 import { expectRange } from '../util/errors.js'
+import { atOnce, type Steps } from '../util/pace.js'
 import type { Philox } from '../util/philox.js'
+
+/** Rows between two looks at the clock: less than a millisecond. */
+export const ROWS_PER_STEP = 16_384
 
 /**
  * Cuts rows into `count` parts; every class is spread evenly.
  * @param classes  class of each row, by row number
  */
 export function stratifiedParts(rows: Int32Array, classes: Int32Array, count: number, rng: Philox): Int32Array[] {
-  const parts: number[][] = Array.from({ length: count }, () => [])
+  const part = atOnce(partOfSteps(rows, classes, count, rng))
+  const parts = Array.from({ length: count }, (_, p) => new Int32Array(Math.ceil((rows.length - p) / count)))
+  const filled = new Int32Array(count)
+  for (let i = 0; i < rows.length; i++) parts[part[i]][filled[part[i]]++] = rows[i]
+  return parts.map(own => own.sort())
+}
+
+/** The part, 0 … count − 1, of each of the rows. */
+export function* partOfSteps(rows: Int32Array, classes: Int32Array, count: number, rng: Philox): Steps<Int32Array> {
+  const part = new Int32Array(rows.length)
   let next = 0
   // One class goes on where the last one stopped, so that the parts differ by one row at most.
-  for (const own of byClass(rows, classes)) for (const row of rng.shuffle(own)) parts[next++ % count].push(row)
-  return parts.map(part => Int32Array.from(part).sort())
+  for (const own of yield* placesByClass(rows, classes)) {
+    yield* rng.shuffleSteps(own)
+    for (let i = 0; i < own.length; i++, next++) {
+      if (i % ROWS_PER_STEP === 0) yield
+      part[own[i]] = next % count
+    }
+  }
+  return part
 }
 
 /**
@@ -20,7 +39,12 @@ export function stratifiedParts(rows: Int32Array, classes: Int32Array, count: nu
  * @throws {RangeError} when there are more classes than `size`, or fewer rows
  */
 export function stratifiedSample(rows: Int32Array, classes: Int32Array, size: number, rng: Philox): Int32Array {
-  const groups = byClass(rows, classes)
+  return atOnce(stratifiedSteps(rows, classes, size, rng))
+}
+
+/** The same in short steps. */
+export function* stratifiedSteps(rows: Int32Array, classes: Int32Array, size: number, rng: Philox): Steps<Int32Array> {
+  const groups = yield* placesByClass(rows, classes)
   const holds = size >= groups.length && size <= rows.length
   expectRange(
     holds,
@@ -42,22 +66,39 @@ export function stratifiedSample(rows: Int32Array, classes: Int32Array, size: nu
     counts[chosen] += sign
     total += sign
   }
-  return Int32Array.from(groups.flatMap((own, g) => Array.from(rng.shuffle(own).subarray(0, counts[g])))).sort()
+  const sample = new Int32Array(size)
+  let at = 0
+  for (const [g, own] of groups.entries()) {
+    yield* rng.shuffleSteps(own)
+    for (let i = 0; i < counts[g]; i++) sample[at++] = rows[own[i]]
+  }
+  return sample.sort()
 }
 
 /** Parts to choose a strength on: five, three where rows abound, fewer where a class is rare, none where it is single. */
 export function innerParts(rows: Int32Array, classes: Int32Array, rng: Philox): Int32Array[] {
-  const rarest = Math.min(...byClass(rows, classes).map(own => own.length))
+  const rarest = atOnce(placesByClass(rows, classes)).reduce((least, own) => Math.min(least, own.length), rows.length)
   const count = Math.min(rows.length > 5000 ? 3 : 5, rarest)
   return count < 2 ? [] : stratifiedParts(rows, classes, count, rng)
 }
 
-function byClass(rows: Int32Array, classes: Int32Array): Int32Array[] {
-  const groups = new Map<number, number[]>()
-  for (const row of rows) {
-    const own = groups.get(classes[row])
-    if (own) own.push(row)
-    else groups.set(classes[row], [row])
+/** Places in `rows` of each class that occurs, by class; those of a class in their order. */
+function* placesByClass(rows: Int32Array, classes: Int32Array): Steps<Int32Array[]> {
+  const counts = new Map<number, number>()
+  for (let i = 0; i < rows.length; i++) {
+    if (i % ROWS_PER_STEP === 0) yield
+    const own = classes[rows[i]]
+    counts.set(own, (counts.get(own) ?? 0) + 1)
   }
-  return [...groups].sort(([a], [b]) => a - b).map(([, own]) => Int32Array.from(own))
+  const groups = new Map<number, Int32Array>()
+  for (const [own, count] of [...counts].sort(([a], [b]) => a - b)) groups.set(own, new Int32Array(count))
+  counts.clear()
+  for (let i = 0; i < rows.length; i++) {
+    if (i % ROWS_PER_STEP === 0) yield
+    const own = classes[rows[i]]
+    const filled = counts.get(own) ?? 0
+    groups.get(own)![filled] = i
+    counts.set(own, filled + 1)
+  }
+  return [...groups.values()]
 }

@@ -3,11 +3,12 @@
 import { type Spread, spread } from '../report/metrics.js'
 import { Device } from '../runtime/device.js'
 import { expectOptions, expectRange } from '../util/errors.js'
+import { inTurns } from '../util/pace.js'
 import { BoostedLearner } from './boosted_learner.js'
 import type { Judged, Problem } from './learner.js'
 import type { Block } from './linear/scaling.js'
 import { LinearLearner } from './linear_learner.js'
-import { drawBudget, poseProblem } from './problem.js'
+import { budgetSteps, problemSteps } from './problem.js'
 import { columnsOf, join, type LabelTable, type Table } from './tables.js'
 
 /** What is fitted. */
@@ -110,8 +111,8 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const { vectors, features, labels, label = 'label', learner = 'linear', seed = 0, signal } = checked(options)
   const columns = [await columnsOf(where, 'vectors', vectors, false, signal)]
   if (features) columns.push(await columnsOf(where, 'features', features, true, signal))
-  const joined = join(where, labels, features ? [vectors, features] : [vectors])
-  const problem = poseProblem(joined.labelRows, options)
+  const joined = await join(where, labels, features ? [vectors, features] : [vectors], signal)
+  const problem = await inTurns(problemSteps(joined.labelRows, options), signal)
   const fits = !options.scores || problem.count === 2
   expectRange(fits, where, 'two classes with scores', problem.count, 'leave scores out')
   const [own, made] = columns.map((columns, t): Block => ({ columns, rows: joined.rows[t] }))
@@ -123,7 +124,10 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
     sets.push({ set: 'both', choices: both.map(emphasis => [made, { ...own, emphasis }]) })
   }
   const budgets = options.budgets ?? []
-  const draws = budgets.map((size, b) => drawBudget(problem, size, options.draws ?? 5, seed, b))
+  const draws: Int32Array[][][] = []
+  for (const [b, size] of budgets.entries()) {
+    draws.push(await inTurns(budgetSteps(problem, size, options.draws ?? 5, seed, b), signal))
+  }
   const device = options.device ?? new Device()
   const runs = sets.reduce((sum, { choices }) => sum + choices.length, 0)
   const report = progressOf(options, runs, budgets.length)

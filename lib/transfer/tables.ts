@@ -3,10 +3,14 @@
 import type { FeatureTable, VectorTable } from '../events/table.js'
 import { expectRange, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
+import { TextIndex } from '../util/text_index.js'
 import type { TableColumn } from './linear/scaling.js'
 
 /** Vectors of an encoder, or named features. */
 export type Table = VectorTable | FeatureTable
+
+/** Ids that are looked up between two turns of the event loop. */
+const IDS_PER_TURN = 1024
 
 /** One label per entity; NaN is unknown. */
 export interface LabelTable {
@@ -77,30 +81,51 @@ export async function columnsOf(where: string, what: string, table: Table, allow
   return columns
 }
 
-/** Looks at labels alone, before what they belong to is read. @throws {RangeError} for sizes that disagree or an id that repeats */
-export function expectLabels(where: string, { ids, values, fold }: LabelTable): void {
+/**
+ * Looks at labels alone, before what they belong to is read; the event loop runs meanwhile.
+ * @throws {RangeError} for sizes that disagree or an id that repeats
+ */
+export async function expectLabels(
+  where: string,
+  { ids, values, fold }: LabelTable,
+  signal?: AbortSignal,
+): Promise<void> {
   expectRange(values.length === ids.length, where, `${ids.length} labels, one for each id`, values.length)
   expectRange(!fold || fold.length === ids.length, where, `${ids.length} folds, one for each id`, fold?.length)
-  indexOf(where, 'labels', ids)
+  await indexOf(where, 'labels', ids, signal)
 }
 
-/** Joins by entity id, in the order of the labels. @throws {SeqriskError} code `NO_COMMON_IDS` */
-export function join(
+/** Joins by entity id, in the order of the labels; the event loop runs meanwhile. @throws {SeqriskError} code `NO_COMMON_IDS` */
+export async function join(
   where: string,
   labels: LabelTable,
   tables: readonly { readonly ids: readonly string[] }[],
-): Joined {
+  signal?: AbortSignal,
+): Promise<Joined> {
   const { ids, values } = labels
-  expectLabels(where, labels)
-  const indexes = tables.map(table => indexOf(where, 'vectors or features', table.ids))
-  const kept: number[] = []
+  await expectLabels(where, labels, signal)
+  const indexes: TextIndex[] = []
+  for (const table of tables) indexes.push(await indexOf(where, 'vectors or features', table.ids, signal))
+  const pace = new Pace(signal)
+  const places = tables.map(() => new Int32Array(ids.length))
+  const labelRows = new Int32Array(ids.length)
+  const joined = new Array<string>(ids.length)
+  let count = 0
   let known = 0
   for (let row = 0; row < ids.length; row++) {
+    if (row % IDS_PER_TURN === 0) await pace.turn()
     if (Number.isNaN(values[row])) continue
     known++
-    if (indexes.every(index => index.has(ids[row]))) kept.push(row)
+    const isEverywhere = indexes.every((index, t) => {
+      const place = index.get(ids[row])
+      places[t][count] = place ?? 0
+      return place !== undefined
+    })
+    if (!isEverywhere) continue
+    labelRows[count] = row
+    joined[count++] = ids[row]
   }
-  if (kept.length === 0) {
+  if (count === 0) {
     const advice =
       known === 0
         ? 'check the name of the label'
@@ -108,19 +133,33 @@ export function join(
     const message = sentence(where, 'entities with a known label in every table', 0, advice)
     throw new SeqriskError('NO_COMMON_IDS', message)
   }
+  joined.length = count
   return {
-    ids: kept.map(row => ids[row]),
-    labelRows: Int32Array.from(kept),
-    rows: indexes.map(index => Int32Array.from(kept, row => index.get(ids[row])!)),
-    absent: known - kept.length,
+    ids: joined,
+    labelRows: labelRows.slice(0, count),
+    rows: places.map(rows => rows.slice(0, count)),
+    absent: known - count,
   }
 }
 
-function indexOf(where: string, what: string, ids: readonly string[]): Map<string, number> {
-  const index = new Map(ids.map((id, row) => [id, row]))
-  if (index.size === ids.length) return index
-  const twice = ids.find((id, row) => index.get(id) !== row)
-  throw new RangeError(sentence(where, `every id of the ${what} once`, [twice, twice], 'keep one row per entity'))
+async function indexOf(
+  where: string,
+  what: string,
+  ids: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<TextIndex> {
+  const index = new TextIndex()
+  const pace = new Pace(signal)
+  for (let row = 0; row < ids.length; row++) {
+    // In each row: the small maps of an index grow at about the same time.
+    if (pace.isDue) await pace.rest()
+    const id = ids[row]
+    if (index.get(id) !== undefined) {
+      throw new RangeError(sentence(where, `every id of the ${what} once`, [id, id], 'keep one row per entity'))
+    }
+    index.set(id, row)
+  }
+  return index
 }
 
 function example(ids: readonly string[]): string {

@@ -3,9 +3,12 @@ import { generateDemo } from '../../lib/demo/generator.js'
 import type { FeatureTable, VectorTable } from '../../lib/events/table.js'
 import { auc, spread } from '../../lib/report/metrics.js'
 import { type ProbeOptions, probe } from '../../lib/transfer/probe.js'
-import { type LabelTable, pickLabel } from '../../lib/transfer/tables.js'
+import { budgetSteps, problemSteps } from '../../lib/transfer/problem.js'
+import { join, type LabelTable, pickLabel } from '../../lib/transfer/tables.js'
+import { inTurns } from '../../lib/util/pace.js'
 import { openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
+import { watchTurns } from '../support/turns.js'
 
 const n = 240
 const ids = Array.from({ length: n }, (_, i) => `e${i}`)
@@ -304,4 +307,24 @@ test('vectors beside features do no harm where they know nothing', async () => {
   const { results } = await run({ vectors: noise, features, labels })
   // On one scale 64 columns of noise for 190 training rows cost 0.08 here; weights that cost more keep them out.
   expect(results.both!.mean).toBeGreaterThan(results.features!.mean - 0.02)
+})
+
+test('many entities are joined, cut into folds and drawn from while the event loop runs', {
+  retry: 2,
+  timeout: 120_000,
+}, async () => {
+  const rows = 300_000
+  const own = Array.from({ length: rows }, (_, i) => `e${i}`)
+  const labels = { ids: own, values: Float64Array.from(own, (_, i) => (i % 7 === 0 ? Number.NaN : i % 2)) }
+  const { longest } = await watchTurns(async () => {
+    const { labelRows, absent } = await join('test', labels, [{ ids: own.slice(100) }])
+    expect(absent).toBe(85)
+    const problem = await inTurns(problemSteps(labelRows, { labels }))
+    expect(problem.folds.map(({ test }) => test.length)).toEqual([51412, 51412, 51411, 51411, 51411])
+    const [[first]] = await inTurns(budgetSteps(problem, 50, 2, 0, 0))
+    expect(first.length).toBe(50)
+  })
+  expect(longest).toBeLessThan(50)
+  const stopped = join('test', labels, [], AbortSignal.abort(new Error('enough')))
+  await expect(stopped).rejects.toThrow('enough')
 })

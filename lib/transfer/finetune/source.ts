@@ -12,7 +12,8 @@ import type { Fields } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
 import { expectFreeFolder, giveUp } from '../../pretrain/checkpoint.js'
 import { SeqriskError, sentence } from '../../util/errors.js'
-import { inTurns } from '../../util/pace.js'
+import { inTurns, Pace } from '../../util/pace.js'
+import { TextIndex } from '../../util/text_index.js'
 import { expectLabels, join, type LabelTable } from '../tables.js'
 import { CROSS, finetuneEncoded } from './finetune.js'
 import { expectSchema, type FineTuned } from './finetuned.js'
@@ -68,7 +69,7 @@ export async function finetune<F extends Fields>(
   expectSource(where, source)
   const { init, signal, onProgress, out } = options
   checkUnfitted({ ...options, schema: source.schema })
-  knownOf(labels)
+  await knownOf(labels, signal)
   expectTwoValues(labels.ids, labels.values)
   signal?.throwIfAborted()
   await expectFreeFolder(where, options, [CROSS, FOLDS])
@@ -95,11 +96,11 @@ export async function readLabelled<F extends Fields>(
   { signal, onProgress }: LongCall = {},
 ): Promise<LabelledEvents> {
   expectSchema(where, source.schema, encoding)
-  const known = knownOf(labels)
-  const { values, fold } = labels
+  const known = await knownOf(labels, signal)
+  const { ids, values, fold } = labels
   const parts: EncodedEvents[] = []
   for await (const chunk of encodedChunks(source, encoding, { signal, onProgress })) {
-    const rows = [...chunk.ids.keys()].filter(row => known.has(chunk.ids[row]))
+    const rows = [...chunk.ids.keys()].filter(row => known.get(chunk.ids[row]) !== undefined)
     if (rows.length === 0) continue
     if (rows.length === chunk.ids.length) {
       parts.push(chunk)
@@ -109,9 +110,12 @@ export async function readLabelled<F extends Fields>(
     const kept = await inTurns(gatherSteps(chunk, ranges), signal)
     parts.push({ ids: rows.map(row => chunk.ids[row]), ...kept })
   }
-  if (parts.length === 0) throw noEvents(`compare the ids: labels have '${[...known][0]}'`)
+  if (parts.length === 0) {
+    const example = ids[values.findIndex(value => !Number.isNaN(value))]
+    throw noEvents(`compare the ids: labels have '${example}'`)
+  }
   const encoded = await inTurns(concatSteps(parts), signal)
-  const { labelRows, rows, absent } = join(where, labels, [encoded])
+  const { labelRows, rows, absent } = await join(where, labels, [encoded], signal)
   const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
   const folds = fold && new Int32Array(encoded.ids.length)
   labelRows.forEach((labelRow, i) => {
@@ -122,10 +126,19 @@ export async function readLabelled<F extends Fields>(
 }
 
 /** The entities with a known label. @throws {RangeError|SeqriskError} for labels that cannot be, before events are read */
-function knownOf(labels: LabelTable): ReadonlySet<string> {
-  expectLabels(where, labels)
-  const known = new Set(labels.ids.filter((_, row) => !Number.isNaN(labels.values[row])))
-  if (known.size === 0) throw noEvents('check the name of the label')
+async function knownOf(labels: LabelTable, signal?: AbortSignal): Promise<TextIndex> {
+  await expectLabels(where, labels, signal)
+  const { ids, values } = labels
+  const known = new TextIndex()
+  const pace = new Pace(signal)
+  let count = 0
+  for (let row = 0; row < ids.length; row++) {
+    if (pace.isDue) await pace.rest()
+    if (Number.isNaN(values[row])) continue
+    known.set(ids[row], row)
+    count++
+  }
+  if (count === 0) throw noEvents('check the name of the label')
   return known
 }
 
