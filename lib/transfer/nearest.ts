@@ -118,7 +118,7 @@ class Search {
   readonly #metric: Metric
   readonly #device: Device
   readonly #ownsDevice: boolean
-  readonly #groups: readonly Tensor<'float32'>[]
+  readonly #groups: Tensor<'float32'>[] = []
   readonly #pace: Pace
   readonly #options: NearestOptions
   #waiting: Waiting | null = null
@@ -136,24 +136,30 @@ class Search {
     expectRange(isWhole, where, `queries of ${width} values each`, `${queries.length} values`)
     const count = queries.length / width
     const lengths = new Float64Array(count)
-    const scaled = new Float32Array(queries.length)
     const pace = new Pace(options.signal)
     for (let q = 0; q < count; q++) {
       const own = queries.subarray(q * width, (q + 1) * width)
       lengths[q] = Math.sqrt(squaredLength(own, 0, width))
       expectRange(Number.isFinite(lengths[q]), where, `finite values in query ${q}`, lengths[q])
       expectRange(metric !== 'cosine' || lengths[q] > 0, where, 'queries with a direction', `zeros in query ${q}`)
-      const scale = metric === 'cosine' ? 1 / lengths[q] : 1
-      for (let i = 0; i < width; i++) scaled[q * width + i] = own[i] * scale
-      if (q % 256 === 0) await pace.turn()
+      if (q % QUERIES === 0) await pace.turn()
     }
     const device = options.device ?? new Device({ work: rows * queries.length })
-    return new Search(queries, scaled, lengths, width, top, metric, device, options)
+    const search = new Search(queries, lengths, width, top, metric, device, options)
+    try {
+      for (let q = 0; q < count; q += QUERIES) {
+        search.#addGroup(q, Math.min(count, q + QUERIES))
+        await pace.turn()
+      }
+    } catch (error) {
+      search.dispose()
+      throw error
+    }
+    return search
   }
 
   private constructor(
     queries: Float32Array,
-    scaled: Float32Array,
     lengths: Float64Array,
     width: number,
     top: number,
@@ -161,8 +167,7 @@ class Search {
     device: Device,
     options: NearestOptions,
   ) {
-    const count = lengths.length
-    this.best = new TopRows(count, top)
+    this.best = new TopRows(lengths.length, top)
     this.#queries = queries
     this.#lengths = lengths
     this.#width = width
@@ -171,11 +176,17 @@ class Search {
     this.#ownsDevice = !options.device
     this.#options = options
     this.#pace = new Pace(options.signal)
-    this.#groups = Array.from({ length: Math.ceil(count / QUERIES) }, (_, g) => {
-      const end = Math.min(count, (g + 1) * QUERIES)
-      const shape = [end - g * QUERIES, width]
-      return keep(Tensor.from(device, scaled.subarray(g * QUERIES * width, end * width), shape))
-    })
+  }
+
+  /** Puts some queries on the device. */
+  #addGroup(begin: number, end: number): void {
+    const width = this.#width
+    const scaled = this.#queries.slice(begin * width, end * width)
+    for (let q = begin, at = 0; q < end && this.#metric === 'cosine'; q++) {
+      const scale = 1 / this.#lengths[q]
+      for (let i = 0; i < width; i++) scaled[at++] *= scale
+    }
+    this.#groups.push(keep(Tensor.from(this.#device, scaled, [end - begin, width])))
   }
 
   /** Looks at the rows of a block; what the last product found is known after `finish`. */

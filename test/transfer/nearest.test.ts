@@ -144,6 +144,13 @@ describe('nearest', () => {
     // Steps are of a few milliseconds.
     expect(longest).toBeLessThan(25)
   })
+
+  it('lets the event loop run while many queries are put on the device', { retry: 2, timeout: 60_000 }, async () => {
+    const width = 512
+    const queries = new Float32Array(60_000 * width).fill(1)
+    const { longest } = await watchTurns(() => nearest(tableOf(1, width), queries, { top: 1 }))
+    expect(longest).toBeLessThan(35)
+  })
 })
 
 describe('VectorIndex', async () => {
