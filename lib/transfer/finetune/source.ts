@@ -69,9 +69,9 @@ export async function finetune<F extends Fields>(
   expectSource(where, source)
   const { init, signal, onProgress, out } = options
   checkUnfitted({ ...options, schema: source.schema })
+  signal?.throwIfAborted()
   await knownOf(labels, signal)
   expectTwoValues(labels.ids, labels.values)
-  signal?.throwIfAborted()
   await expectFreeFolder(where, options, [CROSS, FOLDS])
   const isFitted = init instanceof Encoder || init.encoding !== undefined
   const start = isFitted
