@@ -13,11 +13,10 @@ export class TextIndex {
     this.#mapOf(text).set(text, value)
   }
 
-  /** By the last three characters, where names that count up differ. */
+  /** By all characters: names may count up at their ends, or end alike as addresses do. */
   #mapOf(text: string): Map<string, number> {
-    const { length } = text
-    const last = text.charCodeAt(length - 1) + 31 * text.charCodeAt(length - 2) + 961 * text.charCodeAt(length - 3)
-    // Short texts give NaN, which & makes 0.
-    return this.#maps[last & (MAPS - 1)]
+    let hash = 0
+    for (let i = 0; i < text.length; i++) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0
+    return this.#maps[(hash ^ (hash >>> 15)) & (MAPS - 1)]
   }
 }
