@@ -3,7 +3,7 @@
 import { unlessAborted } from '../util/abort.js'
 import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
 import { given, type Optional } from '../util/options.js'
-import { inSlices } from './learner.js'
+import { inSlices } from '../util/pace.js'
 import { DEFAULTS, type LoopOptions, type TwoStepOptions } from './options.js'
 import type { PuProblem } from './problem.js'
 import { SAMPLERS, type Sampler, sampleRows } from './samplers.js'

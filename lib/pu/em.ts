@@ -1,7 +1,8 @@
 // Expectation and maximisation on soft targets: known rows keep their target, the others get what the last model said.
 
 import type { GbrtModel } from '../trees/model.js'
-import { inSlices, type PuLearner } from './learner.js'
+import { inSlices } from '../util/pace.js'
+import type { PuLearner } from './learner.js'
 import type { FullOptions, PuRound } from './options.js'
 import { type PuProblem, type PuSets, ROLE } from './problem.js'
 

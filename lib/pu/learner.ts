@@ -6,7 +6,7 @@ import type { GbrtModel } from '../trees/model.js'
 import { type RandomForestOptions, RandomForestTrainer } from '../trees/random_forest.js'
 import type { FitControl } from '../trees/training.js'
 import { expectRange, expectType } from '../util/errors.js'
-import { Pace } from '../util/pace.js'
+import { inSlices } from '../util/pace.js'
 
 /** What one refit learns from. */
 export interface PuTargets extends FitControl {
@@ -36,23 +36,6 @@ export interface PuLearner {
 
 /** What is refitted in each round: boosted trees or a random forest. */
 export type LearnerKind = 'gbrt' | 'forest'
-
-/** Rows between two looks at the clock. */
-const SLICE = 1 << 16
-
-/** Calls `body` on one part of the rows after the other; the event loop gets its turn in between. */
-export async function inSlices(
-  rows: number,
-  signal: AbortSignal | undefined,
-  body: (from: number, to: number) => void,
-  slice = SLICE,
-): Promise<void> {
-  const pace = new Pace(signal)
-  for (let from = 0; from < rows; from += slice) {
-    await pace.turn()
-    body(from, Math.min(rows, from + slice))
-  }
-}
 
 /** Boosted trees: `squared` scores are kept within [0, 1], `logistic` ones are probabilities. */
 export class BoostedPuLearner implements PuLearner {

@@ -2,7 +2,7 @@
 
 import type { BinnedMatrix, NumberArray, TableData } from '../runtime/binned_matrix.js'
 import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
-import { inSlices } from './learner.js'
+import { inSlices } from '../util/pace.js'
 
 /** Rows, and what is known of them. */
 export interface PuProblem {

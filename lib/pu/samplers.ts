@@ -4,9 +4,9 @@ import { sortedPlaces } from '../events/sort.js'
 import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import { kmeans } from '../trees/kmeans.js'
 import { expectRange } from '../util/errors.js'
+import { inSlices } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
 import { BestRows } from './best_rows.js'
-import { inSlices } from './learner.js'
 
 export const SAMPLERS = ['diverse', 'uncertain', 'random', 'top'] as const
 /**

@@ -2,7 +2,7 @@
 
 import { IsolationForest } from '../trees/isolation_forest.js'
 import { expectRange } from '../util/errors.js'
-import { inSlices } from './learner.js'
+import { inSlices } from '../util/pace.js'
 import { type PuProblem, ROLE } from './problem.js'
 
 /** Highest start, of the most unusual row where all known positives are more unusual than all others. */

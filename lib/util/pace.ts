@@ -51,3 +51,20 @@ export async function inTurns<T>(steps: Steps<T>, signal?: AbortSignal): Promise
     if (pace.isDue) await pace.rest()
   }
 }
+
+/** Rows between two looks at the clock. */
+const ROWS = 1 << 16
+
+/** Calls `body` on one part of the rows after the other; the event loop gets its turn in between. */
+export async function inSlices(
+  rows: number,
+  signal: AbortSignal | undefined,
+  body: (from: number, to: number) => void,
+  slice = ROWS,
+): Promise<void> {
+  const pace = new Pace(signal)
+  for (let from = 0; from < rows; from += slice) {
+    await pace.turn()
+    body(from, Math.min(rows, from + slice))
+  }
+}
