@@ -484,6 +484,25 @@ export interface Binding {
     dgateWeight: TensorHandle | null | undefined,
     dgateBias: TensorHandle | null | undefined,
   ): void
+  gated_separable_conv_forward(
+    stream: StreamHandle,
+    x: TensorHandle,
+    weight: TensorHandle,
+    bias: TensorHandle,
+    gateWeight: TensorHandle | null | undefined,
+    gateBias: TensorHandle | null | undefined,
+    offsets: OffsetsHandle,
+    dilation: number,
+    causal: boolean,
+    between: TensorHandle,
+    keepsBetween: boolean,
+    pointWeight: TensorHandle,
+    packed: TensorHandle | null | undefined,
+    pointBias: TensorHandle | null | undefined,
+    residual: TensorHandle,
+    out: TensorHandle,
+  ): void
+
   glu_forward(stream: StreamHandle, out: TensorHandle, x: TensorHandle): void
   glu_backward(stream: StreamHandle, dout: TensorHandle, x: TensorHandle, dx: TensorHandle, accumulateDx: boolean): void
 

@@ -6,6 +6,7 @@ import { dropout } from '../ops/dropout.js'
 import { fixedAttentionRead, fixedAttentionWrite } from '../ops/fixed_attention.js'
 import { fullAttention } from '../ops/full_attention.js'
 import { dwconv, gatedDwconv } from '../ops/gated_dwconv.js'
+import { gatedSeparableConv } from '../ops/gated_separable_conv.js'
 import { glu } from '../ops/glu.js'
 import { gru } from '../ops/gru.js'
 import { LAYER_NORM_EPS, layerNorm } from '../ops/layer_norm.js'
@@ -33,9 +34,15 @@ export function onStream(x: Float): Float {
   return x
 }
 
+type Dropout = NonNullable<Pass['dropout']>
+
+function drops(pass: Pass): pass is { dropout: Dropout } {
+  return pass.dropout !== undefined && pass.dropout.rate > 0
+}
+
 /** residual + dropout(y). */
 function addResidual(y: Inner, residual: Float, pass: Pass): Float {
-  if (!pass.dropout || pass.dropout.rate === 0) return onStream(add(residual, y))
+  if (!drops(pass)) return onStream(add(residual, y))
   const { rate, seed, nextElement } = pass.dropout
   pass.dropout.nextElement += y.size
   return onStream(add(residual, dropout(y, { rate, seed, offset: nextElement })))
@@ -53,21 +60,22 @@ export class Linear {
   }
 
   apply<T extends FloatType>(x: Tensor<T>, options: { activation?: 'relu' | 'gelu' } = {}): Tensor<T> {
-    return linear(x, this.weight.value, this.bias.value, { ...options, packed: this.#packed() })
+    const { weight, bias, packed } = this.inputs()
+    return linear(x, weight, bias, { ...options, packed })
   }
 
   /** residual + dropout(x·Wᵀ + b), in one kernel when nothing is dropped. */
   applyResidual(x: Inner, residual: Float, pass: Pass): Float {
-    if (!pass.dropout || pass.dropout.rate === 0) {
-      return onStream(linear(x, this.weight.value, this.bias.value, { residual, packed: this.#packed() }))
-    }
-    return addResidual(this.apply(x), residual, pass)
+    if (drops(pass)) return addResidual(this.apply(x), residual, pass)
+    const { weight, bias, packed } = this.inputs()
+    return onStream(linear(x, weight, bias, { residual, packed }))
   }
 
-  /** For inference on the CPU: a short sequence takes less time than the packing of all weights. */
-  #packed(): Float | null {
+  /** What kernels take. `packed` is for inference on the CPU: a short sequence takes less time than packing all weights. */
+  inputs(): { weight: Float; bias: Float; packed: Float | null } {
     const weight = this.weight.value
-    return currentTape() || weight.device.kind !== 'cpu' ? null : weight.derived(() => packLinear(weight))
+    const isPacked = !currentTape() && weight.device.kind === 'cpu'
+    return { weight, bias: this.bias.value, packed: isPacked ? weight.derived(() => packLinear(weight)) : null }
   }
 }
 
@@ -119,8 +127,13 @@ export class SeparableConvolution implements SubLayer {
     const { dilation, causal } = this.#config
     const [weight, bias, gateWeight, gateBias] = this.#taps.map(tap => tap.value)
     const h = this.#norm.enter(x)
-    const g = gatedDwconv(h, weight, bias, gateWeight, gateBias, offsets, { dilation, causal })
-    return this.#out.applyResidual(g, x, pass)
+    if (drops(pass)) {
+      const g = gatedDwconv(h, weight, bias, gateWeight, gateBias, offsets, { dilation, causal })
+      return this.#out.applyResidual(g, x, pass)
+    }
+    const { weight: pointWeight, bias: pointBias, packed } = this.#out.inputs()
+    const filters = { weight, bias, gateWeight, gateBias, pointWeight, pointBias, packed }
+    return onStream(gatedSeparableConv(h, filters, x, offsets, { dilation, causal }))
   }
 }
 

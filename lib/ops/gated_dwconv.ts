@@ -1,5 +1,5 @@
 import { binding } from '../native.js'
-import { currentTape } from '../runtime/tape.js'
+import { currentTape, type Tape } from '../runtime/tape.js'
 import { type FloatType, type Offsets, Tensor } from '../runtime/tensor.js'
 import { expectOptions } from '../util/errors.js'
 import { parameterGradient } from './gradients.js'
@@ -53,7 +53,7 @@ export function dwconv<T extends FloatType>(
 }
 
 /** A filter and its bias. */
-type Filter = readonly [weight: Tensor<'float32'>, bias: Tensor<'float32'>]
+export type Filter = readonly [weight: Tensor<'float32'>, bias: Tensor<'float32'>]
 
 function convolve<T extends FloatType>(
   x: Tensor<T>,
@@ -62,13 +62,22 @@ function convolve<T extends FloatType>(
   offsets: Offsets,
   options: ConvolutionOptions,
 ): Tensor<T> {
-  const [weight, bias] = filter
-  const { dilation = 1, causal = false } = options
   const { device } = x
-  const tape = currentTape()
   const out = Tensor.empty(device, x.dtype, x.shape)
-  binding.gated_dwconv_forward(
-    device.handle,
+  binding.gated_dwconv_forward(device.handle, ...convolutionInputs(x, filter, gate, offsets, options), out.handle)
+  recordConvolution(currentTape(), out, x, filter, gate, offsets, options)
+  return out
+}
+
+/** What the kernels of convolutions take first. */
+export function convolutionInputs(
+  x: Tensor<FloatType>,
+  [weight, bias]: Filter,
+  gate: Filter | null,
+  offsets: Offsets,
+  { dilation = 1, causal = false }: ConvolutionOptions,
+) {
+  return [
     x.handle,
     weight.handle,
     bias.handle,
@@ -77,20 +86,25 @@ function convolve<T extends FloatType>(
     offsets.handle,
     dilation,
     causal,
-    out.handle,
-  )
+  ] as const
+}
+
+/** `out` is that convolution of `x`, whoever computed it. */
+export function recordConvolution(
+  tape: Tape | null,
+  out: Tensor<FloatType>,
+  x: Tensor<FloatType>,
+  filter: Filter,
+  gate: Filter | null,
+  offsets: Offsets,
+  options: ConvolutionOptions,
+): void {
   tape?.add(out, [x, ...filter, ...(gate ?? [])], dout => {
     const dx = tape.slot(x)
+    const [weight, bias] = filter
     binding.gated_dwconv_backward(
-      device.handle,
-      x.handle,
-      weight.handle,
-      bias.handle,
-      gate?.[0].handle,
-      gate?.[1].handle,
-      offsets.handle,
-      dilation,
-      causal,
+      x.device.handle,
+      ...convolutionInputs(x, filter, gate, offsets, options),
       dout.handle,
       dx?.tensor.handle,
       dx?.accumulate ?? false,
@@ -100,5 +114,4 @@ function convolve<T extends FloatType>(
       gate && parameterGradient(tape, gate[1]).handle,
     )
   })
-  return out
 }

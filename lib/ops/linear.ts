@@ -1,5 +1,5 @@
 import { binding } from '../native.js'
-import { currentTape } from '../runtime/tape.js'
+import { currentTape, type Tape } from '../runtime/tape.js'
 import { type FloatType, Tensor } from '../runtime/tensor.js'
 import { expectOptions, expectRange } from '../util/errors.js'
 import { accumulateGradient, parameterGradient } from './gradients.js'
@@ -8,6 +8,7 @@ type Float = Tensor<'float32'>
 
 /** In the order of their numbers in the binding. */
 const activations = ['none', 'relu', 'gelu'] as const
+export const NO_ACTIVATION = 0
 
 export type Activation = (typeof activations)[number]
 
@@ -74,17 +75,35 @@ export function linear(
     out.handle,
     sums?.handle,
   )
+  recordLinear(tape, out, { x, weight, bias, residual, code, sums })
+  return out
+}
+
+interface LinearCall {
+  readonly x: Tensor<FloatType>
+  readonly weight: Float
+  readonly bias: Float | null
+  readonly residual?: Tensor<FloatType> | null | undefined
+  /** Of the activation. */
+  readonly code: number
+  /** Before the activation, where `out` does not tell its slope. */
+  readonly sums?: Tensor<FloatType> | null
+}
+
+/** `out` is what `linear` makes of that, whoever computed it. */
+export function recordLinear(tape: Tape | null, out: Tensor<FloatType>, call: LinearCall): void {
+  const { x, weight, bias, residual, code, sums } = call
   tape?.add(out, [x, weight, bias, residual], dout => {
     const dx = tape.slot(x)
     const passed = residual && residual !== x && tape.passOn(residual, dout)
     const dresidual = residual && !passed ? tape.slot(residual) : null
     const isAlike = dresidual?.tensor.dtype === dout.dtype
     binding.linear_backward(
-      device.handle,
+      x.device.handle,
       x.handle,
       weight.handle,
       code,
-      activation === 'none' ? null : (sums ?? out).handle,
+      code === NO_ACTIVATION ? null : (sums ?? out).handle,
       dout.handle,
       dx?.tensor.handle,
       dx?.accumulate ?? false,
@@ -94,7 +113,6 @@ export function linear(
     )
     if (residual && dresidual && !isAlike) accumulateGradient(tape, residual, dout)
   })
-  return out
 }
 
 /**

@@ -20,6 +20,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   seqrisk::register_forest_shap(exports);
   seqrisk::register_full_attention(exports);
   seqrisk::register_gated_dwconv(exports);
+  seqrisk::register_gated_separable_conv(exports);
   seqrisk::register_gather_rows(exports);
   seqrisk::register_gbrt_histogram(exports);
   seqrisk::register_gbrt_trainer(exports);

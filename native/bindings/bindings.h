@@ -17,6 +17,7 @@ void register_forest_predict(Napi::Object& exports);
 void register_forest_shap(Napi::Object& exports);
 void register_full_attention(Napi::Object& exports);
 void register_gated_dwconv(Napi::Object& exports);
+void register_gated_separable_conv(Napi::Object& exports);
 void register_gather_rows(Napi::Object& exports);
 void register_gbrt_histogram(Napi::Object& exports);
 void register_gbrt_trainer(Napi::Object& exports);

@@ -1,62 +1,28 @@
 #include "ops/gated_dwconv.h"
 
-#include <algorithm>
-#include <initializer_list>
-#include <string>
-
-#include "bindings/args.h"
 #include "bindings/bindings.h"
+#include "bindings/convolution_args.h"
 
 namespace seqrisk {
 namespace {
 
-int64_t odd_width(const Args& args, int64_t width) {
-  if (width >= 1 && width <= kGatedDwconvMaxWidth && width % 2 == 1) return width;
-  args.refuse("weight with an odd width from 1 to " + std::to_string(kGatedDwconvMaxWidth), std::to_string(width));
-}
-
-// A gate is there as a whole or not at all.
-void check_gate(const Args& args, std::initializer_list<const void*> parts) {
-  const auto given = std::count_if(parts.begin(), parts.end(), [](const void* part) { return part != nullptr; });
-  if (given == 0 || given == static_cast<int64_t>(parts.size())) return;
-  args.refuse("all parts of the gate or none", std::to_string(given) + " of " + std::to_string(parts.size()));
-}
-
 void gated_dwconv_forward(Args& args) {
-  Dim events, channels, width;
-  Stored stored;
+  ConvolutionSizes sizes;
   GatedDwconvForward call{};
-  call.x = args.input("x", {events, channels}, stored);
-  call.weight = args.input("weight", {width, channels});
-  call.bias = args.input("bias", {channels});
-  call.gate_weight = args.optional_input("gate_weight", {width, channels});
-  call.gate_bias = args.optional_input("gate_bias", {channels});
-  call.packing = args.offsets("offsets", events);
-  call.dilation = args.integer("dilation", 1, INT32_MAX);
-  call.causal = args.flag("causal");
-  call.out = args.output("out", {events, channels}, stored);
+  read_convolution(args, call, sizes);
+  call.out = args.output("out", {sizes.events, sizes.channels}, sizes.stored);
   args.finish();
-  check_gate(args, {call.gate_weight, call.gate_bias});
-  call.channels = channels;
-  call.stored = stored;
-  call.width = odd_width(args, width);
-  const Scratch scratch = args.scratch(gated_dwconv_forward_scratch(channels, width));
+  finish_convolution(args, call, sizes, {call.gate_weight, call.gate_bias});
+  const Scratch scratch = args.scratch(gated_dwconv_forward_scratch(call.channels, call.width));
   call.scratch = scratch.floats();
   args.stream().submit(Kernel::gated_dwconv_forward, call);
 }
 
 void gated_dwconv_backward(Args& args) {
-  Dim events, channels, width;
-  Stored stored;
+  ConvolutionSizes sizes;
+  auto& [events, channels, width, stored] = sizes;
   GatedDwconvBackward call{};
-  call.x = args.input("x", {events, channels}, stored);
-  call.weight = args.input("weight", {width, channels});
-  call.bias = args.input("bias", {channels});
-  call.gate_weight = args.optional_input("gate_weight", {width, channels});
-  call.gate_bias = args.optional_input("gate_bias", {channels});
-  call.packing = args.offsets("offsets", events);
-  call.dilation = args.integer("dilation", 1, INT32_MAX);
-  call.causal = args.flag("causal");
+  read_convolution(args, call, sizes);
   call.dout = args.input("dout", {events, channels}, stored);
   call.dx = args.optional_output("dx", {events, channels}, stored);
   call.accumulate_dx = args.flag("accumulate_dx");
@@ -65,12 +31,11 @@ void gated_dwconv_backward(Args& args) {
   call.dgate_weight = args.optional_output("dgate_weight", {width, channels});
   call.dgate_bias = args.optional_output("dgate_bias", {channels});
   args.finish();
-  check_gate(args, {call.gate_weight, call.gate_bias, call.dgate_weight, call.dgate_bias});
-  call.channels = channels;
-  call.stored = stored;
-  call.width = odd_width(args, width);
-  const GatedDwconvCut cut = gated_dwconv_cut(call.packing, channels, width, call.dilation, call.causal);
-  const Scratch scratch = args.scratch(gated_dwconv_backward_scratch(cut, channels, width, args.stream().threads()));
+  finish_convolution(args, call, sizes, {call.gate_weight, call.gate_bias, call.dgate_weight, call.dgate_bias});
+  const GatedDwconvCut cut =
+      gated_dwconv_cut(call.packing, call.channels, call.width, call.dilation, call.causal);
+  const Scratch scratch =
+      args.scratch(gated_dwconv_backward_scratch(cut, call.channels, call.width, args.stream().threads()));
   call.scratch = scratch.floats();
   args.stream().submit(Kernel::gated_dwconv_backward, call);
 }

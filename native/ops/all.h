@@ -10,6 +10,7 @@
 #include "ops/forest_predict.h"
 #include "ops/full_attention.h"
 #include "ops/gated_dwconv.h"
+#include "ops/gated_separable_conv.h"
 #include "ops/gather_rows.h"
 #include "ops/gbrt_bin.h"
 #include "ops/gbrt_grow.h"

@@ -42,6 +42,32 @@ GatedDwconvForward forward_of(Side& side, const Shape& s) {
   return a;
 }
 
+// Channels to as many: what stands between is kept in every other case, and gone in the others.
+GatedSeparableConvForward separable_of(Side& side, const Shape& s, int64_t out_features, bool keeps) {
+  GatedSeparableConvForward a{};
+  set_problem(side, s, a.convolution);
+  const int64_t rows = a.convolution.packing.events;
+  const Storage stored = a.convolution.stored;
+  a.keeps_between = keeps;
+  a.convolution.out = side.output("between", rows * s.channels, keeps ? kSums : kAny, stored);
+  a.convolution.scratch = side.scratch(gated_dwconv_forward_scratch(s.channels, s.width));
+  a.product.x = a.convolution.out;
+  a.product.weight = side.operands(s.channels * out_features, 0.1);
+  a.product.bias = side.normals(out_features);
+  a.product.residual = side.normals(rows * out_features);
+  // On a card of that precision what stands between is rounded, and here it is not.
+  a.product.out = side.output("out", rows * out_features, side.products());
+  a.product.scratch = side.scratch(linear_packed_bytes(s.channels, out_features));
+  a.product.rows = rows;
+  a.product.in_features = s.channels;
+  a.product.out_features = out_features;
+  a.product.x_stride = s.channels;
+  a.product.out_stride = out_features;
+  a.product.residual_stride = out_features;
+  a.product.x_stored = stored;
+  return a;
+}
+
 // Variant: 0 assigns dx, 1 accumulates it, 2 leaves it out.
 GatedDwconvBackward backward_of(Side& side, const Shape& s, int variant) {
   GatedDwconvBackward a{};
@@ -66,6 +92,14 @@ void add_dwconv(CaseTable& table, const Shape& s) {
   for (int variant = 0; variant < 3; ++variant) {
     table.gated_dwconv_backward.push_back(
         {label_of(s) + ", " + label({"variant"}, variant), [=](Side& side) { return backward_of(side, s, variant); }});
+  }
+}
+
+void add_separable(CaseTable& table, const Shape& s, int64_t out_features, bool always = false) {
+  for (const bool keeps : {false, true}) {
+    table.gated_separable_conv_forward.push_back(
+        {label_of(s) + ", " + label({"out", "keeps"}, out_features, keeps),
+         [=](Side& side) { return separable_of(side, s, out_features, keeps); }, always});
   }
 }
 
@@ -145,6 +179,24 @@ void add_convolution_cases(CaseTable& table) {
   add_dwconv(table, {{"long, wide filter", {2500}}, 36, 101, 3, true, true});
   add_dwconv(table, {{"long, widest filter", {1300, 1}}, 64, kGatedDwconvMaxWidth, 1, false, true});
   add_dwconv(table, {{"long, far-reaching filter", {1100, 700}}, 40, 31, 40, false, true});
+  // One kernel where a card has it: its widths and filters, tiles that end in a sequence, with one, and in none; batches
+  // of fewer events than a tile, and of several tiles a block. Others take two kernels.
+  for (const Batch& batch : batches(1500)) add_separable(table, {batch, 64, 3, 1, false, true}, 64, true);
+  for (const int64_t channels : {64, 128, 256}) {
+    for (const int64_t width : {3, 5, 7}) {
+      for (const bool causal : {false, true}) {
+        add_separable(table, {{"long and short", {640, 3, 0, 1, 44, 900, 7}}, channels, width, 1, causal, width != 5},
+                      channels);
+      }
+    }
+    add_separable(table, {{"mixed", {5, 0, 3, 1, 70, 131, 0}}, channels, 5, 1, false, true}, channels, channels < 256);
+    add_separable(table, {{"many short", short_lengths(300)}, channels, 5, 1, channels == 64, true}, channels);
+  }
+  add_separable(table, {{"mixed", {5, 0, 3, 1, 70, 131, 0}}, 64, 5, 2, false, true}, 64);
+  add_separable(table, {{"mixed", {5, 0, 3, 1, 70, 131, 0}}, 64, 9, 1, false, true}, 64);
+  add_separable(table, {{"mixed", {5, 0, 3, 1, 70, 131, 0}}, 64, 5, 1, false, true}, 36);
+  add_separable(table, {{"mixed", {5, 0, 3, 1, 70, 131, 0}}, 35, 5, 1, true, true}, 35);
+  add_separable(table, {{"long, K = 5", {4000, 4000}}, 256, 5, 1, false, true}, 256);
   // As the bench has it, but shorter: every block of a stretch works.
   add_dwconv(table, {{"long, K = 31", {4000, 4000}}, 256, 31, 1, false, true});
 }

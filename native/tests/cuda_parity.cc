@@ -1,5 +1,5 @@
-// Checks every CUDA kernel against the CPU's, whole fits of trees (cuda_fits.h), and launches that are handed over in
-// graphs (cuda_graphs_check.h), without Node:
+// Checks every CUDA kernel against the CPU's, whole fits of trees (cuda_fits.h), kernels that do the work of two
+// (cuda_parts_check.h), and launches that are handed over in graphs (cuda_graphs_check.h), without Node:
 //
 //   cuda_parity [--only NAME] [--quick] [--bfloat16 [--cublaslt LIBRARY]] [--capability 80]
 //
@@ -28,6 +28,7 @@
 #include "tests/cuda_cases.h"
 #include "tests/cuda_fits.h"
 #include "tests/cuda_graphs_check.h"
+#include "tests/cuda_parts_check.h"
 
 namespace seqrisk::parity {
 namespace {
@@ -233,6 +234,8 @@ std::vector<Entry> entries(const CaseTable& table, const Options& options) {
   // No product of bfloat16 is in them.
   if (!options.bfloat16) all.push_back({"gbrt_fit", [&](Machine&) { return check_fits(options.quick); }});
   const Precision precision = options.bfloat16 ? Precision::bfloat16 : Precision::float32;
+  all.push_back({"gated_separable_conv_parts",
+                 [&](Machine& machine) { return check_parts(machine, table, options.quick); }});
   all.push_back({"graphs", [=](Machine&) { return check_graphs(precision); }});
   std::erase_if(all, [&](const Entry& entry) { return !is_chosen(entry.name, options.only); });
   return all;

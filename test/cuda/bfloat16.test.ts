@@ -12,6 +12,7 @@ import { dropout } from '../../lib/ops/dropout.js'
 import { fixedAttentionRead, fixedAttentionWrite } from '../../lib/ops/fixed_attention.js'
 import { fullAttention } from '../../lib/ops/full_attention.js'
 import { dwconv, gatedDwconv } from '../../lib/ops/gated_dwconv.js'
+import { gatedSeparableConv } from '../../lib/ops/gated_separable_conv.js'
 import { glu } from '../../lib/ops/glu.js'
 import { LAYER_NORM_EPS, layerNorm } from '../../lib/ops/layer_norm.js'
 import { linear } from '../../lib/ops/linear.js'
@@ -55,6 +56,22 @@ const events = lengths.reduce((sum, length) => sum + length, 0)
 const self = (width: number) => [{ width: 3 * width }]
 /** As layers of an encoder store it. */
 const inner = (x: Float): Inner => convert(x, x.device.activations)
+function separableInputs(width: number, taps: number): Problem['inputs'] {
+  const [filter, row, point] = [
+    { width, rows: taps },
+    { width: 0, rows: width },
+    { width, rows: width },
+  ]
+  return [{ width }, filter, row, filter, row, point, row]
+}
+/** `apart`: by the two ops that it stands for. */
+function separable(inputs: readonly Float[], offsets: Offsets, apart = false): Float {
+  const [x, weight, bias, gateWeight, gateBias, pointWeight, pointBias] = inputs
+  const filters = { weight, bias, gateWeight, gateBias, pointWeight, pointBias }
+  if (!apart) return gatedSeparableConv(inner(x), filters, x, offsets)
+  const between = gatedDwconv(inner(x), weight, bias, gateWeight, gateBias, offsets)
+  return linear(between, pointWeight, pointBias, { residual: x })
+}
 const problems: [string, Problem][] = [
   ...[
     [64, 64],
@@ -105,6 +122,16 @@ const problems: [string, Problem][] = [
       },
     },
   ],
+  // One kernel, or two where the card has none for it.
+  ...[
+    [64, 3],
+    [128, 5],
+    [256, 7],
+    [96, 5],
+  ].map(([width, taps]): [string, Problem] => [
+    `gated_separable_conv ${width}, K=${taps}`,
+    { lengths, inputs: separableInputs(width, taps), run: (inputs, offsets) => separable(inputs, offsets) },
+  ]),
   [
     'dwconv, glu, unfold and dropout',
     {
@@ -205,6 +232,16 @@ describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
     const device = openDevice({ kind: 'cuda', precision: 'bfloat16' })
     const [first, second] = [await results(device, problem), await results(device, problem)]
     for (const [i, values] of first.entries()) expectSameBits(second[i], values, `result ${i}`)
+  })
+
+  it.each([64, 128, 256])('gives gated_separable_conv of %i channels the bits of its parts', async width => {
+    const device = openDevice({ kind: 'cuda', precision: 'bfloat16' })
+    for (const taps of [3, 5, 7]) {
+      const parts = { lengths: [4000, ...lengths], inputs: separableInputs(width, taps) }
+      const whole = await results(device, { ...parts, run: (inputs, offsets) => separable(inputs, offsets) })
+      const apart = await results(device, { ...parts, run: (inputs, offsets) => separable(inputs, offsets, true) })
+      for (const [i, values] of whole.entries()) expectSameBits(values, apart[i], `K=${taps}, result ${i}`)
+    }
   })
 
   it('gives rows the same bits alone and among others', async () => {

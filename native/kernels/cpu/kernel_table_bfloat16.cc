@@ -13,6 +13,7 @@ namespace avx512 {
 
 namespace SEQRISK_VARIANT {
 
+void gated_separable_conv_forward(const GatedSeparableConvForward&, Workers&);
 void linear_pack(const LinearPack&, Workers&);
 void linear_forward(const LinearForward&, Workers&);
 void linear_backward(const LinearBackward&, Workers&);
@@ -26,6 +27,7 @@ constinit const KernelTable kTable = [] {
 #include "ops/kernels.def"
 #undef SEQRISK_KERNEL
   };
+  table.gated_separable_conv_forward = &gated_separable_conv_forward;
   table.linear_pack = &linear_pack;
   table.linear_forward = &linear_forward;
   table.linear_backward = &linear_backward;

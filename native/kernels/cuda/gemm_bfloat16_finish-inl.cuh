@@ -44,20 +44,9 @@ __device__ inline void load_residual(const Bfloat16Gemm& g, bool wide, int64_t f
   }
 }
 
-// Sums start at the residual, or at 0, and at the bias.
-template <class Out, bool kResidual, int kBlocks>
-__device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
-                                   Strip<kBlocks>& values) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t own = first_column + lane % 4 * 2;
-  if constexpr (kResidual) {
-    load_residual<Out>(g, wide, first_row, first_column, values);
-  } else {
-#pragma unroll
-    for (int j = 0; j < kBlocks; ++j) {
-      for (float& value : values[j]) value = 0.0f;
-    }
-  }
+template <int kBlocks>
+__device__ inline void add_bias(const Bfloat16Gemm& g, int64_t first_column, Strip<kBlocks>& values) {
+  const int64_t own = first_column + static_cast<int>(threadIdx.x) % kWarp % 4 * 2;
 #pragma unroll
   for (int j = 0; j < kBlocks; ++j) {
     for (int c = 0; c < 2; ++c) {
@@ -67,6 +56,21 @@ __device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t fir
       values[j][2 + c] += bias;
     }
   }
+}
+
+// Sums start at the residual, or at 0, and at the bias.
+template <class Out, bool kResidual, int kBlocks>
+__device__ inline void start_strip(const Bfloat16Gemm& g, bool wide, int64_t first_row, int64_t first_column,
+                                   Strip<kBlocks>& values) {
+  if constexpr (kResidual) {
+    load_residual<Out>(g, wide, first_row, first_column, values);
+  } else {
+#pragma unroll
+    for (int j = 0; j < kBlocks; ++j) {
+      for (float& value : values[j]) value = 0.0f;
+    }
+  }
+  add_bias(g, first_column, values);
 }
 
 template <int kBlocks>

@@ -28,6 +28,7 @@ const LauncherTable kLaunchers = {
     .full_attention_backward = full_attention_backward,
     .gated_dwconv_forward = gated_dwconv_forward,
     .gated_dwconv_backward = gated_dwconv_backward,
+    .gated_separable_conv_forward = gated_separable_conv_forward,
     .gather_rows_forward = gather_rows_forward,
     .gather_rows_backward = gather_rows_backward,
     .gbrt_bin = gbrt_bin,
