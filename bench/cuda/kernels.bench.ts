@@ -7,6 +7,7 @@ import { fieldEmbedding } from '../../lib/ops/field_embedding.js'
 import { fixedAttentionRead, fixedAttentionWrite } from '../../lib/ops/fixed_attention.js'
 import { fullAttention } from '../../lib/ops/full_attention.js'
 import { gatedDwconv } from '../../lib/ops/gated_dwconv.js'
+import { gatedSeparableConv } from '../../lib/ops/gated_separable_conv.js'
 import { gatherRows } from '../../lib/ops/gather_rows.js'
 import { glu } from '../../lib/ops/glu.js'
 import { LAYER_NORM_EPS, layerNorm } from '../../lib/ops/layer_norm.js'
@@ -41,6 +42,8 @@ interface Case {
   readonly precision?: Precision
   /** Products by that library, where it can be loaded. */
   readonly cublaslt?: boolean
+  /** As encoding runs it: nothing is kept for a backward, and there is none. */
+  readonly encodes?: boolean
   make(device: Device, events: number): Problem
 }
 
@@ -93,6 +96,36 @@ const CASES: readonly Case[] = [
           }
         },
       }),
+    ),
+  ),
+  // One kernel, and the two that it stands for: while training, where what stands between is kept, and while encoding.
+  ...[128, 256].flatMap(width =>
+    [false, true].flatMap(encodes =>
+      [false, true].map(
+        (apart): Case => ({
+          name: `${apart ? 'gated_dwconv, linear' : 'gated_separable_conv'} ${width}${encodes ? ', encoding' : ''}`,
+          bytes: e => [width * ((encodes ? 1 : 2) * e + 8), width * (5 * e + 4)],
+          operations: [2 * width * (width + 10), 4 * width * (width + 15)],
+          bound: 'copy',
+          precision: 'bfloat16',
+          encodes,
+          make(device, events) {
+            const shapes = [[5, width], [width], [5, width], [width], [width, width], [width]]
+            const parameters = shapes.map(shape => parameter(floats(device, ...shape)))
+            const [weight, bias, gateWeight, gateBias, pointWeight, pointBias] = parameters.map(({ value }) => value)
+            const residual = parameter(floats(device, events, width))
+            const x = input(device, events, width)
+            const offsets = offsetsOf(device, events)
+            const filters = { weight, bias, gateWeight, gateBias, pointWeight, pointBias }
+            const forward = () => {
+              if (!apart) return gatedSeparableConv(x.value, filters, residual.value, offsets)
+              const between = gatedDwconv(x.value, weight, bias, gateWeight, gateBias, offsets)
+              return linear(between, pointWeight, pointBias, { residual: residual.value })
+            }
+            return { inputs: [x, ...parameters, residual], forward }
+          },
+        }),
+      ),
     ),
   ),
   ...PRECISIONS.map(
@@ -282,7 +315,7 @@ export default async function* cudaKernels(): AsyncGenerator<string> {
     const card = one.cublaslt ? (library as Device) : cards[one.precision ?? 'float32']
     await check(one, card, cpu)
     const [forward, backward] = await time(one, card)
-    for (const [i, name] of ['forward', 'backward'].entries()) {
+    for (const [i, name] of (one.encodes ? ['forward'] : ['forward', 'backward']).entries()) {
       const ms = [forward, backward][i]
       const bytes = one.bytes(one.precision === 'bfloat16' ? 2 : 4)[i]
       const gigabytes = (bytes * EVENTS) / ms / 1e6
@@ -349,7 +382,8 @@ async function time(one: Case, device: Device): Promise<[number, number]> {
   // With a tape, so that what the backward needs is kept here too.
   const forwardMs = await ms(() => {
     scope(() => {
-      new Tape().record(problem.forward)
+      if (one.encodes) problem.forward()
+      else new Tape().record(problem.forward)
     })
   })
   const seedMs = dout

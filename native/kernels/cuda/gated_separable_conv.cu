@@ -27,7 +27,7 @@ constexpr int kSteps = kSlice / 16;
 
 // Blocks on a multiprocessor: as many as registers allow without spilling.
 template <int C>
-constexpr int kBlocks = C == 256 ? 1 : C == 128 ? 2 : 3;
+constexpr int kBlocks = C == 256 ? 1 : 2;
 
 template <int C>
 using Row = Bfloat16[C + kMatrixPad];
