@@ -22,6 +22,7 @@ void pool_forward(Args& args) {
 
 void pool_backward(Args& args) {
   Dim events, width;
+  Stored dx_stored;
   PoolBackward call{};
   call.mode = static_cast<PoolMode>(args.integer("mode", 0, 2));
   call.packing = args.offsets("offsets", events);
@@ -32,10 +33,11 @@ void pool_backward(Args& args) {
   } else {
     call.argmax = args.optional_input_ids("argmax", {sequences, width});
   }
-  call.dx = args.output("dx", {events, width});
+  call.dx = args.output("dx", {events, width}, dx_stored);
   call.accumulate_dx = args.flag("accumulate_dx");
   args.finish();
   call.width = width;
+  call.dx_stored = dx_stored;
   args.stream().submit(Kernel::pool_backward, call);
 }
 

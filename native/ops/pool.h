@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "ops/packing.h"
+#include "ops/storage.h"
 
 namespace seqrisk {
 
@@ -26,9 +27,10 @@ struct PoolBackward {
   Packing packing;
   const int32_t* argmax;  // (sequences, width) for max, else null
   const float* dout;      // (sequences, width)
-  float* dx;              // (events, width) assigned, or added to when accumulate_dx
+  float* dx;              // (events, width) [stored as dx] assigned, or added to when accumulate_dx
   int64_t width;
   bool accumulate_dx;
+  Storage dx_stored;
 };
 
 }  // namespace seqrisk

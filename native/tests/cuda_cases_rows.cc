@@ -178,8 +178,10 @@ void pool(CaseTable& table) {
         const std::string name =
             std::string(batch.name) + ", " + label({"mode", "width"}, static_cast<int>(mode), width);
         table.pool_forward.push_back({name, [=](Side& side) { return pool_of(side, batch, mode, width, width != 7); }});
-        for (const bool accumulate : {false, true}) {
-          table.pool_backward.push_back({name + ", " + label({"accumulate"}, accumulate), [=](Side& side) {
+        for (const int variant : {0, 1, 2, 3}) {
+          const bool accumulate = variant % 2 == 1;
+          const bool stored = variant >= 2;  // as activations are
+          table.pool_backward.push_back({name + ", " + label({"accumulate", "stored"}, accumulate, stored), [=](Side& side) {
                                            Side host = side.before();
                                            const PoolForward f = pool_of(host, batch, mode, width, true);
                                            host.run(&KernelTable::pool_forward, &cuda::LauncherTable::pool_forward, f);
@@ -189,7 +191,9 @@ void pool(CaseTable& table) {
                                            const int64_t cells = a.packing.sequences * width;
                                            a.argmax = f.argmax ? side.input(f.argmax, cells) : nullptr;
                                            a.dout = side.normals(cells);
-                                           a.dx = side.result("dx", a.packing.events * width, accumulate, kElements);
+                                           a.dx_stored = stored ? side.stored() : Storage::float32;
+                                           a.dx = side.result("dx", a.packing.events * width, accumulate, kElements,
+                                                              a.dx_stored);
                                            a.width = width;
                                            a.accumulate_dx = accumulate;
                                            return a;

@@ -45,6 +45,17 @@ describe.skipIf(devices.length === 0)(`fine-tuning on a card${reason}`, () => {
     expectClose(first.scores, cpu.scores, { absolute: 2e-2, relative: 2e-2 }, 'scores')
   })
 
+  it('tunes in bfloat16 to the same bits twice, and near float32', async () => {
+    const float32 = await run(openDevice({ kind: 'cuda' }), labels.order)
+    const tune = () => run(openDevice({ kind: 'cuda', precision: 'bfloat16' }), labels.order)
+    const [first, second] = [await tune(), await tune()]
+    expectSameBits(second.scores, first.scores, 'scores')
+    expectSameBits(second.vectors, first.vectors, 'vectors')
+    // An activation errs by up to 2⁻⁸, and three epochs of AdamW follow their gradients' signs.
+    expectClose(first.vectors, float32.vectors, { absolute: 0, relative: 2 ** -4 }, 'vectors')
+    expectClose(first.scores, float32.scores, { absolute: 0.1, relative: 0 }, 'scores')
+  })
+
   it('fits the head of the CPU', async () => {
     for (const targets of [labels.order, labels.kind, labels.size]) {
       const cpu = await run(openDevice(), targets, { epochs: 0 })

@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(PoolBackward a, int 
   const int x = static_cast<int>(threadIdx.x) % across;
   const int64_t column = (static_cast<int64_t>(blockIdx.y) * across + x) * V;
   if (column >= a.width) return;
-  float* to = a.dx + first * a.width + column;
+  const int64_t to = first * a.width + column;
   for (int row = static_cast<int>(threadIdx.x) / across; row < count; row += kAtOnce * down) {
     Floats<V> dx[kAtOnce];
     Floats<V> dout[kAtOnce];
@@ -158,7 +158,8 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(PoolBackward a, int 
     for (int j = 0; j < kAtOnce; ++j) {
       const bool inside = row + j * down < count;
       const int64_t from = seats[inside ? row + j * down : row].sequence * a.width + column;
-      dx[j] = a.accumulate_dx && inside ? load<V>(to + (row + j * down) * a.width) : Floats<V>{};
+      dx[j] = Floats<V>{};
+      if (a.accumulate_dx && inside) dx[j] = load_stored<V>(a.dx, to + (row + j * down) * a.width, a.dx_stored);
       dout[j] = load<V>(a.dout + from);
       if (kMode == PoolMode::max) taken[j] = *reinterpret_cast<const Places<V>*>(a.argmax + from);
     }
@@ -171,7 +172,7 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(PoolBackward a, int 
         const int32_t wanted = kMode == PoolMode::max ? taken[j].at[v] : seat.last;
         if (kMode == PoolMode::mean || seat.place == wanted) dx[j].at[v] = fmaf(dout[j].at[v], share, dx[j].at[v]);
       }
-      store<V>(to + (row + j * down) * a.width, dx[j]);
+      store_stored<V>(a.dx, to + (row + j * down) * a.width, a.dx_stored, dx[j]);
     }
   }
 }
