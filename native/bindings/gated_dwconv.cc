@@ -32,8 +32,7 @@ void gated_dwconv_backward(Args& args) {
   call.dgate_bias = args.optional_output("dgate_bias", {channels});
   args.finish();
   finish_convolution(args, call, sizes, {call.gate_weight, call.gate_bias, call.dgate_weight, call.dgate_bias});
-  const GatedDwconvCut cut =
-      gated_dwconv_cut(call.packing, call.channels, call.width, call.dilation, call.causal);
+  const GatedDwconvCut cut = gated_dwconv_cut(call.packing, call.channels, call.width, call.dilation, call.causal);
   const Scratch scratch =
       args.scratch(gated_dwconv_backward_scratch(cut, call.channels, call.width, args.stream().threads()));
   call.scratch = scratch.floats();

@@ -179,8 +179,8 @@ void add_convolution_cases(CaseTable& table) {
   add_dwconv(table, {{"long, wide filter", {2500}}, 36, 101, 3, true, true});
   add_dwconv(table, {{"long, widest filter", {1300, 1}}, 64, kGatedDwconvMaxWidth, 1, false, true});
   add_dwconv(table, {{"long, far-reaching filter", {1100, 700}}, 40, 31, 40, false, true});
-  // One kernel where a card has it: its widths and filters, tiles that end in a sequence, with one, and in none; batches
-  // of fewer events than a tile, and of several tiles a block. Others take two kernels.
+  // One kernel where a card has it: its widths and filters, tiles that end in a sequence, with one, and in none;
+  // batches of fewer events than a tile, and of several tiles a block. Others take two kernels.
   for (const Batch& batch : batches(1500)) add_separable(table, {batch, 64, 3, 1, false, true}, 64, true);
   for (const int64_t channels : {64, 128, 256}) {
     for (const int64_t width : {3, 5, 7}) {

@@ -181,23 +181,23 @@ void pool(CaseTable& table) {
         for (const int variant : {0, 1, 2, 3}) {
           const bool accumulate = variant % 2 == 1;
           const bool stored = variant >= 2;  // as activations are
-          table.pool_backward.push_back({name + ", " + label({"accumulate", "stored"}, accumulate, stored), [=](Side& side) {
-                                           Side host = side.before();
-                                           const PoolForward f = pool_of(host, batch, mode, width, true);
-                                           host.run(&KernelTable::pool_forward, &cuda::LauncherTable::pool_forward, f);
-                                           PoolBackward a{};
-                                           a.mode = mode;
-                                           a.packing = side.packing(batch.lengths);
-                                           const int64_t cells = a.packing.sequences * width;
-                                           a.argmax = f.argmax ? side.input(f.argmax, cells) : nullptr;
-                                           a.dout = side.normals(cells);
-                                           a.dx_stored = stored ? side.stored() : Storage::float32;
-                                           a.dx = side.result("dx", a.packing.events * width, accumulate, kElements,
-                                                              a.dx_stored);
-                                           a.width = width;
-                                           a.accumulate_dx = accumulate;
-                                           return a;
-                                         }});
+          table.pool_backward.push_back(
+              {name + ", " + label({"accumulate", "stored"}, accumulate, stored), [=](Side& side) {
+                 Side host = side.before();
+                 const PoolForward f = pool_of(host, batch, mode, width, true);
+                 host.run(&KernelTable::pool_forward, &cuda::LauncherTable::pool_forward, f);
+                 PoolBackward a{};
+                 a.mode = mode;
+                 a.packing = side.packing(batch.lengths);
+                 const int64_t cells = a.packing.sequences * width;
+                 a.argmax = f.argmax ? side.input(f.argmax, cells) : nullptr;
+                 a.dout = side.normals(cells);
+                 a.dx_stored = stored ? side.stored() : Storage::float32;
+                 a.dx = side.result("dx", a.packing.events * width, accumulate, kElements, a.dx_stored);
+                 a.width = width;
+                 a.accumulate_dx = accumulate;
+                 return a;
+               }});
         }
       }
     }

@@ -74,8 +74,8 @@ __device__ inline void multiply(const Row<C>* left, const Row<C>* right, int row
   }
 }
 
-// A run of a tile's events, two channels of them: rows of x into rows of what stands between. Events count from `start`,
-// those from `count` on are outside of the batch.
+// A run of a tile's events, two channels of them: rows of x into rows of what stands between. Events count from
+// `start`, those from `count` on are outside of the batch.
 template <int C, int K, int kRun>
 __device__ inline void convolve(const GatedDwconvForward& a, const Filters<kPairWidth, K>& filters, MovingSpan& span,
                                 int64_t start, int event, int count, const Bfloat16* from, Bfloat16* to) {
