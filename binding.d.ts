@@ -502,7 +502,6 @@ export interface Binding {
     residual: TensorHandle,
     out: TensorHandle,
   ): void
-
   glu_forward(stream: StreamHandle, out: TensorHandle, x: TensorHandle): void
   glu_backward(stream: StreamHandle, dout: TensorHandle, x: TensorHandle, dx: TensorHandle, accumulateDx: boolean): void
 

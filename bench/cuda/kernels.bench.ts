@@ -103,7 +103,7 @@ const CASES: readonly Case[] = [
     [false, true].flatMap(encodes =>
       [false, true].map(
         (apart): Case => ({
-          name: `${apart ? 'gated_dwconv, linear' : 'gated_separable_conv'} ${width}${encodes ? ', encoding' : ''}`,
+          name: `gated_separable_conv ${width}${apart ? ' in two' : ''}${encodes ? ', encoding' : ''}`,
           bytes: e => [width * ((encodes ? 1 : 2) * e + 8), width * (5 * e + 4)],
           operations: [2 * width * (width + 10), 4 * width * (width + 15)],
           bound: 'copy',

@@ -39,6 +39,7 @@ export default () =>
         const call = () => gatedSeparableConv(x, filters, residual, offsets)
         yield {
           shape: `forward  f32 ${users} × ${length}, ${channels} channels, K=${WIDTH}`,
+          // What stands between goes through memory here.
           bytes: 5 * events * channels * 4,
           operations: 2 * events * channels * (channels + 2 * WIDTH),
           bound: 'multiply-add',

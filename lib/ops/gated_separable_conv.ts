@@ -21,7 +21,8 @@ export interface SeparableFilters {
 
 /**
  * Gated depthwise separable convolution with a residual: `out = gatedDwconv(x) · pointWeightᵀ + pointBias + residual`.
- * It has the bits of `gatedDwconv` and `linear` one after the other; on a card one kernel does both, where that pays.
+ * It has the bits of `gatedDwconv` and `linear` one after the other; on a card in bfloat16 one kernel does both, for the widths and
+ * filters that it is made for (docs/cuda.md).
  * @param x         (events, channels)
  * @param residual  (events, outFeatures)
  * @returns         (events, outFeatures), stored as the residual. A sequence gets the same bits alone and in any batch.
@@ -55,6 +56,9 @@ export function gatedSeparableConv<R extends FloatType>(
     out.handle,
   )
   recordConvolution(tape, between, x, filter, gate, offsets, options)
-  recordLinear(tape, out, { x: between, weight: pointWeight, bias: pointBias, residual, code: NO_ACTIVATION })
+  recordLinear(tape, out, {
+    ...{ x: between, weight: pointWeight, bias: pointBias, residual },
+    activationCode: NO_ACTIVATION,
+  })
   return out
 }

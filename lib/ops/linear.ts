@@ -8,7 +8,7 @@ type Float = Tensor<'float32'>
 
 /** In the order of their numbers in the binding. */
 const activations = ['none', 'relu', 'gelu'] as const
-export const NO_ACTIVATION = 0
+export const NO_ACTIVATION = activations.indexOf('none')
 
 export type Activation = (typeof activations)[number]
 
@@ -75,7 +75,7 @@ export function linear(
     out.handle,
     sums?.handle,
   )
-  recordLinear(tape, out, { x, weight, bias, residual, code, sums })
+  recordLinear(tape, out, { x, weight, bias, residual, activationCode: code, sums })
   return out
 }
 
@@ -84,15 +84,15 @@ interface LinearCall {
   readonly weight: Float
   readonly bias: Float | null
   readonly residual?: Tensor<FloatType> | null | undefined
-  /** Of the activation. */
-  readonly code: number
+  /** As the binding counts activations. */
+  readonly activationCode: number
   /** Before the activation, where `out` does not tell its slope. */
   readonly sums?: Tensor<FloatType> | null
 }
 
 /** `out` is what `linear` makes of that, whoever computed it. */
 export function recordLinear(tape: Tape | null, out: Tensor<FloatType>, call: LinearCall): void {
-  const { x, weight, bias, residual, code, sums } = call
+  const { x, weight, bias, residual, activationCode, sums } = call
   tape?.add(out, [x, weight, bias, residual], dout => {
     const dx = tape.slot(x)
     const passed = residual && residual !== x && tape.passOn(residual, dout)
@@ -102,8 +102,8 @@ export function recordLinear(tape: Tape | null, out: Tensor<FloatType>, call: Li
       x.device.handle,
       x.handle,
       weight.handle,
-      code,
-      code === NO_ACTIVATION ? null : (sums ?? out).handle,
+      activationCode,
+      activationCode === NO_ACTIVATION ? null : (sums ?? out).handle,
       dout.handle,
       dx?.tensor.handle,
       dx?.accumulate ?? false,

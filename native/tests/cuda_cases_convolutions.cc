@@ -197,6 +197,8 @@ void add_convolution_cases(CaseTable& table) {
   add_separable(table, {{"mixed", {5, 0, 3, 1, 70, 131, 0}}, 64, 5, 1, false, true}, 36);
   add_separable(table, {{"mixed", {5, 0, 3, 1, 70, 131, 0}}, 35, 5, 1, true, true}, 35);
   add_separable(table, {{"long, K = 5", {4000, 4000}}, 256, 5, 1, false, true}, 256);
+  // More tiles than a large card has places for blocks.
+  add_separable(table, {{"many tiles", {9000, 1, 9000, 0, 2500}}, 64, 5, 1, false, true}, 64);
   // As the bench has it, but shorter: every block of a stretch works.
   add_dwconv(table, {{"long, K = 31", {4000, 4000}}, 256, 31, 1, false, true});
 }

@@ -234,8 +234,10 @@ std::vector<Entry> entries(const CaseTable& table, const Options& options) {
   // No product of bfloat16 is in them.
   if (!options.bfloat16) all.push_back({"gbrt_fit", [&](Machine&) { return check_fits(options.quick); }});
   const Precision precision = options.bfloat16 ? Precision::bfloat16 : Precision::float32;
-  all.push_back(
-      {"gated_separable_conv_parts", [&](Machine& machine) { return check_parts(machine, table, options.quick); }});
+  if (options.bfloat16 && options.cublaslt.empty()) {
+    all.push_back(
+        {"gated_separable_conv_parts", [&](Machine& machine) { return check_parts(machine, table, options.quick); }});
+  }
   all.push_back({"graphs", [=](Machine&) { return check_graphs(precision); }});
   std::erase_if(all, [&](const Entry& entry) { return !is_chosen(entry.name, options.only); });
   return all;

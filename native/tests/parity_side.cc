@@ -257,11 +257,17 @@ std::vector<std::vector<std::byte>> Side::left() const {
   return all;
 }
 
-std::string Side::differs_in_bits(const std::vector<std::vector<std::byte>>& other) const {
+std::vector<std::string> Side::all_that_differ(const std::vector<std::vector<std::byte>>& other) const {
+  std::vector<std::string> names;
   for (size_t i = 0; i < buffers_.size(); ++i) {
-    if (buffers_[i].after != other[i]) return buffers_[i].name;
+    if (buffers_[i].after != other[i]) names.push_back(buffers_[i].name);
   }
-  return "";
+  return names;
+}
+
+std::string Side::differs_in_bits(const std::vector<std::vector<std::byte>>& other) const {
+  const std::vector<std::string> names = all_that_differ(other);
+  return names.empty() ? "" : names.front();
 }
 
 }  // namespace seqrisk::parity

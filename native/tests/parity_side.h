@@ -172,6 +172,7 @@ class Side {
   std::string compare(const Side& cpu, Worst& worst) const;
   // The first buffer with other bits than `other` has, or nothing.
   std::string differs_in_bits(const std::vector<std::vector<std::byte>>& other) const;
+  std::vector<std::string> all_that_differ(const std::vector<std::vector<std::byte>>& other) const;
   std::vector<std::vector<std::byte>> left() const;
 
  private:

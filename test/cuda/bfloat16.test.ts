@@ -324,6 +324,7 @@ describe.skipIf(devices.length === 0)(`bfloat16${reason}`, () => {
 
   const kinds: [string, Partial<EncoderConfig>][] = [
     ['block', {}],
+    ['block, as wide as the convolution and its product are one kernel', { width: 64 }],
     ['fixed', { attention: 'fixed' }],
     ['full', { attention: 'full' }],
     ['transformer', transformerConfig(16)],

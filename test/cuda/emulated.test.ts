@@ -1,5 +1,6 @@
-// Every kernel of cards against the CPU's, on an emulated card (native/tests/emulator): what finds their mistakes where
-// there is no card. `npm run test:emulated` builds the program, as the set-up of CI does.
+// Every kernel of cards against the CPU's, on an emulated card (native/tests/emulator), and tests that want a card, with the
+// addon built for that one: what finds their mistakes where there is no card. `npm run test:emulated` builds both, as the
+// set-up of CI does.
 
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
@@ -7,6 +8,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 
 const PROGRAM = 'build/cuda_emulated'
+const ADDON = 'build/seqrisk_emulated.node'
 const CUBLASLT = 'build/libemulated_cublaslt.so'
 const BUILT_FROM = ['native/kernels/cuda', 'native/ops', 'native/runtime', 'native/tests', 'native/trees']
 const TIMEOUT_MS = 600_000
@@ -14,7 +16,8 @@ const TIMEOUT_MS = 600_000
 const missing = whyMissing()
 
 function whyMissing(): string {
-  if (!existsSync(PROGRAM)) return 'build/cuda_emulated is not built'
+  const absent = [PROGRAM, ADDON].find(file => !existsSync(file))
+  if (absent) return `${absent} is not built`
   const built = statSync(PROGRAM).mtimeMs
   const changed = BUILT_FROM.flatMap(folder =>
     readdirSync(folder, { recursive: true, encoding: 'utf8' }).map(name => `${folder}/${name}`),
@@ -43,5 +46,29 @@ describe
           expect([failed, skipped]).toEqual(['0', '0'])
         })
       }
+
+      // Those of bfloat16 and graphs: what a kernel alone does not show is which types of tensors meet in a step.
+      it('run the tests that want a card', async () => {
+        const files = ['bfloat16', 'finetune', 'graphs', 'pretrain'].map(name => `test/cuda/${name}.test.ts`)
+        const args = ['run', ...files, '-t', 'bfloat16|graphs', '--reporter=json', '--testTimeout', String(TIMEOUT_MS)]
+        const env = { ...process.env, SEQRISK_BINARY: ADDON }
+        const run = promisify(execFile)(process.execPath, ['node_modules/vitest/vitest.mjs', ...args], {
+          env,
+          maxBuffer: 2 ** 26,
+        })
+        const { stdout, stderr } = await run.catch(failed => failed)
+        const report = JSON.parse(stdout.slice(stdout.indexOf('{"'))) as Report
+        const failures = report.testResults.flatMap(file =>
+          file.assertionResults.filter(one => one.status === 'failed'),
+        )
+        expect(failures, stderr).toEqual([])
+        expect(report.numPassedTests).toBeGreaterThan(70)
+      })
     },
   )
+
+/** What is read of vitest's report. */
+interface Report {
+  readonly numPassedTests: number
+  readonly testResults: readonly { readonly assertionResults: readonly { readonly status: string }[] }[]
+}

@@ -75,7 +75,8 @@ __device__ inline void multiply(const Row<C>* left, const Row<C>* right, int row
 }
 
 // A run of a tile's events, two channels of them: rows of x into rows of what stands between. Events count from
-// `start`, those from `count` on are outside of the batch.
+// `start`, those from `count` on are outside of the batch. The chain of additions is forward_near_kernel's, whose bits
+// are wanted (cuda_parity --only gated_separable_conv_parts).
 template <int C, int K, int kRun>
 __device__ inline void convolve(const GatedDwconvForward& a, const Filters<kPairWidth, K>& filters, MovingSpan& span,
                                 int64_t start, int event, int count, const Bfloat16* from, Bfloat16* to) {
@@ -226,8 +227,11 @@ bool forward_fused(const GatedSeparableConvForward& a, Launch& launch) {
   const GatedDwconvForward& convolution = a.convolution;
   const LinearForward& product = a.product;
   if (!launch.bfloat16 || launch.cublaslt || convolution.dilation != 1) return false;
+  if (!product.residual || product.saved || product.activation != Activation::kNone) return false;
   if (convolution.stored != Storage::bfloat16 || product.out_stored != Storage::float32) return false;
-  if (product.in_features != product.out_features || !is_bfloat16_rows(convolution.x, 0, 0)) return false;
+  const int64_t width = product.out_features;
+  if (product.x_stride != width || product.out_stride != width || product.residual_stride != width) return false;
+  if (product.in_features != width || !is_bfloat16_rows(convolution.x, 0, 0)) return false;
   if (!is_wide(convolution.channels, convolution.weight, convolution.bias, convolution.gate_weight,
                convolution.gate_bias, convolution.out, product.weight, product.packed, product.residual, product.out)) {
     return false;
