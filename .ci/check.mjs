@@ -1,4 +1,5 @@
-// Checks that no compiler makes: layers, formatting of C++, what the binary exports, symbols of vector code.
+// Checks that no compiler makes: layers, formatting of C++, what the binary exports, which cards it has kernels for,
+// symbols of vector code.
 //
 //   node .ci/check.mjs [--format]    with --format, C++ is formatted in place
 
@@ -6,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { exportProblems, vectorProblems } from './binary.mjs'
+import { checkCuda, exportProblems, vectorProblems } from './binary.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const problems = []
@@ -23,7 +24,7 @@ layers()
 nodeApiStaysInBindings()
 formatting()
 symbols()
-exportsOfBinary()
+binaryOfAddon()
 
 for (const problem of problems) console.error(problem)
 console.log(`check: ${files.length} files, ${problems.length} problems`)
@@ -81,8 +82,10 @@ function symbols() {
   problems.push(...vectorProblems(join(root, 'build')))
 }
 
-function exportsOfBinary() {
+function binaryOfAddon() {
   const binary = join(root, 'build', 'Release', 'seqrisk.node')
   if (!existsSync(binary) || process.platform !== 'linux') return
-  for (const problem of exportProblems(binary)) problems.push(`seqrisk.node: ${problem}`)
+  const cuda = checkCuda(binary)
+  console.log(`check: seqrisk.node: ${cuda.text}`)
+  for (const problem of [...exportProblems(binary), ...cuda.problems]) problems.push(`seqrisk.node: ${problem}`)
 }
