@@ -19,7 +19,7 @@ systemPackages()
 npmPackages()
 if (inCi && purpose === 'test') onnxruntimePackage()
 nativeBuild()
-if (purpose === 'emulated' || (inCi && ['check', 'test'].includes(purpose))) emulatedBuild()
+if (purpose === 'emulated' || (inCi && ['check', 'test'].includes(purpose))) programsBuild()
 
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)
@@ -130,17 +130,17 @@ function nativeBuild() {
   say(`built in ${Math.round((Date.now() - begun) / 1000)} s`)
 }
 
-/** The CUDA kernels on an emulated card: what a machine without one can check of them. */
-function emulatedBuild() {
+/** What a machine without a card can check of CUDA: kernels on an emulated one, and programs that say that there is none. */
+function programsBuild() {
   if (process.platform !== 'linux') return
   const wanted = digestOf(root, nativeSources(root))
-  const stamp = join(root, 'build', '.seqrisk-emulated')
+  const stamp = join(root, 'build', '.seqrisk-programs')
   if (readStamp(stamp) === wanted && existsSync(join(root, 'build', 'cuda_emulated'))) return
   const begun = Date.now()
-  say('building the kernels of cards for the processor (one to three minutes the first time)')
+  say('building the kernels of cards for the processor, and their checks (one to four minutes the first time)')
   run(['cmake', '-S', '.', '-B', 'build', '-DSEQRISK_NATIVE_TESTS=ON'], { quiet: true })
   const parallel = String(availableParallelism())
-  run(['cmake', '--build', 'build', '--target', 'cuda_emulated', '--parallel', parallel], { quiet: true })
+  run(['cmake', '--build', 'build', '--target', 'cuda_programs', '--parallel', parallel], { quiet: true })
   writeStamp(stamp, wanted)
   say(`built in ${Math.round((Date.now() - begun) / 1000)} s`)
 }

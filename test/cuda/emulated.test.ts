@@ -3,27 +3,16 @@
 // set-up of CI does.
 
 import { execFile } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { PARITY_SOURCES, whyMissing } from '../support/programs.js'
 
 const PROGRAM = 'build/cuda_emulated'
 const ADDON = 'build/seqrisk_emulated.node'
 const CUBLASLT = 'build/libemulated_cublaslt.so'
-const BUILT_FROM = ['native/kernels/cuda', 'native/ops', 'native/runtime', 'native/tests', 'native/trees']
 const TIMEOUT_MS = 600_000
 
-const missing = whyMissing()
-
-function whyMissing(): string {
-  const absent = [PROGRAM, ADDON].find(file => !existsSync(file))
-  if (absent) return `${absent} is not built`
-  const built = statSync(PROGRAM).mtimeMs
-  const changed = BUILT_FROM.flatMap(folder =>
-    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map(name => `${folder}/${name}`),
-  ).filter(name => statSync(name).isFile() && statSync(name).mtimeMs > built)
-  return changed.length > 0 ? `build/cuda_emulated is older than ${changed[0]}` : ''
-}
+const missing = whyMissing(PROGRAM, PARITY_SOURCES) || whyMissing(ADDON, [...PARITY_SOURCES, 'native/bindings'])
 
 describe
   .skipIf(missing !== '')
