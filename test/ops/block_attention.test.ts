@@ -86,6 +86,11 @@ describe('block_attention', () => {
       expectReference(await run(device, p), p)
     })
 
+    it('matches the reference on a sequence of 64 000 events', async () => {
+      const p = problem(1, 8, 64, true, [64_000])
+      expectReference(await run(device, p), p)
+    })
+
     it('gives the same bits for 1, 2 and 3 threads', async () => {
       const p = problem(2, 8, 600, true, [900, 3, 400, 1, 1300])
       await expectSameOnThreads(device, other => run(other, p))

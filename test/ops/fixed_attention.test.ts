@@ -109,26 +109,40 @@ const shapes: [number, number, number, number[]][] = [
   [2, 4, 5, [2049, 3, 4500, 0, 2048]],
 ]
 
+async function expectWrites(device: Device, p: Problem, longest: number) {
+  const got = await runWrite(device, p)
+  const back = fixedAttentionWriteBackward(p.queries, p.kv, p.dmemory, p)
+  const tolerance = attentionTolerance(p.width / p.heads, longest)
+  expectClose(got.memory, fixedAttentionWriteForward(p.queries, p.kv, p), tolerance, 'memory')
+  expectClose(got.dqueries, back.dqueries, tolerance, 'dqueries')
+  expectClose(got.dkv, back.dkv, tolerance, 'dkv')
+}
+
+async function expectReads(device: Device, p: Problem, longest: number) {
+  const got = await runRead(device, p)
+  const back = fixedAttentionReadBackward(p.q, p.slotKv, p.dout, p)
+  const tolerance = attentionTolerance(p.width / p.heads, Math.max(p.slots, longest))
+  expectClose(got.out, fixedAttentionReadForward(p.q, p.slotKv, p), tolerance, 'out')
+  expectClose(got.dq, back.dq, tolerance, 'dq')
+  expectClose(got.dkv, back.dkv, tolerance, 'dkv')
+}
+
 describe('fixed_attention', () => {
   describe.each(everyVariant())('%s', (_, device) => {
     it.each(shapes)('writes as the reference: %i heads of %i, %i slots, lengths %j', async (...shape) => {
-      const p = problem(...shape)
-      const got = await runWrite(device, p)
-      const back = fixedAttentionWriteBackward(p.queries, p.kv, p.dmemory, p)
-      const tolerance = attentionTolerance(p.width / p.heads, Math.max(...shape[3]))
-      expectClose(got.memory, fixedAttentionWriteForward(p.queries, p.kv, p), tolerance, 'memory')
-      expectClose(got.dqueries, back.dqueries, tolerance, 'dqueries')
-      expectClose(got.dkv, back.dkv, tolerance, 'dkv')
+      await expectWrites(device, problem(...shape), Math.max(...shape[3]))
     })
 
     it.each(shapes)('reads as the reference: %i heads of %i, %i slots, lengths %j', async (...shape) => {
-      const p = problem(...shape)
-      const got = await runRead(device, p)
-      const back = fixedAttentionReadBackward(p.q, p.slotKv, p.dout, p)
-      const tolerance = attentionTolerance(p.width / p.heads, Math.max(p.slots, ...shape[3]))
-      expectClose(got.out, fixedAttentionReadForward(p.q, p.slotKv, p), tolerance, 'out')
-      expectClose(got.dq, back.dq, tolerance, 'dq')
-      expectClose(got.dkv, back.dkv, tolerance, 'dkv')
+      await expectReads(device, problem(...shape), Math.max(...shape[3]))
+    })
+
+    it('writes as the reference on a sequence of 64 000 events', async () => {
+      await expectWrites(device, problem(1, 4, 4, [64_000]), 64_000)
+    })
+
+    it('reads as the reference on a sequence of 64 000 events', async () => {
+      await expectReads(device, problem(1, 4, 4, [64_000]), 64_000)
     })
 
     it('gives the same bits for 1, 2 and 3 threads', async () => {

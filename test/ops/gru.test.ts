@@ -108,6 +108,10 @@ describe('gru', () => {
       await expectReference(device, problem([700, 3, 260, 513, 255, 256, 257], 9))
     })
 
+    it('matches the reference on a sequence of 64 000 events', async () => {
+      await expectReference(device, problem([64_000], 2))
+    })
+
     it.each([[[]], [[0]], [[0, 0, 0]]])('takes %j', async lengths => {
       const p = problem(lengths, 5)
       const out = gru(

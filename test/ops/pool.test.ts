@@ -59,6 +59,17 @@ describe('pool', () => {
       },
     )
 
+    it.each(modes)('matches the reference on a sequence of 64 000 events: %s', async mode => {
+      const p = problem([64_000], 2)
+      const got = await run(device, p, mode)
+      // As above; the gradient of a mean is a number divided by 64 000.
+      const isMean = mode === 'mean'
+      const absolute = isMean ? (256 + 64_000 / 256) * 2 ** -24 : 0
+      expectClose(got.out, poolForward(p.x, p.offsets, 2, mode), { absolute }, 'out')
+      const want = poolBackward(p.x, p.offsets, p.dout, 2, mode)
+      expectClose(got.dx, want, { absolute: 0, relative: isMean ? 4 * 2 ** -24 : 0 }, 'dx')
+    })
+
     it.each(modes)('gives the same bits for 1, 2 and 3 threads, and alone: %s', async mode => {
       const p = problem([1500, 0, 7, 1100, 3], 70)
       const one = await expectSameOnThreads(device, other => run(other, p, mode))

@@ -53,6 +53,13 @@ describe('unfold', () => {
       // A sum of at most `width` normal terms.
       expectClose(dx, unfoldBackward(w.dout, w), { absolute: w.width * 2 ** -22 }, 'dx')
     })
+
+    it('matches the reference on a sequence of 64 000 events', async () => {
+      const w = windowOf({ lengths: [64_000], channels: 2, width: 5, dilation: 3, causal: false })
+      const { out, dx } = await run(device, w)
+      expectClose(out, unfoldForward(w.x, w), { absolute: 0 }, 'out')
+      expectClose(dx, unfoldBackward(w.dout, w), { absolute: w.width * 2 ** -22 }, 'dx')
+    })
   })
 
   it('gives the same bits for 1, 2 and 3 threads', async () => {

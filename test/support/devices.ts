@@ -38,6 +38,11 @@ export function everyVariant(options: DeviceOptions = {}): [string, Device][] {
   return everyCpuVariant(options)
 }
 
+/** Whether the card is one that a processor plays: kernels run thousands of times slower there. */
+export function isEmulated(): boolean {
+  return cudaStatus().devices.some(({ name }) => name.startsWith('an emulated card'))
+}
+
 /** The CPU with products of bfloat16. Where it has none, null, and a skipped test says so: not within a test. */
 export function cpuWithBfloat16(): Device | null {
   try {
