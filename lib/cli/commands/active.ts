@@ -5,14 +5,15 @@ import { samplerOptions } from '../../pu/active.js'
 import { expectRecorded, readAnswers, writeBatch } from '../../pu/batch_file.js'
 import { SAMPLERS, type Sampler } from '../../pu/samplers.js'
 import { ActiveSession, type SessionControl } from '../../pu/session.js'
-import { expectNoSession } from '../../pu/session_files.js'
+import { expectNoSession, readSettings } from '../../pu/session_files.js'
 import { ActiveState } from '../../pu/state.js'
 import { checkRules } from '../../pu/stop.js'
 import { readPuTable } from '../../pu/table.js'
 import { progressLine } from '../../report/progress.js'
-import { Device } from '../../runtime/device.js'
+import type { Device } from '../../runtime/device.js'
 import { given } from '../../util/options.js'
 import { asUsage, type Context, defineCommand, UsageError } from '../command.js'
+import { fittingDevice } from '../table_device.js'
 
 const session = { kind: 'text', value: 'DIR', required: true, about: 'folder of the session' } as const
 const signed = (text: string) => `active ${text}`
@@ -26,12 +27,25 @@ async function withSession<T>(folder: string, work: (session: ActiveSession) => 
   }
 }
 
-/** With a device, and progress on stderr. */
+interface Size {
+  readonly rows: number
+  readonly columns: number
+}
+
+/** Read before the session is opened: it has to be closed before the device is. */
+async function sizeOf(folder: string): Promise<Size> {
+  const { settings } = await readSettings(folder)
+  return { rows: settings.rows, columns: settings.names.length }
+}
+
+/** With a device for a table of that size, and progress on stderr. */
 async function computing<T>(
-  { device: kind, threads, json, signal }: Context,
+  { rows, columns }: Size,
+  context: Context,
   work: (device: Device, control: SessionControl) => Promise<T>,
 ): Promise<T> {
-  const device = new Device({ kind, threads })
+  const { json, signal } = context
+  const device = fittingDevice(rows, columns, context)
   const line = progressLine({ quiet: json })
   try {
     return await work(device, { signal, onProgress: line.update })
@@ -101,7 +115,8 @@ const init = defineCommand({
     })
     await expectNoSession(values.session)
     const table = await readPuTable('active', values.table, { id, positive, drop, categorical, threads, signal })
-    await computing(context, device => ActiveSession.init(values.session, table, device, options, { signal }))
+    const size = { rows: table.ids.length, columns: table.columns.length }
+    await computing(size, context, device => ActiveSession.init(values.session, table, device, options, { signal }))
     const known = table.positives.reduce((sum, one) => sum + one, 0)
     return { session: values.session, rows: table.ids.length, positives: known, features: table.columns.length }
   },
@@ -119,7 +134,7 @@ const ask = defineCommand({
     anyway: { kind: 'flag', about: 'go on although a stop rule holds' },
   },
   async run({ session: folder, out, anyway }, context) {
-    return computing(context, (device, control) =>
+    return computing(await sizeOf(folder), context, (device, control) =>
       withSession(folder, async open => {
         const { id, names, levels } = open.settings
         await expectRecorded(out, id, await open.answers(), { threads: context.threads, signal: context.signal })
@@ -186,7 +201,7 @@ const exported = defineCommand({
     out: { kind: 'text', value: 'DIR', required: true, writes: 'folder', about: 'where model.txt and scores.csv go' },
   },
   async run({ session: folder, out }, context) {
-    return computing(context, (device, control) =>
+    return computing(await sizeOf(folder), context, (device, control) =>
       withSession(folder, async open => {
         const { model, scores } = await open.learn(device, control)
         await saveLightgbm(model, join(out, 'model.txt'))

@@ -33,6 +33,8 @@ export const analogyCommand = defineCommand({
       return named.vectors.subarray(row * named.width, (row + 1) * named.width)
     })
     const line = progressLine({ quiet: json })
+    // Blocks come from the file, whose rows are not known before: one query takes less than reading them, so that `auto`
+    // stays the CPU.
     const device = new Device({ kind, threads })
     try {
       const blocks = readVectorBlocks(values.vectors, { id, threads, signal })

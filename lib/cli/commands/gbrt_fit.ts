@@ -2,11 +2,11 @@ import { readTable, type Table } from '../../events/table.js'
 import { saveLightgbm } from '../../export/lightgbm.js'
 import { progressLine } from '../../report/progress.js'
 import { BinnedMatrix } from '../../runtime/binned_matrix.js'
-import { Device } from '../../runtime/device.js'
 import { type GbrtOptions, GbrtTrainer, type Objective } from '../../trees/gbrt.js'
 import { columnsOfLayout, layoutOf, readingOf, type TableLayout } from '../../trees/table_input.js'
 import { SeqriskError } from '../../util/errors.js'
 import { defineCommand, type OptionSpec, type Range, UsageError } from '../command.js'
+import { fittingDevice } from '../table_device.js'
 
 const OBJECTIVES: Record<string, Objective> = { binary: 'logistic', regression: 'squared', multiclass: 'softmax' }
 
@@ -91,7 +91,8 @@ export const gbrtFitCommand = defineCommand({
       fallback: 200_000,
     },
   },
-  async run(values, { signal, seed = 0, threads, device: kind, json }) {
+  async run(values, context) {
+    const { signal, seed = 0, threads, json } = context
     const { target, weight, drop = [], categorical = [] } = values
     if (values['early-stopping-round'] > 0 && values.valid === undefined) {
       throw new UsageError('expected --valid with --early-stopping-round but received no table')
@@ -120,7 +121,7 @@ export const gbrtFitCommand = defineCommand({
     if (rows === 0) throw new SeqriskError('NO_LABELS', `[gbrt] expected targets in '${target}' but received none`)
     const all = valid ? [targets, valid.columns[target]] : [targets]
     const objective = values.objective === undefined ? guessed(all) : OBJECTIVES[values.objective]
-    const device = new Device({ kind, threads, tableValues: targets.length * layout.names.length })
+    const device = fittingDevice(targets.length, layout.names.length, context)
     const line = progressLine({ quiet: json })
     try {
       const columns = columnsOfLayout(layout, table)

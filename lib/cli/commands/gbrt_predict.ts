@@ -2,11 +2,11 @@ import { readTable } from '../../events/table.js'
 import { writeTable } from '../../events/write.js'
 import { loadLightgbm } from '../../export/lightgbm.js'
 import { progressLine } from '../../report/progress.js'
-import { Device } from '../../runtime/device.js'
 import type { GbrtModel } from '../../trees/model.js'
 import { columnsOfLayout, layoutOfModel, readingOf } from '../../trees/table_input.js'
 import { defineCommand } from '../command.js'
 import { TABLE } from '../outputs.js'
+import { scoringDevice } from '../table_device.js'
 
 export const gbrtPredictCommand = defineCommand({
   name: 'gbrt predict',
@@ -24,13 +24,14 @@ export const gbrtPredictCommand = defineCommand({
       about: 'what each feature adds to the raw scores, .csv or .parquet',
     },
   },
-  async run(values, { signal, threads, device: kind, json }) {
+  async run(values, context) {
+    const { signal, threads, json } = context
     const { id, raw, shap } = values
     const begun = performance.now()
     const model = await loadLightgbm(values.model)
     const layout = layoutOfModel(model)
     const table = await readTable(values.table, { ...readingOf(layout), id, threads, signal })
-    const device = new Device({ kind, threads })
+    const device = scoringDevice('model', table.ids.length, model.iterations * model.info.numClass, context)
     const line = progressLine({ quiet: json })
     try {
       const { numClass } = model.info

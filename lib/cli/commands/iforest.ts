@@ -1,11 +1,11 @@
 import { readTable } from '../../events/table.js'
 import { writeTable } from '../../events/write.js'
 import { progressLine } from '../../report/progress.js'
-import { Device } from '../../runtime/device.js'
 import { IsolationForest } from '../../trees/isolation_forest.js'
 import { columnsOfLayout, layoutOf } from '../../trees/table_input.js'
 import { defineCommand, UsageError } from '../command.js'
 import { TABLE } from '../outputs.js'
+import { scoringDevice } from '../table_device.js'
 
 export const iforestCommand = defineCommand({
   name: 'iforest',
@@ -32,7 +32,8 @@ export const iforestCommand = defineCommand({
       fallback: 0,
     },
   },
-  async run(values, { signal, seed, threads, device: kind, json }) {
+  async run(values, context) {
+    const { signal, seed, threads, json } = context
     const { id, drop = [], categorical, trees, samples, extension } = values
     if (id !== undefined && drop.includes(id))
       throw new UsageError(`expected '${id}' in one option but received it in two`)
@@ -40,7 +41,7 @@ export const iforestCommand = defineCommand({
     const table = await readTable(values.table, { id, threads, signal })
     const layout = layoutOf('iforest', table, { drop, categorical })
     const columns = columnsOfLayout(layout, table)
-    const device = new Device({ kind, threads })
+    const device = scoringDevice('isolation', table.ids.length, trees, context)
     const line = progressLine({ quiet: json })
     try {
       const options = { trees, samples, extension, seed, signal, onProgress: line.update }

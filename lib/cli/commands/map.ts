@@ -35,13 +35,16 @@ export const mapCommand = defineCommand({
     const isDrawn = /\.svg$/i.test(out)
     if (labelFile !== undefined && !isDrawn) throw new UsageError(`expected --out with .svg but received '${out}'`)
     const method = values.method as MapMethod
+    const table = await readVectors(values.vectors, { id, threads, signal })
+    const rows = table.ids.length
+    // Of principal components, and of the neighbours that umap looks for.
+    const work = Math.max(table.width, method === 'umap' ? rows : 0) * rows * table.width
+    const device = new Device({ kind, threads, work })
     const line = progressLine({ quiet: json })
-    const device = new Device({ kind, threads })
     try {
-      const table = await readVectors(values.vectors, { id, threads, signal })
       const onProgress = line.update
       const map = await mapVectors(table, { method, neighbours, seed, device, signal, onProgress })
-      const result = { out, method, entities: table.ids.length, explained: map.explained }
+      const result = { out, method, entities: rows, explained: map.explained }
       if (!isDrawn) {
         await writeTable(out, table.idColumn, map, { signal })
         return result

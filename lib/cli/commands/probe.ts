@@ -2,10 +2,10 @@ import { readTable } from '../../events/table.js'
 import { readVectors } from '../../events/vectors.js'
 import { progressLine } from '../../report/progress.js'
 import { markdownTable } from '../../report/table.js'
-import { Device } from '../../runtime/device.js'
 import { probe } from '../../transfer/probe.js'
 import { pickLabel } from '../../transfer/tables.js'
 import { defineCommand, UsageError } from '../command.js'
+import { fittingDevice } from '../table_device.js'
 
 export const probeCommand = defineCommand({
   name: 'probe',
@@ -26,7 +26,8 @@ export const probeCommand = defineCommand({
     },
     learner: { kind: 'text', oneOf: ['linear', 'gbrt'], about: 'what learns from the vectors', fallback: 'linear' },
   },
-  async run(values, { signal, seed, threads, device: kind, json }) {
+  async run(values, context) {
+    const { signal, seed, threads, json } = context
     const { id, label, 'fold-column': foldColumn, folds } = values
     if (folds !== undefined && foldColumn !== undefined) {
       throw new UsageError('expected --folds or --fold-column but received both')
@@ -40,10 +41,13 @@ export const probeCommand = defineCommand({
     const vectors = await readVectors(values.vectors, { id, threads, signal })
     const features =
       values.features === undefined ? undefined : await readTable(values.features, { id, threads, signal })
-    const device = new Device({ kind, threads })
+    const learner = values.learner as 'linear' | 'gbrt'
+    // Boosted trees are what a card was measured to gain on; the linear learner's passes over a table were not.
+    const rows = learner === 'gbrt' ? Math.min(labels.ids.length, vectors.ids.length) : 0
+    const width = vectors.width + Object.keys(features?.columns ?? {}).length
+    const device = fittingDevice(rows, width, context)
     const line = progressLine({ quiet: json })
     try {
-      const learner = values.learner as 'linear' | 'gbrt'
       return await probe({
         vectors,
         features,

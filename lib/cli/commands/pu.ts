@@ -7,10 +7,10 @@ import { DEFAULTS, PU_GBRT, type TwoStepOptions, twoStepOptions } from '../../pu
 import { readPuTable } from '../../pu/table.js'
 import { progressLine } from '../../report/progress.js'
 import { BinnedMatrix } from '../../runtime/binned_matrix.js'
-import { Device } from '../../runtime/device.js'
 import { writeFileAtomic } from '../../util/files.js'
 import { given } from '../../util/options.js'
 import { asUsage, defineCommand, UsageError } from '../command.js'
+import { fittingDevice } from '../table_device.js'
 
 export const puCommand = defineCommand({
   name: 'pu',
@@ -90,7 +90,8 @@ export const puCommand = defineCommand({
     'learning-rate': { kind: 'number', range: '(0, ∞)', value: 'X', about: 'of boosted trees' },
     'min-data-in-leaf': { kind: 'number', range: '[0, 2147483648]', value: 'N', about: 'fewest rows of a leaf' },
   },
-  async run(values, { signal, seed = 0, threads, device: kind, json }) {
+  async run(values, context) {
+    const { signal, seed = 0, threads, json } = context
     const { id, positive, drop = [], categorical = [], out } = values
     const method = values.method as PuMethod
     const rounds = values.rounds ?? [...DEFAULTS.rounds]
@@ -103,7 +104,7 @@ export const puCommand = defineCommand({
     const begun = performance.now()
     const table = await readPuTable('pu', values.table, { id, positive, drop, categorical, threads, signal })
     const { layout, columns, positives } = table
-    const device = new Device({ kind, threads, tableValues: positives.length * columns.length })
+    const device = fittingDevice(positives.length, columns.length, context)
     try {
       const matrix = await BinnedMatrix.from(device, { columns }, { names: layout.names, categorical, seed, signal })
       const problem = { matrix, positives, data: { columns } }
