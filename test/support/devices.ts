@@ -30,10 +30,16 @@ export function everywhere(): [string, Device][] {
   return [...everyVariant(), ...more]
 }
 
-/** Every variant, and the card. Where there is none, a skipped test says so: not within a test. */
+/**
+ * Every variant, and the card; the card alone where $SEQRISK_TEST_VARIANTS is cuda. Where there is none, a skipped test says
+ * so: not within a test.
+ */
 export function everyVariant(options: DeviceOptions = {}): [string, Device][] {
   const { devices, missing } = cudaStatus()
-  if (devices.length > 0) return [...everyCpuVariant(options), ['cuda', openDevice({ ...options, variant: 'cuda' })]]
+  if (devices.length > 0) {
+    const others = process.env.SEQRISK_TEST_VARIANTS === 'cuda' ? [] : everyCpuVariant(options)
+    return [...others, ['cuda', openDevice({ ...options, variant: 'cuda' })]]
+  }
   it.skip(`cuda: ${missing}`, () => {})
   return everyCpuVariant(options)
 }
