@@ -1,8 +1,8 @@
 // gated_separable_conv: gated_dwconv, the pointwise product behind it, and a residual,
 //   out = gated_dwconv(x) · weightᵀ + bias + residual
 // (depthwise separable convolutions: Chollet 2017). It has the bits of the two kernels one after the other. As one
-// kernel it does not read what stands between them again, and does not write it where nobody keeps it. Bytes of an event
-// and channel: x's, residual's and out's, and what stands between where it is kept; of two kernels that twice.
+// kernel it does not read what stands between them again, and does not write it where nobody keeps it. Bytes of an
+// event and channel: x's, residual's and out's, and what stands between where it is kept; of two kernels that twice.
 // Operations: those of both.
 #pragma once
 
