@@ -4,7 +4,7 @@
 //   node .ci/publish.mjs [--warn]    with --warn, as before `npm pack`, problems are said and nothing more
 
 import { existsSync, readFileSync } from 'node:fs'
-import { checkBinary } from './binary.mjs'
+import { checkBinary, cudaModules } from './binary.mjs'
 import { digestOf, prebuiltSources } from './sources.mjs'
 import { prebuiltFile, TARGETS } from './targets.mjs'
 
@@ -18,11 +18,14 @@ process.exit(problems.length === 0 || isWarning ? 0 : 1)
 
 function problemsOf(name) {
   const { file, libc, sources } = prebuiltFile(root, name)
+  const { cuda } = TARGETS[name]
   if (!existsSync(file)) return [`expected ${file} but there is none`]
   const isFresh = existsSync(sources) && readFileSync(sources, 'utf8') === digest
   const stale = isFresh ? [] : [`expected ${file} of today's sources but it was built from others`]
   try {
-    return [...stale, ...checkBinary(file, libc).problems]
+    const withoutCuda = cuda && cudaModules(file).length === 0
+    const lacks = withoutCuda ? ['has no CUDA kernels: prebuild it where nvcc is'] : []
+    return [...stale, ...lacks, ...checkBinary(file, libc).problems]
   } catch (error) {
     return [...stale, error.message]
   }

@@ -262,6 +262,9 @@ describe('publishing', () => {
     await expect(publish()).rejects.not.toThrow(stale)
     await writeFile(kernel, 'tomorrow')
     await expect(publish()).rejects.toThrow(stale)
+    // Any program without kernels for cards.
+    await cp('/bin/true', binary)
+    await expect(publish()).rejects.toThrow(/\[publish\] linux-x64-glibc: has no CUDA kernels/)
   })
 })
 
