@@ -27,14 +27,44 @@ UploadRing::UploadRing(cudaStream_t stream, std::function<void()> hand_over)
   for (cudaEvent_t& event : read_) {
     expect_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync), "an event");
   }
+  expect_cuda(cudaStreamCreateWithFlags(&aside_, cudaStreamNonBlocking), "a stream");
+  expect_cuda(cudaEventCreateWithFlags(&arrived_, cudaEventDisableTiming), "an event");
 }
 
 UploadRing::~UploadRing() {
+  cudaStreamSynchronize(aside_);
+  cudaStreamDestroy(aside_);
+  cudaEventDestroy(arrived_);
   for (cudaEvent_t& event : read_) cudaEventDestroy(event);
+  cudaFree(landing_);
   cudaFreeHost(pinned_);
 }
 
-cudaError_t UploadRing::upload(std::byte* device, const std::byte* host, size_t bytes) {
+bool UploadRing::has_landing() {
+  if (!asked_for_landing_) {
+    asked_for_landing_ = true;
+    const auto status = cudaMalloc(reinterpret_cast<void**>(&landing_), kSegments * kSegmentBytes);
+    if (status != cudaSuccess) {
+      landing_ = nullptr;
+      cudaGetLastError();  // uploads come in the stream's order then
+    }
+  }
+  return landing_ != nullptr;
+}
+
+cudaError_t UploadRing::send(std::byte* device, const std::byte* staged, size_t bytes, bool recorded) {
+  if (recorded || bytes < kLeastAside || !has_landing()) {
+    return cudaMemcpyAsync(device, staged, bytes, cudaMemcpyHostToDevice, stream_);
+  }
+  std::byte* landed = landing_ + (staged - pinned_);
+  auto status = cudaMemcpyAsync(landed, staged, bytes, cudaMemcpyHostToDevice, aside_);
+  if (status == cudaSuccess) status = cudaEventRecord(arrived_, aside_);
+  if (status == cudaSuccess) status = cudaStreamWaitEvent(stream_, arrived_, 0);
+  if (status == cudaSuccess) status = cudaMemcpyAsync(device, landed, bytes, cudaMemcpyDeviceToDevice, stream_);
+  return status;
+}
+
+cudaError_t UploadRing::upload(std::byte* device, const std::byte* host, size_t bytes, bool recorded) {
   while (bytes > 0) {
     if (used_ == kSegmentBytes) {
       hand_over_();
@@ -47,8 +77,7 @@ cudaError_t UploadRing::upload(std::byte* device, const std::byte* host, size_t 
     const size_t part = std::min(bytes, kSegmentBytes - used_);
     std::byte* staged = pinned_ + segment_ * kSegmentBytes + used_;
     std::memcpy(staged, host, part);
-    const auto status = cudaMemcpyAsync(device, staged, part, cudaMemcpyHostToDevice, stream_);
-    if (status != cudaSuccess) return status;
+    if (const auto status = send(device, staged, part, recorded); status != cudaSuccess) return status;
     used_ += part;
     device += part;
     host += part;

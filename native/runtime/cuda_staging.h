@@ -21,7 +21,9 @@ Error cuda_error(cudaError_t status, const char* what);
 // Throws it unless the status is success.
 void expect_cuda(cudaError_t status, const char* what);
 
-// Segments in turn; one is written again when the card has read it. Used by the stream's worker alone.
+// Segments in turn; one is written again when the card has read it. Used by the stream's worker alone. What is large
+// comes on a CUDA stream of its own, beside kernels, and lands in as much memory of the card's; from there it is copied
+// where it belongs in the order of the stream, which memory bounds, and no longer the way to the host.
 class UploadRing {
  public:
   // `hand_over` is called before a segment is left: what is recorded for later reads it.
@@ -30,15 +32,25 @@ class UploadRing {
   UploadRing(const UploadRing&) = delete;
   UploadRing& operator=(const UploadRing&) = delete;
 
-  cudaError_t upload(std::byte* device, const std::byte* host, size_t bytes);
+  // `recorded`: the stream's work is kept for later, which no other stream may be part of.
+  cudaError_t upload(std::byte* device, const std::byte* host, size_t bytes, bool recorded = false);
 
  private:
   static constexpr size_t kSegments = 8;
   static constexpr size_t kSegmentBytes = size_t{2} << 20;
+  // Less takes as long as telling two streams of each other.
+  static constexpr size_t kLeastAside = size_t{64} << 10;
+
+  cudaError_t send(std::byte* device, const std::byte* staged, size_t bytes, bool recorded);
+  bool has_landing();
 
   const cudaStream_t stream_;
   const std::function<void()> hand_over_;
   std::byte* pinned_ = nullptr;
+  cudaStream_t aside_ = nullptr;
+  cudaEvent_t arrived_ = nullptr;
+  std::byte* landing_ = nullptr;    // of the card, segment by segment like pinned_
+  bool asked_for_landing_ = false;  // which a card that is full has not
   std::array<cudaEvent_t, kSegments> read_{};
   size_t segment_ = 0;
   size_t used_ = 0;  // of the segment

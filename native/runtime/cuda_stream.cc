@@ -331,8 +331,9 @@ void CudaStream::mark() {
 void CudaStream::upload(std::byte* device, const void* host, size_t bytes) {
   enqueue({[this, device, staged = staging().copy(host, bytes)]() mutable {
              record();
-             if (recorder_ && recorder_->recording()) recorder_->note(uploads_.get());
-             check(uploads_->upload(device, staged.data(), staged.size()), "an upload");
+             const bool recorded = recorder_ && recorder_->recording();
+             if (recorded) recorder_->note(uploads_.get());
+             check(uploads_->upload(device, staged.data(), staged.size(), recorded), "an upload");
              staging().give_back(std::move(staged));
            },
            nullptr, true});

@@ -39,7 +39,15 @@ describe
       // Those of bfloat16 and graphs: what a kernel alone does not show is which types of tensors meet in a step.
       it('run the tests that want a card', async () => {
         const files = ['bfloat16', 'finetune', 'graphs'].map(name => `test/cuda/${name}.test.ts`)
-        const args = ['run', ...files, '-t', 'bfloat16|graphs', '--reporter=json', '--testTimeout', String(TIMEOUT_MS)]
+        const args = [
+          'run',
+          ...files,
+          '-t',
+          'bfloat16|graphs|uploads',
+          '--reporter=json',
+          '--testTimeout',
+          String(TIMEOUT_MS),
+        ]
         const env = { ...process.env, SEQRISK_BINARY: ADDON }
         const run = promisify(execFile)(process.execPath, ['node_modules/vitest/vitest.mjs', ...args], {
           env,

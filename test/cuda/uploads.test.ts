@@ -1,0 +1,41 @@
+// Uploads to a card: what is large comes beside kernels, and yet in its order.
+
+import { describe, expect, it } from 'vitest'
+import { cudaStatus, type DeviceOptions, Tensor } from '../../lib/index.js'
+import { scale } from '../../lib/ops/scale.js'
+import { scope } from '../../lib/runtime/tensor.js'
+import { openDevice } from '../support/devices.js'
+
+const { devices, missing } = cudaStatus()
+const reason = devices.length > 0 ? '' : ` (skipped: ${missing})`
+/** Less than 64 KB, more, and more than a segment of pinned memory; all rounds together go through the ring of them. */
+const SIZES = [3, 16_383, 16_384, 200_001, 700_001]
+const ROUNDS = 6
+
+// What runs there needs a card; the name says why there is none.
+describe.skipIf(devices.length === 0)(`uploads${reason}`, () => {
+  it.each([{}, { graphs: true }, { guard: false }] as DeviceOptions[])(
+    'are what ops before and after them read (%o)',
+    async options => {
+      const device = openDevice({ kind: 'cuda', ...options })
+      const targets = SIZES.map(size => Tensor.empty(device, 'float32', [size]))
+      const seen: { round: number; size: number; copy: Tensor<'float32'> }[] = []
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const [i, target] of targets.entries()) {
+          const size = SIZES[i]
+          target.write(Float32Array.from({ length: size }, (_, k) => round * 1e6 + k))
+          // Before the next round writes over it.
+          seen.push({ round, size, copy: scale(target, 1) })
+        }
+      }
+      for (const { round, size, copy } of seen) {
+        const values = await copy.read()
+        const wrong = values.findIndex((value, k) => value !== Math.fround(round * 1e6 + k))
+        expect(wrong, `round ${round} of ${size}`).toBe(-1)
+      }
+      scope(() => {
+        for (const { copy } of seen) copy.dispose()
+      })
+    },
+  )
+})
