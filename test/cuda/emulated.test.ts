@@ -36,9 +36,9 @@ describe
         })
       }
 
-      // Those of bfloat16 and graphs: what a kernel alone does not show is which types of tensors meet in a step.
+      // Those of bfloat16, graphs and uploads: what a kernel alone does not show is which types of tensors meet in a step.
       it('run the tests that want a card', async () => {
-        const files = ['bfloat16', 'finetune', 'graphs'].map(name => `test/cuda/${name}.test.ts`)
+        const files = ['bfloat16', 'finetune', 'graphs', 'uploads'].map(name => `test/cuda/${name}.test.ts`)
         const args = [
           'run',
           ...files,
