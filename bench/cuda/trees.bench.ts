@@ -1,5 +1,5 @@
 // Trees on a card beside the processor of the same machine: binning, boosting and prediction of 1 000 000 × 28 float32,
-// 100 trees of 31 leaves; a random forest, K-Means, and scores of an isolation forest. Results are compared first.
+// 100 trees of 31 leaves; a random forest, K-Means, and an isolation forest. Results are compared first.
 
 import { toLightgbm } from '../../lib/export/lightgbm.js'
 import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'

@@ -16,7 +16,7 @@ export class NativeIforest {
     this.#handle = binding.iforest_create(device.handle, features, trees, samples, extension, seed)
   }
 
-  /** Grows all trees, batch by batch. */
+  /** Grows all trees, batch by batch: while one grows, the rows of the next are copied. */
   async grow(
     source: NumberArray | readonly NumberArray[],
     rows: number,
@@ -24,12 +24,19 @@ export class NativeIforest {
     control: { readonly signal?: AbortSignal; readonly report?: (done: number) => void },
   ): Promise<void> {
     const batch = Math.max(1, Math.floor(BATCH_VALUES / (samples * this.features)))
+    let grown: Promise<unknown> = Promise.resolve()
     for (let tree = 0; tree < trees; tree += batch) {
       control.signal?.throwIfAborted()
       const count = Math.min(batch, trees - tree)
-      await binding.iforest_grow(this.#handle, tree, count, source, rows)
-      control.report?.(tree + count)
+      const next = binding.iforest_grow(this.#handle, tree, count, source, rows)
+      // One that is not waited for, as this call ends before it, is no unhandled rejection.
+      next.catch(() => {})
+      await grown
+      if (tree > 0) control.report?.(tree)
+      grown = next
     }
+    await grown
+    control.report?.(trees)
   }
 
   async score(

@@ -2,13 +2,15 @@
 #include "trees/isolation_forest.h"
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
-#include <new>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "bindings/bindings.h"
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
+#include "bindings/handles.h"
 #include "bindings/host_array.h"
 #include "bindings/wrap.h"
 #include "runtime/kernel_table.h"
@@ -21,18 +23,26 @@ using Info = Napi::CallbackInfo;
 
 constexpr napi_type_tag kIforestTag = {0x5e9715c0a51de2f8, 0x1c60f7ab42d93e85};
 constexpr int64_t kMostRows = int64_t{1} << 31;
+constexpr int64_t kMostFeatures = 1 << 24;
 constexpr int64_t kMostNodes = int64_t{1} << 28;
 const std::string kWhere = "[IsolationForest] expected ";
 
-// What tasks on the stream have; the stream itself ends on the JavaScript thread.
-struct Trees {
-  IsolationForest forest;
-  std::vector<uint8_t> grown;  // (trees)
-};
+// A tree counts as grown for what comes behind it on the stream: tasks alone look at it.
+using Grown = std::vector<uint8_t>;  // (trees)
 
 struct Held {
+  Held(StreamHandle on, const IforestOptions& options)
+      : stream(std::move(on)),
+        forest(options),
+        trees(stream, forest.bytes(), "IsolationForest"),
+        grown(std::make_shared<Grown>(static_cast<size_t>(options.trees))) {
+    forest.place(trees.data());
+  }
+
   StreamHandle stream;
-  std::shared_ptr<Trees> trees;
+  IsolationForest forest;
+  Buffer trees;
+  std::shared_ptr<Grown> grown;
 };
 using Handle = std::shared_ptr<Held>;
 
@@ -47,20 +57,18 @@ const Handle& forest_of(const Napi::Value& value) {
 Napi::Value iforest_create(const Info& info) {
   const CallArgs args(info, kWhere);
   const StreamHandle stream = args.open_stream(0);
-  const int64_t features = args.integer(1, "features", 1, 1 << 24);
   IforestOptions options;
+  options.features = args.integer(1, "features", 1, kMostFeatures);
   options.trees = args.integer(2, "trees", 1, 1 << 16);
-  options.samples = args.integer(3, "samples", 1, 1 << 24);
-  options.extension = args.integer(4, "extension", 0, features - 1);
+  options.samples = args.integer(3, "samples", 1, int64_t{1} << kIforestMostLevels);
+  options.extension = args.integer(4, "extension", 0, options.features - 1);
   options.seed = args.seed(5);
   const int64_t most = kMostNodes / options.trees / (options.extension + 1);
   if (2 * options.samples > most) {
     throw Error::range(kWhere + "at most " + std::to_string(most / 2) + " samples for so many trees but received " +
                        std::to_string(options.samples));
   }
-  auto trees = std::make_shared<Trees>(
-      Trees{IsolationForest(features, options), std::vector<uint8_t>(static_cast<size_t>(options.trees))});
-  return wrap<Handle>(info.Env(), std::make_shared<Held>(Held{stream, std::move(trees)}), kIforestTag);
+  return wrap<Handle>(info.Env(), std::make_shared<Held>(stream, options), kIforestTag);
 }
 
 // Rows by number, row-major, out of one array of rows or a list of columns.
@@ -99,37 +107,43 @@ void copy_rows(const Napi::Value& values, int64_t features, int64_t rows, const 
 Napi::Value iforest_grow(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle held = forest_of(args.value(0));
-  const IsolationForest& forest = held->trees->forest;
-  const IforestOptions& options = forest.options();
+  const IforestOptions& options = held->forest.options();
   const int64_t first = args.integer(1, "tree", 0, options.trees);
   const int64_t count = args.integer(2, "count", 0, options.trees - first);
   const int64_t rows = args.integer(4, "rows", options.samples, kMostRows);
-  const int64_t size = options.samples * forest.features();
+  const int64_t size = options.samples * options.features;
   std::vector<double> values(static_cast<size_t>(size * count));
   for (int64_t i = 0; i < count; ++i) {
-    copy_rows(args.value(3), forest.features(), rows, forest.sample(first + i, rows), values.data() + i * size);
+    const std::vector<int64_t> sample = held->forest.sample(first + i, rows);
+    copy_rows(args.value(3), options.features, rows, sample, values.data() + i * size);
   }
+  forest_of(args.value(0));  // a list of columns may have run the caller's code
+  IforestGrow call = held->forest.grow_call(first, count);
+  const bool on_card = !held->stream->has_scratch();
+  const size_t bytes = values.size() * sizeof(double);
+  std::optional<Buffer> card;
+  if (on_card) call.values = reinterpret_cast<double*>(card.emplace(held->stream, bytes, "IsolationForest").data());
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held->stream);
   held->stream->run(
-      [trees = held->trees, first, count, size,
-       values = std::move(values)](HostContext& context) -> std::optional<Error> {
-        std::atomic<bool> failed = false;
-        context.workers.run(count, [&](int64_t i, int) {
-          try {  // an exception must not leave a worker
-            trees->forest.grow(first + i, values.data() + i * size);
-            trees->grown[static_cast<size_t>(first + i)] = 1;
-          } catch (const std::bad_alloc&) {
-            failed = true;
-          }
-        });
-        if (failed) throw std::bad_alloc();
+      [call, bytes, values = std::move(values),
+       grown = held->grown](HostContext& context) mutable -> std::optional<Error> {
+        if (context.card) {
+          context.card->upload(const_cast<double*>(call.values), values.data(), bytes);
+          context.card->launch(Kernel::iforest_grow, call);
+        } else {
+          std::vector<std::byte> scratch(iforest_grow_bytes(call) * static_cast<size_t>(context.workers.count()));
+          call.values = values.data();
+          call.scratch = scratch.data();
+          context.kernels.iforest_grow(call, context.workers);
+        }
+        std::fill_n(grown->begin() + call.first, call.count, uint8_t{1});
         return std::nullopt;
       },
       std::move(done));
   return promise;
 }
 
-std::optional<Error> missing_tree(const std::vector<uint8_t>& grown) {
+std::optional<Error> missing_tree(const Grown& grown) {
   const auto missing = std::find(grown.begin(), grown.end(), 0);
   if (missing == grown.end()) return std::nullopt;
   return Error::range(kWhere + "all trees to be grown but received a forest without tree " +
@@ -138,7 +152,7 @@ std::optional<Error> missing_tree(const std::vector<uint8_t>& grown) {
 
 // What a score reads until it has run.
 struct Scored {
-  std::shared_ptr<Trees> trees;
+  std::shared_ptr<const Grown> grown;
   StagedRows rows;
 };
 
@@ -151,7 +165,7 @@ Napi::Value score_on_card(const Info& info, const StreamHandle& stream, IforestS
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, stream);
   stream->run(
       [call, scored = std::move(scored)](HostContext& context) -> std::optional<Error> {
-        if (auto error = missing_tree(scored->trees->grown)) return error;
+        if (auto error = missing_tree(*scored->grown)) return error;
         context.card->upload(const_cast<void*>(call.values), scored->rows.data(), scored->rows.bytes());
         context.card->launch(Kernel::iforest_score, call);
         return std::nullopt;
@@ -165,12 +179,12 @@ Napi::Value score_on_card(const Info& info, const StreamHandle& stream, IforestS
 Napi::Value iforest_score(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle held = forest_of(args.value(0));
-  const IsolationForest& forest = held->trees->forest;
   const int64_t start = args.integer(2, "start", 0, kMostRows);
   const int64_t count = args.integer(3, "count", 0, kMostRows);
   auto scored = std::make_shared<Scored>(
-      Scored{held->trees, StagedRows(args.value(1), forest.features(), start, count, true, kWhere)});
-  IforestScore call = forest.score_call();
+      Scored{held->grown, StagedRows(args.value(1), held->forest.options().features, start, count, true, kWhere)});
+  forest_of(args.value(0));  // a list of columns may have run the caller's code
+  IforestScore call = held->forest.score_call();
   scored->rows.give(call);
   Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count));
   if (!held->stream->has_scratch()) return score_on_card(info, held->stream, call, std::move(scored), out);
@@ -178,7 +192,7 @@ Napi::Value iforest_score(const Info& info) {
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, held->stream);
   held->stream->run(
       [call, scored = std::move(scored)](HostContext& context) -> std::optional<Error> {
-        if (auto error = missing_tree(scored->trees->grown)) return error;
+        if (auto error = missing_tree(*scored->grown)) return error;
         const int64_t words = context.workers.count() * call.features * kIforestTileRows;
         std::vector<double> scratch(static_cast<size_t>(words));
         IforestScore with_scratch = call;

@@ -18,6 +18,7 @@
 #include "ops/gbrt_tree.h"
 #include "ops/glu.h"
 #include "ops/gru.h"
+#include "ops/iforest_grow.h"
 #include "ops/iforest_score.h"
 #include "ops/kmeans.h"
 #include "ops/l2_normalize.h"

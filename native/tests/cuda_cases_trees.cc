@@ -152,20 +152,53 @@ ForestPredict forest_of(Side& side, int64_t rows, int64_t features, int64_t clas
   return a;
 }
 
-IforestScore iforest_of(Side& side, int64_t rows, int64_t features, int64_t terms, bool is_double) {
+// Values that tie, some of them zeros of both signs, and some that are missing or infinite; the last column is
+// constant.
+IforestGrow growing_of(Side& side, int64_t count, int64_t samples, int64_t features, int64_t extension) {
+  side.align();
+  IforestGrow a{};
+  a.first = 2;
+  a.count = count;
+  a.samples = samples;
+  a.features = features;
+  a.extension = extension;
+  while (int64_t{1} << a.levels < samples) ++a.levels;
+  a.seed = static_cast<uint64_t>(side.pick(0, int64_t{1} << 50));
+  std::vector<double> values(static_cast<size_t>(count * samples * features));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const int64_t kind = side.pick(0, 40);
+    values[i] = static_cast<double>(side.pick(-90, 91)) / 16;
+    if (kind < 5) values[i] = std::numeric_limits<double>::quiet_NaN();
+    if (kind == 5) values[i] = std::numeric_limits<double>::infinity();
+    if (kind == 6) values[i] = -std::numeric_limits<double>::infinity();
+    const auto column = static_cast<int64_t>(i) % features;
+    if (column == 1) values[i] = kind < 20 ? -0.0 : kind < 30 ? 0.0 : std::numeric_limits<double>::denorm_min();
+    if (column == 2) values[i] = 7;
+  }
+  a.values = side.input(values);
+  a.scratch = side.scratch<std::byte>(iforest_grow_bytes(a) * static_cast<size_t>(side.workers()));
+  const int64_t nodes = (a.first + count) * (2 * samples - 1);
+  const int64_t terms = extension > 0 ? (a.first + count) * (samples - 1) * (extension + 1) : 0;
+  const auto words = [](size_t bytes) { return static_cast<int64_t>(bytes / sizeof(int64_t)); };
+  a.nodes = reinterpret_cast<IforestNode*>(side.output_of<int64_t>("nodes", nodes * words(sizeof(IforestNode))));
+  a.depths = reinterpret_cast<double*>(side.output_of<int64_t>("depths", nodes));
+  a.terms = reinterpret_cast<IforestTerm*>(side.output_of<int64_t>("terms", terms * words(sizeof(IforestTerm))));
+  return a;
+}
+
+IforestScore scoring_of(Side& side, int64_t rows, int64_t features, int64_t terms, bool is_double) {
   side.align();
   IforestScore a{};
   constexpr int64_t kLevels = 5;
   constexpr int32_t kInner = (1 << kLevels) - 1;
   std::vector<IforestNode> nodes;
   std::vector<double> depths;
-  std::vector<int32_t> roots;
   std::vector<IforestTerm> list;
   a.trees = 7;
+  a.nodes_per_tree = 2 * kInner + 1;
   for (int64_t tree = 0; tree < a.trees; ++tree) {
     const auto root = static_cast<int32_t>(nodes.size());
-    roots.push_back(root);
-    for (int32_t i = 0; i < 2 * kInner + 1; ++i) {
+    for (int32_t i = 0; i < a.nodes_per_tree; ++i) {
       IforestNode node{};
       const bool is_leaf = i >= kInner;
       node.left = is_leaf ? root + i : root + 2 * i + 1;
@@ -178,18 +211,15 @@ IforestScore iforest_of(Side& side, int64_t rows, int64_t features, int64_t term
                      0x7fffffffu;
       for (int64_t k = 0; !is_leaf && k < terms; ++k) {
         list.push_back({static_cast<double>(side.pick(-9, 10)) / 3, static_cast<double>(side.pick(-9, 10)) / 7,
-                        static_cast<int32_t>(side.pick(0, features))});
+                        side.pick(0, features)});
       }
       nodes.push_back(node);
       depths.push_back(static_cast<double>(side.pick(1, 90)) / 11);
     }
   }
-  a.all_nodes = static_cast<int64_t>(nodes.size());
-  a.all_terms = static_cast<int64_t>(list.size());
-  a.nodes = side.keep(std::move(nodes));
-  a.depths = side.keep(std::move(depths));
-  a.roots = side.keep(std::move(roots));
-  a.terms = terms > 0 ? side.keep(std::move(list)) : nullptr;
+  a.nodes = side.input(nodes);
+  a.depths = side.input(depths);
+  a.terms = terms > 0 ? side.input(list) : nullptr;
   a.terms_per_node = std::max<int64_t>(1, terms);
   a.levels = kLevels;
   a.per_depth = 0.1;
@@ -294,7 +324,7 @@ void add_tree_cases(CaseTable& table) {
       }
       for (const int64_t terms : {0, 1, 3}) {
         table.iforest_score.push_back({kind + ", " + label({"terms"}, terms),
-                                       [=](Side& side) { return iforest_of(side, rows, features, terms, wide); }});
+                                       [=](Side& side) { return scoring_of(side, rows, features, terms, wide); }});
       }
     }
     for (const int64_t clusters : {1, 7, 16, 100}) {
@@ -310,6 +340,18 @@ void add_tree_cases(CaseTable& table) {
                                    [=](Side& side) { return seed_of(side, rows, features, count, count == 1); }});
     }
   }
+  // From a tree of one row to one whose scratch memory is no block's own.
+  constexpr int64_t kSamples[][2] = {{1, 1}, {1, 3}, {2, 1}, {3, 2}, {33, 1}, {64, 17}, {256, 28}, {300, 5}, {3000, 4}};
+  for (const auto& [samples, features] : kSamples) {
+    for (const int64_t count : {1, 5}) {
+      for (int64_t extension = 0; extension < std::min<int64_t>(features, 3); ++extension) {
+        table.iforest_grow.push_back(
+            {label({"trees", "samples", "features", "extension"}, count, samples, features, extension),
+             [=](Side& side) { return growing_of(side, count, samples, features, extension); }});
+      }
+    }
+  }
+  table.iforest_grow.push_back({"no trees", [](Side& side) { return growing_of(side, 0, 7, 2, 1); }});
   table.kmeans_assign.push_back(
       {"rows too wide for shared memory", [](Side& side) { return kmeans_of(side, 700, 300, 9, 2, true); }});
 }

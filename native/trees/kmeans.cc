@@ -5,9 +5,9 @@
 #include <limits>
 #include <numeric>
 
+#include "ops/draws.h"
 #include "runtime/kernel_table.h"
 #include "runtime/thread_pool.h"
-#include "trees/draws.h"
 
 namespace seqrisk {
 namespace {

@@ -53,8 +53,9 @@ template <class View>
 void walk_all(const IforestScore& a, const View* views, int64_t count, double* out) {
   for (int64_t tree = 0; tree < a.trees; ++tree) {
     int64_t r = 0;
-    for (; r + kTogether <= count; r += kTogether) walk(a, a.roots[tree], views + r, kTogether, out + r);
-    if (r < count) walk(a, a.roots[tree], views + r, count - r, out + r);
+    const auto root = static_cast<int32_t>(tree * a.nodes_per_tree);
+    for (; r + kTogether <= count; r += kTogether) walk(a, root, views + r, kTogether, out + r);
+    if (r < count) walk(a, root, views + r, count - r, out + r);
   }
 }
 

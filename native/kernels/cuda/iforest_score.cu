@@ -1,8 +1,8 @@
-// iforest_score on CUDA: a thread for each row walks every tree. Trees stand in host memory, rows and results in the
-// card's. Depths are added in the order of the trees: the CPU's bits.
+// iforest_score on CUDA: a thread for each row walks every tree; all memory is the card's. Depths are added in the
+// order of the trees: the CPU's bits.
 #include "ops/iforest_score.h"
 
-#include "kernels/cuda/staged-inl.cuh"
+#include "kernels/cuda/device-inl.cuh"
 #include "ops/same_math.h"
 
 namespace seqrisk {
@@ -28,7 +28,7 @@ __global__ void score_kernel(IforestScore a) {
   };
   double depth = 0;
   for (int64_t tree = 0; tree < a.trees; ++tree) {
-    int32_t at = a.roots[tree];
+    auto at = static_cast<int32_t>(tree * a.nodes_per_tree);
     for (int64_t level = 0; level < a.levels; ++level) {
       const IforestNode node = a.nodes[at];
       if (node.left == at) break;  // a leaf
@@ -42,19 +42,8 @@ __global__ void score_kernel(IforestScore a) {
 
 }  // namespace
 
-void iforest_score(const IforestScore& given, Launch& launch) {
-  IforestScore a = given;
+void iforest_score(const IforestScore& a, Launch& launch) {
   if (a.rows == 0) return;
-  Staged staged(launch);
-  staged.want(a.nodes, a.all_nodes);
-  staged.want(a.depths, a.all_nodes);
-  staged.want(a.roots, a.trees);
-  staged.want(a.terms, a.all_terms);
-  if (!staged.reserve()) return;
-  staged.put(a.nodes, a.all_nodes);
-  staged.put(a.depths, a.all_nodes);
-  staged.put(a.roots, a.trees);
-  staged.put(a.terms, a.all_terms);
   const auto kernel = a.is_double ? score_kernel<double> : score_kernel<float>;
   kernel<<<blocks_of(a.rows, kThreads), kThreads, 0, launch.stream>>>(a);
 }

@@ -36,6 +36,7 @@ const LauncherTable kLaunchers = {
     .gbrt_gradient = nullptr,
     .gbrt_histogram = gbrt_histogram,
     .gbrt_partition = nullptr,
+    .iforest_grow = iforest_grow,
     .iforest_score = iforest_score,
     .kmeans_assign = kmeans_assign,
     .kmeans_seed = kmeans_seed,
