@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest'
 import { StageCache } from '../../bench/evaluate/transfer/cache.js'
 import type { LabelResult, TaskResult } from '../../bench/evaluate/transfer/collect.js'
 import { continuePretraining } from '../../bench/evaluate/transfer/continue_pretraining.js'
-import { finetuneRows, keptFinetunes } from '../../bench/evaluate/transfer/finetunes.js'
+import { finetuneFold, keptFinetunes } from '../../bench/evaluate/transfer/finetunes.js'
 import { reportPage } from '../../bench/evaluate/transfer/page.js'
 import { partsOf } from '../../bench/evaluate/transfer/parts.js'
 import { budgetSizes, MAIN_ROWS } from '../../bench/evaluate/transfer/plan.js'
@@ -92,30 +92,26 @@ test('labels of which a fold has too few to learn from leave a row out, and keep
   const { run, cache } = await smallRun('rare', 2)
   const said = vi.spyOn(console, 'error').mockImplementation(() => {})
   try {
-    for (let i = 0; i < 2; i++) await finetuneRows(run, 'rare', 'supervised')
+    for (let i = 0; i < 2; i++) await finetuneFold(run, 'rare', 'supervised', 0)
     expect(said.mock.calls).toEqual([
-      [expect.stringMatching(/^t rare, supervised encoder, all labels: left out\. .*two/)],
+      [expect.stringMatching(/^t rare, supervised encoder, all labels, fold 0: left out\. .*two/)],
     ])
   } finally {
     said.mockRestore()
   }
   expect(await readdir(cache.folder)).toHaveLength(1)
-  expect(keptFinetunes(cache, 'rare', [])).toEqual({})
+  expect(keptFinetunes(cache, run.label('rare'), [])).toEqual({})
 })
 
-test('a fine-tuning that was cut off goes on behind the last fold that had ended', async () => {
+test('folds are fine-tuned one by one, and a row is there when all of them are', async () => {
   const { run, cache } = await smallRun('half', 20)
-  const get = vi.spyOn(cache, 'get').mockImplementation(function (this: StageCache, stage, options, compute) {
-    if (stage.endsWith('fold1')) throw new Error('cut off')
-    return StageCache.prototype.get.call(cache, stage, options, compute) as ReturnType<typeof compute>
-  })
-  await expect(finetuneRows(run, 'half', 'finetune')).rejects.toThrow('cut off')
-  get.mockRestore()
+  await finetuneFold(run, 'half', 'finetune', 1)
+  expect(keptFinetunes(cache, run.label('half'), [])).toEqual({})
   const [first, ...others] = await readdir(cache.folder)
   expect(others).toEqual([])
   await writeFile(join(cache.folder, first), JSON.stringify({ score: 10 }))
-  await finetuneRows(run, 'half', 'finetune')
-  const { mean } = keptFinetunes(cache, 'half', [])['fine-tuned encoder'].all!
+  for (const fold of [0, 1]) await finetuneFold(run, 'half', 'finetune', fold)
+  const { mean } = keptFinetunes(cache, run.label('half'), [])['fine-tuned encoder'].all!
   expect(mean).toBeGreaterThanOrEqual(5)
   expect(mean).toBeLessThanOrEqual(5.5)
 })
@@ -156,7 +152,10 @@ test('budgets: a tenth among them, none that is all, none with less than two lab
 })
 
 test('every part of a task but pre-training comes after what it needs', () => {
-  const parts = partsOf(['x', 'y'])
+  const parts = partsOf([
+    { name: 'x', folds: 2 },
+    { name: 'y', folds: 3 },
+  ])
   const names = parts.map(part => part.name)
   for (const { name, after } of parts) {
     expect(after.length > 0).toBe(!name.startsWith('pretrain:'))
@@ -164,16 +163,17 @@ test('every part of a task but pre-training comes after what it needs', () => {
   }
   expect(names).toEqual(
     expect.arrayContaining([
-      'tenth:x',
-      'finetune:x',
-      'supervised:y',
-      'curve:x',
+      'tenth:x:fold0',
+      'finetune:x:fold1',
+      'supervised:y:fold2',
+      'curve:x:fold0',
       'probe:y',
       'vectors:GRU',
       'vectors:untrained',
       'map',
     ]),
   )
+  expect(names.filter(name => name.startsWith('curve:'))).toHaveLength(5)
 })
 
 test('parts run side by side, after what they need; a failure stops none of the others', async () => {

@@ -33,7 +33,8 @@ export function collect(task: Task, cache: StageCache): TaskResult {
     const kept = cache.peek<Training>(`pretrain-${name}`, ENCODERS[name])
     return kept ? [[name, kept] as const] : []
   })
-  const labels = task.labels.flatMap(({ name: label }): LabelResult[] => {
+  const labels = task.labels.flatMap((own): LabelResult[] => {
+    const label = own.name
     const probes = PROBES.flatMap(learner => keptProbe(cache, label, learner) ?? [])
     if (probes.length === 0) return []
     const { metric, rows, tenth } = probes[0]
@@ -42,7 +43,7 @@ export function collect(task: Task, cache: StageCache): TaskResult {
       return kept ? [[name, kept] as const] : []
     })
     const sizes = Object.values(probes[0].figures)[0].budgets.map(budget => budget.labels)
-    const figures = Object.assign({}, ...probes.map(one => one.figures), keptFinetunes(cache, label, sizes))
+    const figures = Object.assign({}, ...probes.map(one => one.figures), keptFinetunes(cache, own, sizes))
     const bands = Object.assign({}, ...probes.map(one => one.bands))
     return [
       { task: task.name, label, metric, rows, tenth, figures: { ...figures, ...Object.fromEntries(others) }, bands },

@@ -6,6 +6,7 @@ import { finetuneEncoded } from '../../../lib/transfer/finetune/finetune.js'
 import type { FinetuneOptions } from '../../../lib/transfer/finetune/options.js'
 import { drawBudget, poseProblem } from '../../../lib/transfer/problem.js'
 import { SeqriskError } from '../../../lib/util/errors.js'
+import type { TaskLabel } from '../tasks.js'
 import type { StageCache } from './cache.js'
 import { OURS } from './encoders.js'
 import { BUDGETS } from './plan.js'
@@ -23,10 +24,11 @@ interface Judged {
   readonly macroAuc?: number
 }
 
+/** Of a fold whose labels are too few to learn from: its row is left out. */
+const TOO_FEW = null
+
 const optionsOf = (row: Row, budget: number | 'all') => ({ init: ROWS[row], OPTIONS, budget, BUDGETS })
-const stageOf = (row: Row, label: string) => `finetune-${label}-${ROWS[row]}-folds`
-/** A fold by itself: with all labels of long sequences one takes a quarter of an hour. */
-const foldStageOf = (row: Row, label: string, fold: number) => `finetune-${label}-${ROWS[row]}-fold${fold}`
+const stageOf = (row: Row, label: string, fold: number) => `finetune-${label}-${ROWS[row]}-fold${fold}`
 
 /** What is run together, in the order of what the claims rest on. */
 export const FINETUNE_PARTS = {
@@ -38,20 +40,38 @@ export const FINETUNE_PARTS = {
   curve: (size, tenth) => (size === 'all' || size === tenth ? [] : ['fine-tuned encoder', 'supervised encoder']),
 } satisfies Record<string, (size: number | 'all', tenth: number) => Row[]>
 
-/** A part of the rows of a label; what has run is kept. */
-export async function finetuneRows(run: TaskRun, label: string, part: keyof typeof FINETUNE_PARTS): Promise<void> {
+/** A part of the rows of a label in one fold: with all labels of long sequences one takes a quarter of an hour. What has run is kept. */
+export async function finetuneFold(
+  run: TaskRun,
+  label: string,
+  part: keyof typeof FINETUNE_PARTS,
+  fold: number,
+): Promise<void> {
   const { sizes, tenth } = budgetsOf(run.label(label))
   for (const size of [...sizes, 'all'] as const) {
-    for (const row of FINETUNE_PARTS[part](size, tenth)) await finetuneFolds(run, label, row, size)
+    for (const row of FINETUNE_PARTS[part](size, tenth)) {
+      await run.cache.get(stageOf(row, label, fold), optionsOf(row, size), async () => {
+        try {
+          return await judgeFold(run, label, row, size, fold)
+        } catch (error) {
+          if (!isTooFew(error)) throw error
+          console.error(`${run.task.name} ${label}, ${row}, ${size} labels, fold ${fold}: left out. ${error.message}`)
+          return TOO_FEW
+        }
+      })
+    }
   }
 }
 
-/** Both rows, as far as they have run, with which of these budgets. */
-export function keptFinetunes(cache: StageCache, label: string, sizes: readonly number[]): Record<string, Figures> {
+/** Both rows, as far as all of their folds have run, with which of these budgets. */
+export function keptFinetunes(cache: StageCache, label: TaskLabel, sizes: readonly number[]): Record<string, Figures> {
+  const { folds } = budgetsOf(label)
   const rows = (Object.keys(ROWS) as Row[]).flatMap(row => {
-    const kept = (budget: number | 'all') => {
-      const folds = cache.peek<Judged[]>(stageOf(row, label), optionsOf(row, budget))
-      return folds?.length ? folds : undefined
+    const kept = (budget: number | 'all'): Judged[] | undefined => {
+      const judged = Array.from({ length: folds }, (_, fold) =>
+        cache.peek<Judged | typeof TOO_FEW>(stageOf(row, label.name, fold), optionsOf(row, budget)),
+      )
+      return judged.every(one => one !== undefined && one !== TOO_FEW) ? judged : undefined
     }
     const all = kept('all')
     const macro = all?.flatMap(fold => fold.macroAuc ?? []) ?? []
@@ -70,45 +90,27 @@ export function keptFinetunes(cache: StageCache, label: string, sizes: readonly 
   return Object.fromEntries(rows)
 }
 
-/** Fold by fold with so many labels; none where a fold's are too few to learn from. */
-async function finetuneFolds(run: TaskRun, label: string, row: Row, size: number | 'all'): Promise<void> {
-  const options = optionsOf(row, size)
-  await run.cache.get(stageOf(row, label), options, async () => {
-    const labels = run.label(label)
-    const encoded = await run.encoded()
-    const known = Int32Array.from(labels.values.keys()).filter(at => !Number.isNaN(labels.values[at]))
-    const problem = poseProblem(known, { labels })
-    const entity = new Map(encoded.ids.map((id, at) => [id, at]))
-    const rowOf = Int32Array.from(known, at => entity.get(labels.ids[at])!)
-    const trains =
-      size === 'all'
-        ? problem.folds.map(({ train }) => train)
-        : drawBudget(problem, size, 1, 0, budgetsOf(labels).sizes.indexOf(size)).map(([only]) => only)
-    const init = await run.encoder(OURS)
-    try {
-      const folds: Judged[] = []
-      for (const [f, train] of trains.entries()) {
-        const judged = await run.cache.get(foldStageOf(row, label, f), options, () => {
-          const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
-          for (const at of train) targets[rowOf[at]] = problem.classes[at]
-          const { test } = problem.folds[f]
-          return judgeOne(run, encoded, targets, init, row, {
-            rows: test.map(at => rowOf[at]),
-            truth: test.map(at => problem.classes[at]),
-            classes: problem.count,
-          })
-        })
-        folds.push(judged)
-      }
-      return folds
-    } catch (error) {
-      if (!isTooFew(error)) throw error
-      console.error(`${run.task.name} ${label}, ${row}, ${size} labels: left out. ${error.message}`)
-      return []
-    } finally {
-      init.dispose()
-    }
-  })
+async function judgeFold(run: TaskRun, label: string, row: Row, size: number | 'all', fold: number): Promise<Judged> {
+  const labels = run.label(label)
+  const encoded = await run.encoded()
+  const known = Int32Array.from(labels.values.keys()).filter(at => !Number.isNaN(labels.values[at]))
+  const problem = poseProblem(known, { labels })
+  const entity = new Map(encoded.ids.map((id, at) => [id, at]))
+  const rowOf = Int32Array.from(known, at => entity.get(labels.ids[at])!)
+  const { train, test } = problem.folds[fold]
+  const drawn = size === 'all' ? train : drawBudget(problem, size, 1, 0, budgetsOf(labels).sizes.indexOf(size))[fold][0]
+  const targets = new Float64Array(encoded.ids.length).fill(Number.NaN)
+  for (const at of drawn) targets[rowOf[at]] = problem.classes[at]
+  const pretrained = await run.encoder(OURS)
+  try {
+    return await judgeOne(run, encoded, targets, pretrained, row, {
+      rows: test.map(at => rowOf[at]),
+      truth: test.map(at => problem.classes[at]),
+      classes: problem.count,
+    })
+  } finally {
+    pretrained.dispose()
+  }
 }
 
 function isTooFew(error: unknown): error is SeqriskError {

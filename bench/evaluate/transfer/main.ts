@@ -15,6 +15,7 @@ import { collect, type TaskResult } from './collect.js'
 import { GENERATED } from './generated.js'
 import { reportPage } from './page.js'
 import { type Part, partsOf, runPart } from './parts.js'
+import { budgetsOf } from './probes.js'
 import { inProcess, runParts, type TaskParts } from './processes.js'
 import { budgetTable, type Cells, mainTable, otherTable } from './tables.js'
 import { type RunOptions, TaskRun } from './task_run.js'
@@ -87,7 +88,7 @@ async function runAll(plan: Plan): Promise<void> {
   if (plan.names.includes(ANALOGY) && !plan.part) await runAnalogies(analogyFolder)
   const tasks: TaskParts[] = []
   await forEachTask(plan, async run => {
-    const all = partsOf(run.task.labels.map(label => label.name))
+    const all = partsOf(run.task.labels.map(label => ({ name: label.name, folds: budgetsOf(label).folds })))
     const parts = all.filter(({ name }) => plan.part?.some(prefix => name.startsWith(prefix)) ?? true)
     if (plan.jobs === 1) await inTurn(run, parts)
     else tasks.push({ task: run.name, parts })

@@ -1,7 +1,7 @@
 // The parts of a task that can run one by one, or side by side in processes of their own.
 
 import { ENCODERS, OURS } from './encoders.js'
-import { FINETUNE_PARTS, finetuneRows } from './finetunes.js'
+import { FINETUNE_PARTS, finetuneFold } from './finetunes.js'
 import { mapTask } from './map.js'
 import { VECTOR_ROWS } from './plan.js'
 import { PROBES, probeOurs, probeVectors } from './probes.js'
@@ -18,15 +18,17 @@ export interface Part {
 
 const pretrained = (encoder: string) => `pretrain:${encoder}`
 
-/** Parts of a task with these labels. */
-export function partsOf(labels: readonly string[]): Part[] {
+/** Parts of a task with these labels, each with so many folds. */
+export function partsOf(labels: readonly { readonly name: string; readonly folds: number }[]): Part[] {
   const encoders = Object.keys(ENCODERS)
+  const foldsOf = (part: string) =>
+    labels.flatMap(({ name, folds }) => Array.from({ length: folds }, (_, fold) => `${part}:${name}:fold${fold}`))
   const after = (encoder: string, name: string): Part => ({ name, after: [pretrained(encoder)], isHeavy: false })
   const afterOurs = (name: string) => after(OURS, name)
   return [
     ...encoders.map(name => ({ name: pretrained(name), after: [], isHeavy: true })),
-    ...labels.map(label => afterOurs(`probe:${label}`)),
-    ...Object.keys(FINETUNE_PARTS).flatMap(part => labels.map(label => afterOurs(`${part}:${label}`))),
+    ...labels.map(({ name }) => afterOurs(`probe:${name}`)),
+    ...Object.keys(FINETUNE_PARTS).flatMap(foldsOf).map(afterOurs),
     ...VECTOR_ROWS.map(name => after(name in ENCODERS ? name : OURS, `vectors:${name}`)),
     afterOurs('map'),
   ]
@@ -36,8 +38,10 @@ export async function runPart(run: TaskRun, part: string): Promise<void> {
   const [kind, ...rest] = part.split(':')
   const what = rest.join(':')
   if (kind === 'pretrain') await run.training(what)
-  else if (kind in FINETUNE_PARTS) await finetuneRows(run, what, kind as keyof typeof FINETUNE_PARTS)
-  else if (kind === 'probe') for (const learner of PROBES) await probeOurs(run, what, learner)
+  else if (kind in FINETUNE_PARTS) {
+    const [, label, fold] = what.match(/^(.*):fold(\d+)$/)!
+    await finetuneFold(run, label, kind as keyof typeof FINETUNE_PARTS, Number(fold))
+  } else if (kind === 'probe') for (const learner of PROBES) await probeOurs(run, what, learner)
   else if (kind === 'map') await mapTask(run)
   else if (kind === 'vectors') for (const { name } of run.task.labels) await probeVectors(run, name, what)
   else throw new RangeError(`expected a part of a task but received '${part}'`)
