@@ -147,7 +147,8 @@ void CudaStream::open(const CudaOptions& options) {
   }
   expect_cuda(cudaStreamCreateWithFlags(&launch_.stream, cudaStreamNonBlocking), "a stream");
   expect_cuda(cudaMalloc(reinterpret_cast<void**>(&launch_.faults), sizeof(cuda::FaultRecord)), "memory");
-  expect_cuda(cudaMemset(launch_.faults, 0, sizeof(cuda::FaultRecord)), "memory");
+  // In the stream's order: a fill of no stream may come behind the first kernel.
+  expect_cuda(cudaMemsetAsync(launch_.faults, 0, sizeof(cuda::FaultRecord), launch_.stream), "memory");
   for (cudaEvent_t& event : lead_) {
     expect_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync), "an event");
   }

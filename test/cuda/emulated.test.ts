@@ -36,19 +36,20 @@ describe
         })
       }
 
-      // Those of bfloat16, graphs and uploads: what a kernel alone does not show is which types of tensors meet in a step.
-      it('run the tests that want a card', async () => {
-        const files = ['bfloat16', 'finetune', 'graphs', 'uploads'].map(name => `test/cuda/${name}.test.ts`)
+      // Those of bfloat16, graphs, uploads and several cards: what a kernel alone does not show is which types of tensors meet in a
+      // step, and what waits for what.
+      it('run the tests that want cards', async () => {
+        const files = ['bfloat16', 'cards', 'finetune', 'graphs', 'uploads'].map(name => `test/cuda/${name}.test.ts`)
         const args = [
           'run',
           ...files,
           '-t',
-          'bfloat16|graphs|uploads',
+          'bfloat16|cards|graphs|uploads',
           '--reporter=json',
           '--testTimeout',
           String(TIMEOUT_MS),
         ]
-        const env = { ...process.env, SEQRISK_BINARY: ADDON }
+        const env = { ...process.env, SEQRISK_BINARY: ADDON, SEQRISK_EMULATED_CARDS: '2' }
         const run = promisify(execFile)(process.execPath, ['node_modules/vitest/vitest.mjs', ...args], {
           env,
           maxBuffer: 2 ** 26,

@@ -38,4 +38,16 @@ describe.skipIf(devices.length === 0)(`uploads${reason}`, () => {
       })
     },
   )
+  it('wait for room where many come at once', async () => {
+    // More than the pinned memory that they go through, and nothing among them that would wait for it.
+    const device = openDevice({ kind: 'cuda', guard: false })
+    const size = 262_144
+    const tensors = Array.from({ length: 80 }, () => Tensor.empty(device, 'float32', [size]))
+    for (const [i, tensor] of tensors.entries()) tensor.write(new Float32Array(size).fill(i))
+    for (const [i, tensor] of tensors.entries()) {
+      const values = await tensor.read()
+      expect(values.findIndex(value => value !== i)).toBe(-1)
+      tensor.dispose()
+    }
+  })
 })

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "tests/emulator/streams.h"
+
 namespace {
 
 using Status = int;
@@ -192,7 +194,8 @@ Status cublasLtMatmulAlgoGetHeuristic(void*, void* desc, void* a, void* b, void*
 
 Status cublasLtMatmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, const void* b,
                       void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout,
-                      const Algorithm* algorithm, void* workspace, size_t workspace_bytes, void*) {
+                      const Algorithm* algorithm, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
+  stream->settle(stream);
   const auto& to = *static_cast<Desc*>(desc);
   const auto& left = *static_cast<Layout*>(a_layout);
   const auto& right = *static_cast<Layout*>(b_layout);

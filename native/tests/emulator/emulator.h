@@ -19,6 +19,8 @@
 #include <source_location>
 #include <string>
 
+#include "tests/emulator/streams.h"
+
 namespace emulator {
 
 using Where = std::source_location;
@@ -41,8 +43,9 @@ struct Config {
   dim3 grid;
   dim3 block;
   size_t shared;
-  Config(dim3 blocks, dim3 threads, size_t shared_bytes = 0, cudaStream_t = nullptr)
-      : grid(blocks), block(threads), shared(shared_bytes) {}
+  cudaStream_t stream;
+  Config(dim3 blocks, dim3 threads, size_t shared_bytes = 0, cudaStream_t on = nullptr)
+      : grid(blocks), block(threads), shared(shared_bytes), stream(on) {}
 };
 
 // What a graph keeps.
@@ -52,6 +55,8 @@ struct Call {
 };
 // True where the host's thread is recording a graph, which then has the call.
 bool keep(Call call);
+// For a call that no graph can hold: true, and its recording fails, where the thread is recording one.
+bool spoils_recording();
 
 // Calls `thread` once for each thread of the grid. What goes wrong is the next cudaGetLastError's.
 void run(const char* kernel, const Where& where, const Config& config, const std::function<void()>& thread);
@@ -61,7 +66,7 @@ template <class Call>
 auto launch(const char* kernel, const Config& config, Call call, const Where& where = Where::current()) {
   return [=](const auto&... arguments) {
     const auto now = [=] { run(kernel, where, config, [&] { call(arguments...); }); };
-    if (!keep({kernel, now})) now();
+    if (!keep({kernel, now}) && before_launch(config.stream)) now();
   };
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/emulator/emulator.h"
+#include "tests/emulator/streams.h"
 
 struct CUgraph_st {
   std::vector<emulator::Call> calls;
@@ -18,13 +19,7 @@ struct CUgraphExec_st {
 namespace {
 
 thread_local CUgraph_st* recording = nullptr;
-// A call came that no graph can hold.
 thread_local bool is_spoilt = false;
-
-cudaError_t spoil() {
-  is_spoilt = true;
-  return cudaErrorStreamCaptureInvalidated;
-}
 
 }  // namespace
 
@@ -36,10 +31,15 @@ bool keep(Call call) {
   return true;
 }
 
+bool spoils_recording() {
+  if (recording) is_spoilt = true;
+  return recording != nullptr;
+}
+
 }  // namespace emulator
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
-  if (recording) return spoil();
+  if (emulator::spoils_recording()) return cudaErrorStreamCaptureInvalidated;
   recording = new CUgraph_st;
   is_spoilt = false;
   return cudaSuccess;
@@ -66,8 +66,9 @@ cudaError_t cudaGraphExecUpdate(cudaGraphExec_t ready, cudaGraph_t graph, cudaGr
   ready->calls = graph->calls;
   return cudaSuccess;
 }
-cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t) {
-  if (recording) return spoil();
+cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t stream) {
+  if (emulator::spoils_recording()) return cudaErrorStreamCaptureInvalidated;
+  if (!emulator::before_launch(stream)) return cudaErrorInvalidResourceHandle;
   for (const emulator::Call& call : ready->calls) call.run();
   return cudaSuccess;
 }
@@ -78,23 +79,4 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready) {
   delete ready;
   return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
-  if (emulator::keep({"a copy", [=] { cudaMemcpy(to, from, bytes, kind); }})) return cudaSuccess;
-  return cudaMemcpy(to, from, bytes, kind);
-}
-cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t) {
-  if (emulator::keep({"a fill", [=] { cudaMemset(to, byte, bytes); }})) return cudaSuccess;
-  return cudaMemset(to, byte, bytes);
-}
-// A recording would never end for who waits, and marks are not looked for in it.
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  return recording ? spoil() : cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
-  return recording ? spoil() : cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  return recording ? spoil() : cudaSuccess;
 }

@@ -1,16 +1,20 @@
-// The part of CUDA's runtime that this project calls, for the emulated card: its memory is the host's.
+// The part of CUDA's runtime that this project calls, for emulated cards: their memory is the host's. There are as many
+// as $SEQRISK_EMULATED_CARDS says, or one.
 
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
 
 #include "tests/emulator/emulator.h"
+#include "tests/emulator/streams.h"
 
 using emulator::failure;
 
@@ -20,11 +24,71 @@ constexpr size_t kDeviceBoundary = 256;
 // Few, so that blocks which go from tile to tile do so in small problems.
 constexpr int kMultiprocessors = 4;
 
-std::mutex memory;                        // guards what follows
-std::unordered_map<void*, size_t> sizes;  // of device memory
+struct Block {
+  size_t bytes;
+  int card;  // −1: pinned memory of the host
+};
+constexpr int kPinned = -1;
+
+std::mutex memory;  // guards what follows
+std::map<const std::byte*, Block> blocks;
 int stale = emulator::kPoison;
 
+const int cards = [] {
+  const char* text = std::getenv("SEQRISK_EMULATED_CARDS");
+  return text ? std::atoi(text) : 1;
+}();
+thread_local int own_card = 0;
+
+// New memory holds what was at the end of that freed last, as it may on a card.
+cudaError_t allocate(void** data, size_t bytes, int card) {
+  if (posix_memalign(data, kDeviceBoundary, bytes) != 0) return cudaErrorMemoryAllocation;
+  const std::lock_guard lock(memory);
+  std::memset(*data, stale, bytes);
+  blocks[static_cast<const std::byte*>(*data)] = {bytes, card};
+  return cudaSuccess;
+}
+// Waits for the card, as CUDA does.
+cudaError_t release(void* data) {
+  emulator::settle_all();
+  const std::lock_guard lock(memory);
+  const auto found = blocks.find(static_cast<const std::byte*>(data));
+  if (found == blocks.end()) return cudaSuccess;
+  const size_t bytes = found->second.bytes;
+  if (bytes > 0) stale = static_cast<unsigned char*>(data)[bytes - 1];
+  std::memset(data, emulator::kPoison, bytes);
+  blocks.erase(found);
+  std::free(data);
+  return cudaSuccess;
+}
+
+const Block* block_of(const void* data) {
+  const auto* at = static_cast<const std::byte*>(data);
+  const auto after = blocks.upper_bound(at);
+  if (after == blocks.begin()) return nullptr;
+  const auto& [begin, block] = *std::prev(after);
+  return at < begin + std::max<size_t>(block.bytes, 1) ? &block : nullptr;
+}
+
 }  // namespace
+
+namespace emulator {
+
+int card() {
+  return own_card;
+}
+int card_of(const void* data) {
+  const std::lock_guard lock(memory);
+  const Block* block = block_of(data);
+  return block ? block->card : kPinned;
+}
+bool is_pinned(const void* data) {
+  const std::lock_guard lock(memory);
+  const Block* block = block_of(data);
+  return block && block->card == kPinned;
+}
+
+}  // namespace emulator
 
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
@@ -32,6 +96,10 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaSuccess";
     case cudaErrorMemoryAllocation:
       return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
     case cudaErrorInvalidConfiguration:
       return "cudaErrorInvalidConfiguration";
     case cudaErrorLaunchFailure:
@@ -41,13 +109,19 @@ const char* cudaGetErrorName(cudaError_t error) {
   }
 }
 const char* cudaGetErrorString(cudaError_t error) {
-  const bool is_of_launch = error == cudaErrorInvalidConfiguration || error == cudaErrorLaunchFailure;
-  return is_of_launch ? failure.text.c_str() : "of the runtime";
+  const bool is_ours = error == cudaErrorInvalidConfiguration || error == cudaErrorLaunchFailure ||
+                       error == cudaErrorInvalidValue || error == cudaErrorInvalidResourceHandle;
+  return is_ours ? failure.text.c_str() : "of the runtime";
 }
 cudaError_t cudaGetLastError() {
   return std::exchange(failure.code, cudaSuccess);
 }
 
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= cards) return cudaErrorInvalidDevice;
+  own_card = device;
+  return cudaSuccess;
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"", size_t{8} << 30, emulator::kMostShared, 9, 0, kMultiprocessors};
   std::snprintf(properties->name, sizeof properties->name, "an emulated card of compute capability 9.0 (seed %llu)",
@@ -55,7 +129,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = cards;
   return cudaSuccess;
 }
 cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long,
@@ -70,29 +144,23 @@ cudaError_t cudaDriverGetVersion(int* version) {
   return cudaSuccess;
 }
 
-// New memory holds what was at the end of that freed last, as it may on a card.
 cudaError_t cudaMalloc(void** data, size_t bytes) {
-  if (posix_memalign(data, kDeviceBoundary, bytes) != 0) return cudaErrorMemoryAllocation;
-  const std::lock_guard lock(memory);
-  std::memset(*data, stale, bytes);
-  sizes[*data] = bytes;
-  return cudaSuccess;
+  return allocate(data, bytes, own_card);
 }
 cudaError_t cudaFree(void* data) {
-  const std::lock_guard lock(memory);
-  const auto found = sizes.find(data);
-  if (found == sizes.end()) return cudaSuccess;
-  if (found->second > 0) stale = static_cast<unsigned char*>(data)[found->second - 1];
-  std::memset(data, emulator::kPoison, found->second);
-  sizes.erase(found);
-  std::free(data);
-  return cudaSuccess;
+  return release(data);
 }
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-  return cudaSuccess;
+cudaError_t cudaMallocHost(void** data, size_t bytes) {
+  return allocate(data, bytes, kPinned);
+}
+cudaError_t cudaFreeHost(void* data) {
+  return release(data);
+}
+// Those of the stream that has no name; the first returns when the host's memory may be used again.
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  const auto status = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+  return status != cudaSuccess || kind == cudaMemcpyHostToDevice ? status : cudaStreamSynchronize(nullptr);
 }
 cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
-  if (bytes > 0) std::memset(to, byte, bytes);
-  return cudaSuccess;
+  return cudaMemsetAsync(to, byte, bytes, nullptr);
 }
