@@ -56,6 +56,8 @@ export async function readCheckpoint<S>(
   return { state: JSON.parse(metadata.state) as S, tensors }
 }
 
+export const hasCheckpoint = (folder: string): Promise<boolean> => isThere(join(folder, NAME))
+
 /** What a call says about a run that was there before. */
 export interface Continuation {
   readonly out?: string | undefined

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 import { writeFileAtomic } from '../util/files.js'
+import { LOG } from './finished_run.js'
 import type { Term } from './terms.js'
 
 /** Loss and accuracy of one term over an epoch. */
@@ -66,6 +67,15 @@ export function summary(sums: Sums): Record<string, TermSummary> {
   )
 }
 
-export async function writeLog(folder: string, rows: readonly EpochRow[], name = 'training.json'): Promise<void> {
-  await writeFileAtomic(join(folder, name), `${JSON.stringify({ version: 1, epochs: rows }, null, 2)}\n`)
+/** What training.json holds. */
+export interface Log {
+  readonly version: 1
+  /** The fingerprint of the run. */
+  readonly run: string
+  readonly epochs: readonly EpochRow[]
+}
+
+export async function writeLog(folder: string, run: string, epochs: readonly EpochRow[], name = LOG): Promise<void> {
+  const log: Log = { version: 1, run, epochs }
+  await writeFileAtomic(join(folder, name), `${JSON.stringify(log, null, 2)}\n`)
 }

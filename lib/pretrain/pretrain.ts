@@ -2,7 +2,7 @@
 
 import { encoderConfig } from '../encoder/config.js'
 import { Encoder } from '../encoder/encoder.js'
-import { saveEncoder } from '../encoder/model_files.js'
+import { loadEncoder, saveEncoder } from '../encoder/model_files.js'
 import { digestOf } from '../events/digest.js'
 import { encodeSource } from '../events/encode_source.js'
 import { fitEncoding } from '../events/encoding.js'
@@ -13,7 +13,8 @@ import { Device } from '../runtime/device.js'
 import { SeqriskError } from '../util/errors.js'
 import { inTurns, Pace } from '../util/pace.js'
 import { expectFreeFolder, giveUp, removeCheckpoint } from './checkpoint.js'
-import { type EpochRow, writeLog } from './log.js'
+import { finishedRun } from './finished_run.js'
+import { type EpochRow, type Log, writeLog } from './log.js'
 import { checkOptions, type PretrainOptions, resolveOptions } from './options.js'
 import { splitSteps } from './split.js'
 import { Trainer } from './trainer.js'
@@ -30,7 +31,7 @@ export interface Pretrained<F extends Fields = Fields> {
  *
  * Runs off the JavaScript thread; `signal` stops it within a step, `onProgress` reports every step. With `out`, the
  * model and its log are written there in the end; until then a checkpoint, with the log so far in checkpoint.json, from
- * which `resume` continues to the same bits as an uninterrupted run.
+ * which `resume` continues to the same bits as an uninterrupted run. A run that has ended gives its model again.
  * @throws {SeqriskError} code `RUN_UNFINISHED` where `out` holds the checkpoint of a run that did not end, without `resume` or
  * `restart`; `TRAINING_DIVERGED` when a loss or gradient is not finite, which names the step and the last good checkpoint
  */
@@ -62,13 +63,19 @@ export async function pretrain<F extends Fields>(
     const plain = { resolved, config, encoding, variant: device.variant }
     const fingerprint = options.out === undefined ? '' : await digestOf(plain, [], encoded, signal)
     await pace.turn()
+    const finished = options.resume ? await finishedRun<Log>(options.out!, fingerprint) : null
+    if (finished) {
+      const loaded = await loadEncoder(options.out!, { device: options.device })
+      encoder.dispose()
+      return { encoder: loaded.encoder as Encoder<F>, log: finished.epochs }
+    }
     trainer = new Trainer(encoder, encoded, split, resolved, fingerprint, options)
     await pace.turn()
     await giveUp(options)
     const log = await trainer.run()
     if (options.out !== undefined) {
       await saveEncoder(options.out, encoder, source.schema)
-      await writeLog(options.out, log)
+      await writeLog(options.out, fingerprint, log)
       await removeCheckpoint(options.out)
     }
     return { encoder, log }

@@ -2,7 +2,14 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { gruConfig } from '../../lib/encoder/config.js'
-import { defineSchema, type EventSource, fromRows, type PretrainOptions, pretrain } from '../../lib/index.js'
+import {
+  defineSchema,
+  type Encoder,
+  type EventSource,
+  fromRows,
+  type PretrainOptions,
+  pretrain,
+} from '../../lib/index.js'
 import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
@@ -27,6 +34,10 @@ const timing = { retry: 4 }
 /** All weights of an encoder as one array. */
 async function weights(options: PretrainOptions): Promise<Float32Array> {
   const { encoder } = await pretrain(source, options)
+  return weightsOf(encoder)
+}
+
+async function weightsOf(encoder: Encoder): Promise<Float32Array> {
   const values = await Promise.all(encoder.parameters.map(parameter => parameter.value.read()))
   encoder.dispose()
   return Float32Array.from(values.flatMap(array => [...array]))
@@ -84,6 +95,21 @@ describe('pretrain', () => {
       await stopAfter(stopAt, control => pretrain(source, { ...small, out, ...control }))
       expectSameBits(await weights({ ...small, out, resume: true }), whole, `stopped at step ${stopAt}`)
     }
+  })
+
+  it('gives the model again when it resumes a run that has ended', async () => {
+    const out = temporaryFolder()
+    const first = await pretrain(source, { ...small, out })
+    const phases = new Set<string>()
+    const onProgress = ({ phase }: { phase: string }) => phases.add(phase)
+    const again = await pretrain(source, { ...small, out, resume: true, onProgress })
+    expect(phases.has('train')).toBe(false)
+    expect(again.log).toEqual(first.log)
+    expectSameBits(await weightsOf(again.encoder), await weightsOf(first.encoder))
+    // Another seed is another run.
+    const other = await pretrain(source, { ...small, seed: 5, epochs: 1, out, resume: true, onProgress })
+    other.encoder.dispose()
+    expect(phases.has('train')).toBe(true)
   })
 
   it('trains no further when it resumes a run that stopped early and could not be saved', async () => {

@@ -3,22 +3,24 @@
 import { join } from 'node:path'
 import { encoderConfig } from '../../encoder/config.js'
 import { Encoder } from '../../encoder/encoder.js'
-import { readParameters } from '../../encoder/model_files.js'
+import { loadEncoder, readParameters } from '../../encoder/model_files.js'
 import { digestOf } from '../../events/digest.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import type { Fields, Schema } from '../../events/schema.js'
 import { expectFreeFolder, giveUp, removeCheckpoint } from '../../pretrain/checkpoint.js'
+import { finishedRun } from '../../pretrain/finished_run.js'
 import { Device, quiet } from '../../runtime/device.js'
 import { expectRange, expectType } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
 import { stratifiedSample } from '../folds.js'
 import { type Curve, crossValidate } from './cross.js'
-import { FineTuned } from './finetuned.js'
+import { FineTuned, finetunedOf } from './finetuned.js'
 import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf } from './goal.js'
 import { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
 import { KeptParts } from './kept_parts.js'
+import type { FinetuneLog } from './log.js'
 import {
   checkOptions,
   defaultValidation,
@@ -100,6 +102,13 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     const variant = encoder.device.variant
     // Stands for all that must be the same for a resumed run to end in the same bits.
     const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
+    const finished = options.resume ? await finishedRun<FinetuneLog>(out!, fingerprint) : null
+    if (finished) {
+      const loaded = await loadEncoder(out!, { device: ownsDevice(options) ? undefined : encoder.device })
+      head.dispose()
+      encoder.dispose()
+      return finetunedOf(loaded, finished) as FineTuned<F>
+    }
     trainer = new FinetuneTrainer(encoder, head, job, resolved, fingerprint, options)
     await giveUp(options, [CROSS])
     const path = out === undefined ? null : join(out, CROSS)
@@ -108,7 +117,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
       isCross && resolved.epochs > 0 ? crossValidate(encoder, job, resolved, options, kept) : null,
     )
     const schema = options.schema as Schema<F> | undefined
-    const model = new FineTuned<F>(encoder, head, goal, { schema, ...outcome })
+    const model = new FineTuned<F>(encoder, head, goal, { schema, run: fingerprint, ...outcome })
     if (out !== undefined) {
       await model.save(out)
       await removeCheckpoint(out)

@@ -11,13 +11,14 @@ import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields, Schema } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
 import type { VectorTable } from '../../events/table.js'
+import { LOG } from '../../pretrain/finished_run.js'
 import type { Device } from '../../runtime/device.js'
 import { expectOptions, expectType, SeqriskError, sentence } from '../../util/errors.js'
 import { writeFileAtomic } from '../../util/files.js'
 import { Pace } from '../../util/pace.js'
 import { finishScores, type Goal, outputsOf, scoresOf } from './goal.js'
 import { Head } from './head.js'
-import type { Best, FinetuneRow } from './log.js'
+import type { Best, FinetuneLog, FinetuneRow } from './log.js'
 import { encodeRows } from './rows.js'
 
 const where = 'FineTuned'
@@ -49,6 +50,7 @@ export class FineTuned<F extends Fields = Fields> {
   /** The validation that chose the weights; null where training ran to its end. */
   readonly best: Best | null
   readonly #head: Head
+  readonly #run: string | undefined
 
   constructor(
     encoder: Encoder<F>,
@@ -58,6 +60,8 @@ export class FineTuned<F extends Fields = Fields> {
       readonly schema?: Schema<F> | undefined
       readonly log?: readonly FinetuneRow[] | undefined
       readonly best?: Best | null | undefined
+      /** The fingerprint of the run that it comes from. */
+      readonly run?: string | undefined
     } = {},
   ) {
     this.encoder = encoder
@@ -66,6 +70,7 @@ export class FineTuned<F extends Fields = Fields> {
     this.log = options.log ?? []
     this.best = options.best ?? null
     this.#head = head
+    this.#run = options.run
   }
 
   /** What its labels are. */
@@ -153,8 +158,8 @@ export class FineTuned<F extends Fields = Fields> {
     expectType(schema !== null, where, 'the schema of the events', 'none', 'pass it to save')
     const head = { config: this.goal, tensors: await this.#head.read() }
     await saveEncoder(folder, this.encoder, schema!, head)
-    const log = { version: 1, best: this.best, epochs: this.log }
-    await writeFileAtomic(join(folder, 'training.json'), `${JSON.stringify(log, null, 2)}\n`)
+    const log: FinetuneLog = { version: 1, run: this.#run, best: this.best, epochs: this.log }
+    await writeFileAtomic(join(folder, LOG), `${JSON.stringify(log, null, 2)}\n`)
   }
 
   /** Frees head and encoder. */
@@ -182,7 +187,7 @@ export async function loadFinetuned(
 }
 
 /** A loaded encoder with its head. @throws {SeqriskError} code `MODEL_INVALID` when there is none, or a damaged one */
-export function finetunedOf({ encoder, schema, head }: LoadedEncoder): FineTuned {
+export function finetunedOf({ encoder, schema, head }: LoadedEncoder, log?: FinetuneLog): FineTuned {
   if (!head) {
     const advice = 'give a folder that finetune wrote'
     throw new SeqriskError(
@@ -191,7 +196,9 @@ export function finetunedOf({ encoder, schema, head }: LoadedEncoder): FineTuned
     )
   }
   const goal = checkGoal(head.config)
-  return new FineTuned(encoder, new Head(encoder, outputsOf(goal), head.tensors), goal, { schema })
+  return new FineTuned(encoder, new Head(encoder, outputsOf(goal), head.tensors), goal, {
+    ...{ schema, log: log?.epochs, best: log?.best, run: log?.run },
+  })
 }
 
 function checkGoal(value: unknown): Goal {

@@ -18,6 +18,15 @@ export interface FinetuneRow {
   readonly seconds: number
 }
 
+/** What training.json holds. */
+export interface FinetuneLog {
+  readonly version: 1
+  /** The fingerprint of the run; absent of a model that no run of this version made. */
+  readonly run?: string | undefined
+  readonly best: Best | null
+  readonly epochs: readonly FinetuneRow[]
+}
+
 /** Running sums over the steps of an epoch. */
 export interface StepSums {
   steps: number

@@ -68,6 +68,21 @@ describe('a run of fine-tuning', () => {
     }
   })
 
+  it('gives the model again when it resumes a run that has ended', async () => {
+    const out = temporaryFolder()
+    const first = await finetuneEncoded(encoded, labels.order, { ...small, out })
+    const phases = new Set<string>()
+    const onProgress = ({ phase }: { phase: string }) => phases.add(phase)
+    const again = await finetuneEncoded(encoded, labels.order, { ...small, out, resume: true, onProgress })
+    expect([...phases]).toEqual([])
+    expect([again.log, again.best]).toEqual([first.log, first.best])
+    expectSameBits(await scoresAndWeights(again), await scoresAndWeights(first))
+    // Other labels are another run.
+    const other = await finetuneEncoded(encoded, labels.kind, { ...small, out, resume: true, onProgress })
+    expect(phases.size).toBeGreaterThan(0)
+    other.dispose()
+  })
+
   it('goes on behind the parts of a cross-validation that are done', async () => {
     const options = { ...small, validation: 'cross' as const, learningRate: 0.003 }
     const whole = await scoresAndWeights(await finetuneEncoded(encoded, labels.order, options))
