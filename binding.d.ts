@@ -314,7 +314,7 @@ export interface Binding {
     trees: number,
   ): void
 
-  /** `samples` rows for each tree; splits look at `extension` features besides one. */
+  /** `samples` rows for each tree; cuts look at `extension` features besides one. */
   iforest_create(
     stream: StreamHandle,
     features: number,

@@ -24,6 +24,11 @@ export interface Task {
   readonly labels: readonly TaskLabel[]
 }
 
+/** In how many folds a label is known. */
+export function foldsOf({ values, fold }: TaskLabel): number {
+  return new Set(fold.filter((_, row) => !Number.isNaN(values[row]))).size
+}
+
 /** Names of the tasks with labels, or none where the folder is absent. */
 export function taskNames(): string[] {
   if (!existsSync(tasksFolder)) return []

@@ -41,16 +41,18 @@ export interface StoredHead {
 /**
  * Saves an encoder: each file whole or not at all, weights first, so that a config never stands without them. Where it ends
  * between the two, loading says so.
+ * @returns the digest of the weights
  */
 export async function saveEncoder(
   folder: string,
   encoder: Encoder,
   schema: Schema,
   head: StoredHead | null = null,
-): Promise<void> {
+): Promise<string> {
   const tensors = await readParameters(encoder.parameters)
   for (const [name, tensor] of head?.tensors ?? []) tensors.set(name, tensor)
   await writeSafetensors(join(folder, 'weights.safetensors'), { tensors, metadata: { format: 'seqrisk-encoder' } })
+  const weights = await digestOfTensors(tensors)
   const config: ModelConfig = {
     format: 'seqrisk-encoder',
     version: VERSION,
@@ -58,9 +60,10 @@ export async function saveEncoder(
     schema,
     encoding: encoder.encoding,
     ...(head && { head: head.config }),
-    weights: await digestOfTensors(tensors),
+    weights,
   }
   await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
+  return weights
 }
 
 /** What a model folder holds. */

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { writeFileAtomic } from '../util/files.js'
-import { LOG } from './finished_run.js'
+import { type Ended, LOG } from './finished_run.js'
 import type { Term } from './terms.js'
 
 /** Loss and accuracy of one term over an epoch. */
@@ -67,15 +67,12 @@ export function summary(sums: Sums): Record<string, TermSummary> {
   )
 }
 
-/** What training.json holds. */
-export interface Log {
+/** What training.json holds; of a run under way its name and rows. */
+export interface Log extends Ended {
   readonly version: 1
-  /** The fingerprint of the run. */
-  readonly run: string
   readonly epochs: readonly EpochRow[]
 }
 
-export async function writeLog(folder: string, run: string, epochs: readonly EpochRow[], name = LOG): Promise<void> {
-  const log: Log = { version: 1, run, epochs }
-  await writeFileAtomic(join(folder, name), `${JSON.stringify(log, null, 2)}\n`)
+export async function writeLog(folder: string, log: Omit<Log, 'version'>, name = LOG): Promise<void> {
+  await writeFileAtomic(join(folder, name), `${JSON.stringify({ version: 1, ...log }, null, 2)}\n`)
 }

@@ -55,7 +55,10 @@ export interface PretrainOptions extends Optional<EncoderConfig> {
   readonly device?: Device | undefined
   /** Folder for the model, its log and its checkpoints. Without it nothing is written. */
   readonly out?: string | undefined
-  /** Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. */
+  /**
+   * Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. Where the same run has ended there,
+   * on the same kind of device and variant, its model comes back; any other run begins anew.
+   */
   readonly resume?: boolean | undefined
   /** Begin anew although `out` holds an unfinished run, which is lost then. Without this and `resume` that is an error. */
   readonly restart?: boolean | undefined

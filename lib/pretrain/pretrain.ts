@@ -67,6 +67,7 @@ export async function pretrain<F extends Fields>(
     if (finished) {
       const loaded = await loadEncoder(options.out!, { device: options.device })
       encoder.dispose()
+      await removeCheckpoint(options.out!)
       return { encoder: loaded.encoder as Encoder<F>, log: finished.epochs }
     }
     trainer = new Trainer(encoder, encoded, split, resolved, fingerprint, options)
@@ -74,8 +75,8 @@ export async function pretrain<F extends Fields>(
     await giveUp(options)
     const log = await trainer.run()
     if (options.out !== undefined) {
-      await saveEncoder(options.out, encoder, source.schema)
-      await writeLog(options.out, fingerprint, log)
+      const weights = await saveEncoder(options.out, encoder, source.schema)
+      await writeLog(options.out, { run: fingerprint, weights, epochs: log })
       await removeCheckpoint(options.out)
     }
     return { encoder, log }

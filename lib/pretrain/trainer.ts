@@ -155,7 +155,7 @@ export class Trainer {
     this.#sums = emptySums()
     if (out !== undefined) {
       await this.#checkpoint(out)
-      await writeLog(out, this.#fingerprint, this.#rows, RUNNING_LOG)
+      await writeLog(out, { run: this.#fingerprint, epochs: this.#rows }, RUNNING_LOG)
     }
   }
 

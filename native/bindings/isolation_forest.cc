@@ -125,18 +125,25 @@ Napi::Value iforest_grow(const Info& info) {
   if (on_card) call.values = reinterpret_cast<double*>(card.emplace(held->stream, bytes, "IsolationForest").data());
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held->stream);
   held->stream->run(
-      [call, bytes, values = std::move(values),
-       grown = held->grown](HostContext& context) mutable -> std::optional<Error> {
+      [call, bytes, values = std::move(values)](HostContext& context) mutable -> std::optional<Error> {
         if (context.card) {
           context.card->upload(const_cast<double*>(call.values), values.data(), bytes);
           context.card->launch(Kernel::iforest_grow, call);
-        } else {
-          std::vector<std::byte> scratch(iforest_grow_bytes(call) * static_cast<size_t>(context.workers.count()));
-          call.values = values.data();
-          call.scratch = scratch.data();
-          context.kernels.iforest_grow(call, context.workers);
+          return std::nullopt;
         }
-        std::fill_n(grown->begin() + call.first, call.count, uint8_t{1});
+        // One tree has one worker. Memory that no worker comes to is none.
+        const auto workers = static_cast<size_t>(call.count > 1 ? context.workers.count() : 1);
+        const auto scratch = std::make_unique_for_overwrite<std::byte[]>(iforest_grow_bytes(call) * workers);
+        call.values = values.data();
+        call.scratch = scratch.get();
+        context.kernels.iforest_grow(call, context.workers);
+        return std::nullopt;
+      },
+      nullptr);
+  // Behind it, as it is skipped where growing failed or was cancelled.
+  held->stream->run(
+      [grown = held->grown, first, count](HostContext&) -> std::optional<Error> {
+        std::fill_n(grown->begin() + first, count, uint8_t{1});
         return std::nullopt;
       },
       std::move(done));

@@ -22,10 +22,10 @@ struct IforestGrow {
   int64_t extension;   // features that a cut looks at besides one
   int64_t levels;      // no path has more cuts; ≤ kIforestMostLevels
   uint64_t seed;       // tree t draws from (seed, t)
-  std::byte* scratch;  // workers times iforest_grow_bytes()
+  std::byte* scratch;  // workers times iforest_grow_bytes(); on a card null, launchers have their own
   IforestNode* nodes;  // (trees, 2·samples − 1)
   double* depths;      // the same; of leaves: the path's length, with what isolating its rows would add
-  IforestTerm* terms;  // (trees, samples − 1, extension + 1); not for extension 0
+  IforestTerm* terms;  // (trees, samples − 1, extension + 1), of cuts in the order of a tree; not for extension 0
 };
 
 // Scratch memory of one tree.

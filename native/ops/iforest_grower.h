@@ -68,7 +68,7 @@ class IforestGrower {
     double low = kIforestInfinity;
     double high = -kIforestInfinity;
     SEQRISK_EITHER_MEMBER bool varies() const { return high > low; }
-    SEQRISK_EITHER_MEMBER void add(double value) {  // not NaN
+    SEQRISK_EITHER_MEMBER void add(double value) {  // NaN changes nothing
       if (value < low) low = value;
       if (value > high) high = value;
     }
@@ -76,7 +76,7 @@ class IforestGrower {
 
   SEQRISK_EITHER_MEMBER void leaf(const Span& at) {
     if (lanes_.lane() != 0) return;
-    call_.nodes[at.node] = {kIforestInfinity, at.node, 0, 0};
+    call_.nodes[at.node] = {kIforestLeaf, at.node, 0, 0};
     // One row tells nothing: its trees have depth 1, for a score of 0.5.
     const double alone = call_.samples == 1 ? 1 : 0;
     call_.depths[at.node] = static_cast<double>(at.depth) + iforest_mean_path(at.end - at.begin) + alone;

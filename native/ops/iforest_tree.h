@@ -9,8 +9,10 @@
 
 namespace seqrisk {
 
+constexpr double kIforestLeaf = __builtin_huge_val();  // the threshold of leaves alone
+
 struct IforestNode {
-  double threshold;        // values above it go right; of a leaf +infinity
+  double threshold;        // values above it go right
   int32_t left;            // the right child comes next; a leaf is its own left child
   uint32_t feature : 31;   // with terms: number of the node's first term
   uint32_t nan_right : 1;  // missing values go right

@@ -154,10 +154,11 @@ ForestPredict forest_of(Side& side, int64_t rows, int64_t features, int64_t clas
 
 // Values that tie, some of them zeros of both signs, and some that are missing or infinite; the last column is
 // constant.
-IforestGrow growing_of(Side& side, int64_t count, int64_t samples, int64_t features, int64_t extension) {
+IforestGrow growing_of(Side& side, int64_t count, int64_t samples, int64_t features, int64_t extension,
+                       bool constant = false) {
   side.align();
   IforestGrow a{};
-  a.first = 2;
+  a.first = count < 5 ? 0 : 2;
   a.count = count;
   a.samples = samples;
   a.features = features;
@@ -173,7 +174,7 @@ IforestGrow growing_of(Side& side, int64_t count, int64_t samples, int64_t featu
     if (kind == 6) values[i] = -std::numeric_limits<double>::infinity();
     const auto column = static_cast<int64_t>(i) % features;
     if (column == 1) values[i] = kind < 20 ? -0.0 : kind < 30 ? 0.0 : std::numeric_limits<double>::denorm_min();
-    if (column == 2) values[i] = 7;
+    if (column == 2 || constant) values[i] = 7;
   }
   a.values = side.input(values);
   a.scratch = side.scratch<std::byte>(iforest_grow_bytes(a) * static_cast<size_t>(side.workers()));
@@ -340,8 +341,8 @@ void add_tree_cases(CaseTable& table) {
                                    [=](Side& side) { return seed_of(side, rows, features, count, count == 1); }});
     }
   }
-  // From a tree of one row to one whose scratch memory is no block's own.
-  constexpr int64_t kSamples[][2] = {{1, 1}, {1, 3}, {2, 1}, {3, 2}, {33, 1}, {64, 17}, {256, 28}, {300, 5}, {3000, 4}};
+  // From a tree of one row on.
+  constexpr int64_t kSamples[][2] = {{1, 1}, {1, 3}, {2, 1}, {3, 2}, {33, 1}, {64, 17}, {256, 28}, {300, 5}};
   for (const auto& [samples, features] : kSamples) {
     for (const int64_t count : {1, 5}) {
       for (int64_t extension = 0; extension < std::min<int64_t>(features, 3); ++extension) {
@@ -350,6 +351,12 @@ void add_tree_cases(CaseTable& table) {
              [=](Side& side) { return growing_of(side, count, samples, features, extension); }});
       }
     }
+  }
+  for (const int64_t extension : {0, 1}) {
+    table.iforest_grow.push_back({label({"scratch memory of no block's own, extension"}, extension),
+                                  [=](Side& side) { return growing_of(side, 3, 2950, 2, extension); }, true});
+    table.iforest_grow.push_back({label({"rows alike, extension"}, extension),
+                                  [=](Side& side) { return growing_of(side, 2, 40, 3, extension, true); }});
   }
   table.iforest_grow.push_back({"no trees", [](Side& side) { return growing_of(side, 0, 7, 2, 1); }});
   table.kmeans_assign.push_back(

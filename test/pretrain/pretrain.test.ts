@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { gruConfig } from '../../lib/encoder/config.js'
+import { saveEncoder } from '../../lib/encoder/model_files.js'
 import {
   defineSchema,
   type Encoder,
@@ -106,9 +107,20 @@ describe('pretrain', () => {
     expect(phases.has('train')).toBe(false)
     expect(again.log).toEqual(first.log)
     expectSameBits(await weightsOf(again.encoder), await weightsOf(first.encoder))
-    // Another seed is another run.
+    // On a device of its own, as that of the first run was not.
+    const { device: _, ...own } = small
+    const owned = await pretrain(source, { ...own, out, resume: true })
+    expect(owned.log).toEqual(first.log)
+    owned.encoder.dispose()
+    // Another seed is another run, and another encoder in its place another model.
     const other = await pretrain(source, { ...small, seed: 5, epochs: 1, out, resume: true, onProgress })
-    other.encoder.dispose()
+    expect(phases.has('train')).toBe(true)
+    const { encoder } = await pretrain(source, { ...small, epochs: 1, out })
+    await saveEncoder(out, other.encoder, source.schema)
+    for (const one of [other.encoder, encoder]) one.dispose()
+    phases.clear()
+    const anew = await pretrain(source, { ...small, epochs: 1, out, resume: true, onProgress })
+    anew.encoder.dispose()
     expect(phases.has('train')).toBe(true)
   })
 

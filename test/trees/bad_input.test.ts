@@ -267,6 +267,18 @@ describe('is refused with a clear error', () => {
     expect(own.rounds).toBe(1)
   })
 
+  it('scores of a forest whose growing was cancelled in the middle', async () => {
+    const alone = openDevice()
+    const size = 1 << 15
+    const values = Float32Array.from({ length: size }, (_, i) => (i * 7919) % size)
+    const forest = binding.iforest_create(alone.handle, 1, 64, size, 0, 1)
+    const growing = binding.iforest_grow(forest, 0, 64, values, size)
+    await new Promise(resolve => setTimeout(resolve, 20))
+    alone.cancel()
+    await expect(growing).rejects.toMatchObject({ code: 'ABORTED' })
+    await expect(binding.iforest_score(forest, values, 0, 9)).rejects.toThrow(/received a forest without tree 0/)
+  })
+
   it('a matrix that the list of options frees', async () => {
     const { handle } = await BinnedMatrix.from(device, { columns })
     const list = Object.values(numbers)

@@ -6,7 +6,7 @@ import { finetuneEncoded } from '../../../lib/transfer/finetune/finetune.js'
 import type { FinetuneOptions } from '../../../lib/transfer/finetune/options.js'
 import { drawBudget, poseProblem } from '../../../lib/transfer/problem.js'
 import { SeqriskError } from '../../../lib/util/errors.js'
-import type { TaskLabel } from '../tasks.js'
+import { foldsOf, type TaskLabel } from '../tasks.js'
 import type { StageCache } from './cache.js'
 import { OURS } from './encoders.js'
 import { BUDGETS } from './plan.js'
@@ -65,7 +65,7 @@ export async function finetuneFold(
 
 /** Both rows, as far as all of their folds have run, with which of these budgets. */
 export function keptFinetunes(cache: StageCache, label: TaskLabel, sizes: readonly number[]): Record<string, Figures> {
-  const { folds } = budgetsOf(label)
+  const folds = foldsOf(label)
   const rows = (Object.keys(ROWS) as Row[]).flatMap(row => {
     const kept = (budget: number | 'all'): Judged[] | undefined => {
       const judged = Array.from({ length: folds }, (_, fold) =>

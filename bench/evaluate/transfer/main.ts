@@ -9,13 +9,12 @@ import { markdownTable } from '../../../lib/report/table.js'
 import type { DeviceKind, Precision } from '../../../lib/runtime/device.js'
 import { writeFileAtomic } from '../../../lib/util/files.js'
 import { packageRoot } from '../../../lib/util/package_root.js'
-import { taskNames, tasksFolder } from '../tasks.js'
+import { foldsOf, taskNames, tasksFolder } from '../tasks.js'
 import { ANALOGY, analogySection, keptAnalogies, runAnalogies } from './analogies.js'
 import { collect, type TaskResult } from './collect.js'
 import { GENERATED } from './generated.js'
 import { reportPage } from './page.js'
 import { type Part, partsOf, runPart } from './parts.js'
-import { budgetsOf } from './probes.js'
 import { inProcess, runParts, type TaskParts } from './processes.js'
 import { budgetTable, type Cells, mainTable, otherTable } from './tables.js'
 import { type RunOptions, TaskRun } from './task_run.js'
@@ -29,7 +28,7 @@ interface Plan extends RunOptions {
   readonly names: readonly string[]
   readonly jobs: number
   readonly heavyJobs: number
-  /** Beginnings of names of parts; none for all. */
+  /** Names of parts, or what they begin with before a colon; none for all. */
   readonly part?: readonly string[]
   /** Report what there is, run nothing. */
   readonly kept: boolean
@@ -88,8 +87,8 @@ async function runAll(plan: Plan): Promise<void> {
   if (plan.names.includes(ANALOGY) && !plan.part) await runAnalogies(analogyFolder)
   const tasks: TaskParts[] = []
   await forEachTask(plan, async run => {
-    const all = partsOf(run.task.labels.map(label => ({ name: label.name, folds: budgetsOf(label).folds })))
-    const parts = all.filter(({ name }) => plan.part?.some(prefix => name.startsWith(prefix)) ?? true)
+    const all = partsOf(run.task.labels.map(label => ({ name: label.name, folds: foldsOf(label) })))
+    const parts = all.filter(({ name }) => plan.part?.some(asked => `${name}:`.startsWith(`${asked}:`)) ?? true)
     if (plan.jobs === 1) await inTurn(run, parts)
     else tasks.push({ task: run.name, parts })
   })

@@ -95,11 +95,10 @@ function figuresOf(result: ProbeResult, set: 'vectors' | 'features' | 'both'): F
   }
 }
 
-/** A label's folds, and the label budgets that each of them has rows for. */
+/** Label budgets that every fold of a label has rows for. */
 export function budgetsOf(labels: TaskLabel) {
   const known = Int32Array.from(labels.values.keys()).filter(row => !Number.isNaN(labels.values[row]))
   const problem = poseProblem(known, { labels })
   const train = Math.min(...problem.folds.map(fold => fold.train.length))
-  const [sizes, tenth] = [budgetSizes(train, problem.count), tenthOf(train)]
-  return { sizes, tenth, classes: problem.count, folds: problem.folds.length }
+  return { sizes: budgetSizes(train, problem.count), tenth: tenthOf(train), classes: problem.count }
 }

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { encoderConfig } from '../../encoder/config.js'
 import { Encoder } from '../../encoder/encoder.js'
-import { loadEncoder, readParameters } from '../../encoder/model_files.js'
+import { readParameters } from '../../encoder/model_files.js'
 import { digestOf } from '../../events/digest.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import type { Fields, Schema } from '../../events/schema.js'
@@ -15,7 +15,7 @@ import { inTurns } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
 import { stratifiedSample } from '../folds.js'
 import { type Curve, crossValidate } from './cross.js'
-import { FineTuned, finetunedOf } from './finetuned.js'
+import { FineTuned, loadWithLog } from './finetuned.js'
 import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf } from './goal.js'
 import { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
@@ -104,10 +104,12 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
     const finished = options.resume ? await finishedRun<FinetuneLog>(out!, fingerprint) : null
     if (finished) {
-      const loaded = await loadEncoder(out!, { device: ownsDevice(options) ? undefined : encoder.device })
+      const device = ownsDevice(options) ? undefined : encoder.device
+      const model = await loadWithLog(out!, { device }, finished)
       head.dispose()
       encoder.dispose()
-      return finetunedOf(loaded, finished) as FineTuned<F>
+      await removeCheckpoint(out!, [CROSS])
+      return model as FineTuned<F>
     }
     trainer = new FinetuneTrainer(encoder, head, job, resolved, fingerprint, options)
     await giveUp(options, [CROSS])
@@ -117,7 +119,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
       isCross && resolved.epochs > 0 ? crossValidate(encoder, job, resolved, options, kept) : null,
     )
     const schema = options.schema as Schema<F> | undefined
-    const model = new FineTuned<F>(encoder, head, goal, { schema, run: fingerprint, ...outcome })
+    const model = new FineTuned<F>(encoder, head, goal, { schema, run: out && fingerprint, ...outcome })
     if (out !== undefined) {
       await model.save(out)
       await removeCheckpoint(out)

@@ -157,8 +157,8 @@ export class FineTuned<F extends Fields = Fields> {
   async save(folder: string, schema: Schema<F> | null = this.schema): Promise<void> {
     expectType(schema !== null, where, 'the schema of the events', 'none', 'pass it to save')
     const head = { config: this.goal, tensors: await this.#head.read() }
-    await saveEncoder(folder, this.encoder, schema!, head)
-    const log: FinetuneLog = { version: 1, run: this.#run, best: this.best, epochs: this.log }
+    const weights = await saveEncoder(folder, this.encoder, schema!, head)
+    const log: FinetuneLog = { version: 1, run: this.#run, weights, best: this.best, epochs: this.log }
     await writeFileAtomic(join(folder, LOG), `${JSON.stringify(log, null, 2)}\n`)
   }
 
@@ -177,9 +177,18 @@ export async function loadFinetuned(
   folder: string,
   options: { readonly device?: Device | undefined } = {},
 ): Promise<FineTuned> {
+  return loadWithLog(folder, options)
+}
+
+/** The same, with what the log of its run says. */
+export async function loadWithLog(
+  folder: string,
+  options: { readonly device?: Device | undefined },
+  log?: FinetuneLog,
+): Promise<FineTuned> {
   const loaded = await loadEncoder(folder, options)
   try {
-    return finetunedOf(loaded)
+    return finetunedOf(loaded, log)
   } catch (error) {
     loaded.encoder.dispose()
     throw error

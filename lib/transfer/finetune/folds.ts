@@ -1,15 +1,19 @@
 // How good fine-tuning is on entities that it never saw: fold by fold, each scored by a model of the others.
 
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Encoder } from '../../encoder/encoder.js'
 import { digestOf } from '../../events/digest.js'
 import type { EncodedEvents } from '../../events/encode.js'
 import { giveUp } from '../../pretrain/checkpoint.js'
+import { LOG, readJson } from '../../pretrain/finished_run.js'
 import { type Spread, spread } from '../../report/metrics.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
+import { writeFileAtomic } from '../../util/files.js'
 import { finetuneEncoded } from './finetune.js'
 import { type Goal, goalOf, qualityOf, type ScoreQuality } from './goal.js'
-import { expectAllParts, KeptParts } from './kept_parts.js'
+import { expectAllParts, KeptParts, type StoredParts } from './kept_parts.js'
+import type { FinetuneLog } from './log.js'
 import { checkOptions, type FinetuneOptions } from './options.js'
 
 const where = 'finetune'
@@ -58,7 +62,8 @@ export async function finetuneFolds(
   await giveUp(options, [FOLDS])
   if (path !== null && !resume) await expectAllParts(path, tests.length)
   const fingerprint = path === null ? '' : await foldsDigest(encoded, targets, fold, options)
-  const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true)
+  const log = resume && out !== undefined ? await readJson<FinetuneLog>(join(out, LOG)) : null
+  const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true, log?.folds)
   for (const [f, test] of tests.entries()) {
     if (f < kept.done.length) continue
     const own = targets.slice()
@@ -83,6 +88,16 @@ export async function finetuneFolds(
     ...(rmse !== undefined && { rmse: over(one => one.rmse) }),
     folds: done,
   }
+}
+
+/** Moves the folds of a run that has ended to its log. */
+export async function archiveFolds(out: string): Promise<void> {
+  const path = join(out, FOLDS)
+  const folds = await readJson<StoredParts<FoldQuality>>(path)
+  if (folds === null) return
+  const log = await readJson<FinetuneLog>(join(out, LOG))
+  await writeFileAtomic(join(out, LOG), `${JSON.stringify({ ...log, folds }, null, 2)}\n`)
+  await rm(path)
 }
 
 interface FoldPlan {

@@ -5,16 +5,17 @@ import { unfinished } from '../../pretrain/checkpoint.js'
 import { SeqriskError, sentence } from '../../util/errors.js'
 import { writeFileAtomic } from '../../util/files.js'
 
-interface Stored<T> {
+/** As they stand in the file. */
+export interface StoredParts<T> {
   readonly fingerprint: string
   readonly parts: T[]
 }
 
 export class KeptParts<T> {
   readonly #path: string | null
-  readonly #stored: Stored<T>
+  readonly #stored: StoredParts<T>
 
-  private constructor(path: string | null, stored: Stored<T>) {
+  private constructor(path: string | null, stored: StoredParts<T>) {
     this.#path = path
     this.#stored = stored
   }
@@ -23,11 +24,18 @@ export class KeptParts<T> {
    * @param path         null: nothing is kept
    * @param fingerprint  stands for all that decides the results
    * @param isResumed    whether to begin with what is there
+   * @param ended        what a run that has ended left elsewhere
    * @throws {SeqriskError} code `CHECKPOINT_MISMATCH` for parts of another run, `CHECKPOINT_INVALID` for a file that
    * cannot be read
    */
-  static async open<T>(path: string | null, fingerprint: string, isResumed: boolean): Promise<KeptParts<T>> {
+  static async open<T>(
+    path: string | null,
+    fingerprint: string,
+    isResumed: boolean,
+    ended: StoredParts<T> | null = null,
+  ): Promise<KeptParts<T>> {
     const stored = path !== null && isResumed ? await readStored<T>(path) : null
+    if (stored === null && ended?.fingerprint === fingerprint) return new KeptParts(path, ended)
     if (stored === null) return new KeptParts<T>(path, { fingerprint, parts: [] })
     if (stored.fingerprint === fingerprint) return new KeptParts(path, stored)
     const advice = 'resume with the options and events of the first run, or start in another folder'
@@ -62,13 +70,13 @@ export async function expectAllParts(path: string, parts: number): Promise<void>
 }
 
 /** Null where there is no such file. */
-async function readStored<T>(path: string): Promise<Stored<T> | null> {
+async function readStored<T>(path: string): Promise<StoredParts<T> | null> {
   const advice = 'remove it to begin anew'
   const invalid = (received: string, cause?: unknown) =>
     new SeqriskError('CHECKPOINT_INVALID', sentence('finetune', `a whole ${path}`, received, advice), { cause })
-  let stored: Stored<T>
+  let stored: StoredParts<T>
   try {
-    stored = JSON.parse(await readFile(path, 'utf8')) as Stored<T>
+    stored = JSON.parse(await readFile(path, 'utf8')) as StoredParts<T>
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw invalid((cause as Error).message, cause)

@@ -1,6 +1,9 @@
 // What a fine-tuning run remembers: one row per epoch, and where it stands between two steps.
 
+import type { Ended } from '../../pretrain/finished_run.js'
+import type { FoldQuality } from './folds.js'
 import type { ScoreQuality } from './goal.js'
+import type { StoredParts } from './kept_parts.js'
 
 /** A row of training.json. */
 export interface FinetuneRow {
@@ -19,12 +22,12 @@ export interface FinetuneRow {
 }
 
 /** What training.json holds. */
-export interface FinetuneLog {
+export interface FinetuneLog extends Ended {
   readonly version: 1
-  /** The fingerprint of the run; absent of a model that no run of this version made. */
-  readonly run?: string | undefined
   readonly best: Best | null
   readonly epochs: readonly FinetuneRow[]
+  /** Where folds were scored first. */
+  readonly folds?: StoredParts<FoldQuality> | undefined
 }
 
 /** Running sums over the steps of an epoch. */

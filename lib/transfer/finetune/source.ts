@@ -1,7 +1,5 @@
 // Fine-tuning from a source of events and a table of labels.
 
-import { rm } from 'node:fs/promises'
-import { join as joinPath } from 'node:path'
 import { Encoder } from '../../encoder/encoder.js'
 import { type EncodedEvents, gatherSteps } from '../../events/encode.js'
 import { concatSteps, encodedChunks } from '../../events/encode_source.js'
@@ -17,7 +15,7 @@ import { TextIndex } from '../../util/text_index.js'
 import { expectLabels, join, type LabelTable } from '../tables.js'
 import { CROSS, finetuneEncoded } from './finetune.js'
 import { expectSchema, type FineTuned } from './finetuned.js'
-import { FOLDS, type FoldsResult, finetuneFolds, planFolds } from './folds.js'
+import { archiveFolds, FOLDS, type FoldsResult, finetuneFolds, planFolds } from './folds.js'
 import { expectTwoValues } from './goal.js'
 import { checkUnfitted, type FinetuneOptions, type ScratchInit } from './options.js'
 
@@ -84,7 +82,7 @@ export async function finetune<F extends Fields>(
   await giveUp(options, [CROSS, FOLDS])
   const folds = fold && (await finetuneFolds(encoded, targets, fold, all))
   const model = await finetuneEncoded<F>(encoded, targets, all)
-  if (folds && out !== undefined) await rm(joinPath(out, FOLDS), { force: true })
+  if (folds && out !== undefined) await archiveFolds(out)
   return { model, rows: encoded.ids.length, absent, folds }
 }
 

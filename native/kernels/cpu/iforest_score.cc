@@ -24,6 +24,7 @@ struct ManyFeatures {
   const IforestTerm* terms;
   int64_t count;
   double operator()(const IforestNode& node) const {
+    if (node.threshold == kIforestLeaf) return 0;  // a leaf has no terms
     double sum = 0;
     for (int64_t i = 0; i < count; ++i) {
       const IforestTerm& term = terms[static_cast<int64_t>(node.feature) + i];

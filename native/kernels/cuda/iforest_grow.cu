@@ -1,6 +1,6 @@
-// iforest_grow on CUDA: a warp grows a tree; all memory but the launch's is the card's. Trees have the CPU's bits:
-// compiled without fused multiply-adds. Nodes of few rows are most of the work, and wait for what they draw and read:
-// more warps would not help a tree, and there are other trees.
+// iforest_grow on CUDA: a warp grows a tree. All pointers are the card's; scratch memory is the block's or the
+// workspace's. Trees have the CPU's bits: compiled without fused multiply-adds. Nodes of few rows are most of the work,
+// and wait for what they draw and read: more warps would not help a tree.
 #include "ops/iforest_grow.h"
 
 #include "kernels/cuda/device-inl.cuh"

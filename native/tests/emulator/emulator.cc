@@ -362,9 +362,9 @@ bool is_valid(const Config& config) {
 }  // namespace
 
 void run(const char* kernel, const Where& where, const Config& config, const std::function<void()>& thread) {
-  // There is one card: streams take turns.
-  static std::mutex card;
-  const std::lock_guard lock(card);
+  // There is one processor: the kernels of all streams and cards take turns.
+  static std::mutex processor;
+  const std::lock_guard lock(processor);
   const std::string name = std::string(kernel) + " of " + words(where) + ", a grid of " + words(config.grid) +
                            " and blocks of " + words(config.block);
   if (!is_valid(config)) {

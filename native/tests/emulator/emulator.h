@@ -32,7 +32,7 @@ constexpr size_t kMostShared = 227 << 10;  // bytes of a block, on cards of comp
 
 extern const uint64_t seed;
 
-// Of the last launch of this thread of the host that failed, until cudaGetLastError takes it.
+// Of the last call of this thread of the host that failed, until cudaGetLastError takes it.
 struct Failure {
   cudaError_t code = cudaSuccess;
   std::string text;
@@ -53,10 +53,10 @@ struct Call {
   std::string what;
   std::function<void()> run;
 };
-// True where the host's thread is recording a graph, which then has the call.
-bool keep(Call call);
-// For a call that no graph can hold: true, and its recording fails, where the thread is recording one.
-bool spoils_recording();
+// True where the host's thread is recording that stream for a graph, which then has the call.
+bool keep(Call call, cudaStream_t stream);
+// For a call that no graph can hold: true, and the recording fails, where the thread is recording that stream.
+bool spoils_recording(cudaStream_t stream);
 
 // Calls `thread` once for each thread of the grid. What goes wrong is the next cudaGetLastError's.
 void run(const char* kernel, const Where& where, const Config& config, const std::function<void()>& thread);
@@ -66,7 +66,7 @@ template <class Call>
 auto launch(const char* kernel, const Config& config, Call call, const Where& where = Where::current()) {
   return [=](const auto&... arguments) {
     const auto now = [=] { run(kernel, where, config, [&] { call(arguments...); }); };
-    if (!keep({kernel, now}) && before_launch(config.stream)) now();
+    if (!keep({kernel, now}, config.stream) && before_launch(config.stream)) now();
   };
 }
 

@@ -19,28 +19,31 @@ struct CUgraphExec_st {
 namespace {
 
 thread_local CUgraph_st* recording = nullptr;
+thread_local cudaStream_t recorded = nullptr;  // its stream; what others get is done as ever
 thread_local bool is_spoilt = false;
 
 }  // namespace
 
 namespace emulator {
 
-bool keep(Call call) {
-  if (!recording) return false;
+bool keep(Call call, cudaStream_t stream) {
+  if (!recording || stream != recorded) return false;
   recording->calls.push_back(std::move(call));
   return true;
 }
 
-bool spoils_recording() {
-  if (recording) is_spoilt = true;
-  return recording != nullptr;
+bool spoils_recording(cudaStream_t stream) {
+  const bool is_of_it = recording && stream == recorded;
+  if (is_of_it) is_spoilt = true;
+  return is_of_it;
 }
 
 }  // namespace emulator
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
-  if (emulator::spoils_recording()) return cudaErrorStreamCaptureInvalidated;
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (emulator::spoils_recording(stream)) return cudaErrorStreamCaptureInvalidated;
   recording = new CUgraph_st;
+  recorded = stream;
   is_spoilt = false;
   return cudaSuccess;
 }
@@ -67,7 +70,7 @@ cudaError_t cudaGraphExecUpdate(cudaGraphExec_t ready, cudaGraph_t graph, cudaGr
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t stream) {
-  if (emulator::spoils_recording()) return cudaErrorStreamCaptureInvalidated;
+  if (emulator::spoils_recording(stream)) return cudaErrorStreamCaptureInvalidated;
   if (!emulator::before_launch(stream)) return cudaErrorInvalidResourceHandle;
   for (const emulator::Call& call : ready->calls) call.run();
   return cudaSuccess;

@@ -49,11 +49,16 @@ cudaError_t allocate(void** data, size_t bytes, int card) {
   return cudaSuccess;
 }
 // Waits for the card, as CUDA does.
-cudaError_t release(void* data) {
-  emulator::settle_all();
+cudaError_t release(void* data, bool is_pinned) {
+  if (!data) return cudaSuccess;
+  const int card = emulator::card_of(data);
+  emulator::settle_card(card);
   const std::lock_guard lock(memory);
   const auto found = blocks.find(static_cast<const std::byte*>(data));
-  if (found == blocks.end()) return cudaSuccess;
+  if (found == blocks.end() || (card == kPinned) != is_pinned) {
+    failure = {cudaErrorInvalidValue, "expected memory as it was allocated"};
+    return cudaErrorInvalidValue;
+  }
   const size_t bytes = found->second.bytes;
   if (bytes > 0) stale = static_cast<unsigned char*>(data)[bytes - 1];
   std::memset(data, emulator::kPoison, bytes);
@@ -148,18 +153,19 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
   return allocate(data, bytes, own_card);
 }
 cudaError_t cudaFree(void* data) {
-  return release(data);
+  return release(data, false);
 }
 cudaError_t cudaMallocHost(void** data, size_t bytes) {
   return allocate(data, bytes, kPinned);
 }
 cudaError_t cudaFreeHost(void* data) {
-  return release(data);
+  return release(data, true);
 }
-// Those of the stream that has no name; the first returns when the host's memory may be used again.
+// Of the stream that has no name. An upload may still be on its way when this returns: the host's memory was read.
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   const auto status = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
-  return status != cudaSuccess || kind == cudaMemcpyHostToDevice ? status : cudaStreamSynchronize(nullptr);
+  const bool was_read = kind == cudaMemcpyHostToDevice && !emulator::is_pinned(from);
+  return status != cudaSuccess || was_read ? status : cudaStreamSynchronize(nullptr);
 }
 cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
   return cudaMemsetAsync(to, byte, bytes, nullptr);

@@ -24,9 +24,10 @@ std::recursive_mutex all;  // guards what follows
 }  // namespace
 
 struct Queue {
+  int card;
   std::deque<Work> waiting;
   uint64_t done = 0;
-  int patience = 0;  // how much more may wait before all is done
+  int patience;  // how much more may wait before all is done
 
   uint64_t end() const { return done + waiting.size(); }
   void run_to(uint64_t position) {
@@ -49,11 +50,16 @@ namespace {
 
 std::vector<std::shared_ptr<Queue>> queues;
 std::vector<CUstream_st*> unnamed;  // one for each card
-std::minstd_rand random_bits(static_cast<unsigned>(emulator::seed));
+
+int draw_patience() {
+  static std::minstd_rand random_bits(static_cast<unsigned>(emulator::seed));
+  constexpr int kPatience[] = {0, 1, 7, 63, INT_MAX};
+  return kPatience[random_bits() % std::size(kPatience)];
+}
 
 CUstream_st* make_stream(int card) {
   const std::lock_guard lock(all);
-  queues.push_back(std::make_shared<Queue>());
+  queues.push_back(std::make_shared<Queue>(Queue{card, {}, 0, draw_patience()}));
   const auto settle = [](CUstream_st* stream) {
     const std::lock_guard settling(all);
     stream->queue->run_to(stream->queue->end());
@@ -78,8 +84,7 @@ void enqueue(CUstream_st* stream, Work work) {
   stream->queue->waiting.push_back(std::move(work));
   if (stream->queue->patience-- > 0) return;
   stream->settle(stream);
-  constexpr int kPatience[] = {0, 1, 7, 63, INT_MAX};
-  stream->queue->patience = kPatience[random_bits() % std::size(kPatience)];
+  stream->queue->patience = draw_patience();
 }
 
 // Whether work on the stream may be with that memory.
@@ -105,9 +110,11 @@ bool before_launch(cudaStream_t given) {
   return false;
 }
 
-void settle_all() {
+void settle_card(int card) {
   const std::lock_guard lock(all);
-  for (size_t i = 0; i < queues.size(); ++i) queues[i]->run_to(queues[i]->end());
+  for (const auto& queue : queues) {
+    if (card < 0 || queue->card == card) queue->run_to(queue->end());
+  }
 }
 
 }  // namespace emulator
@@ -126,7 +133,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
-  emulator::settle_all();
+  emulator::settle_card(emulator::card());
   return cudaSuccess;
 }
 
@@ -146,13 +153,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 
 // A recording would never end for who waits, and marks are not looked for in it.
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  if (emulator::spoils_recording()) return cudaErrorStreamCaptureInvalidated;
+  if (emulator::spoils_recording(stream)) return cudaErrorStreamCaptureInvalidated;
   stream = given_or_own(stream);
   stream->settle(stream);
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  if (emulator::spoils_recording()) return cudaErrorStreamCaptureInvalidated;
+  if (emulator::spoils_recording(stream)) return cudaErrorStreamCaptureInvalidated;
   stream = given_or_own(stream);
   if (event->card != stream->card) {
     return refuse(cudaErrorInvalidResourceHandle, "expected an event of the stream's card");
@@ -163,7 +170,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  if (emulator::spoils_recording()) return cudaErrorStreamCaptureInvalidated;
+  if (emulator::spoils_recording(stream)) return cudaErrorStreamCaptureInvalidated;
   const std::lock_guard lock(all);
   if (event->queue) {
     enqueue(given_or_own(stream), [from = event->queue, position = event->position] { from->run_to(position); });
@@ -179,7 +186,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   const auto copy = [](void* there, const void* here, size_t count) {
     if (count > 0) std::memcpy(there, here, count);
   };
-  if (emulator::keep({"a copy", [=] { copy(to, from, bytes); }})) return cudaSuccess;
+  if (emulator::keep({"a copy", [=] { copy(to, from, bytes); }}, given)) return cudaSuccess;
   const auto* begin = static_cast<const std::byte*>(from);
   if (kind == cudaMemcpyHostToDevice && !emulator::is_pinned(from)) {
     // The host may write over it when this returns.
@@ -196,6 +203,6 @@ cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t given
   const auto fill = [=] {
     if (bytes > 0) std::memset(to, byte, bytes);
   };
-  if (!emulator::keep({"a fill", fill})) enqueue(stream, fill);
+  if (!emulator::keep({"a fill", fill}, given)) enqueue(stream, fill);
   return cudaSuccess;
 }

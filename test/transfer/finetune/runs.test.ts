@@ -77,10 +77,41 @@ describe('a run of fine-tuning', () => {
     expect([...phases]).toEqual([])
     expect([again.log, again.best]).toEqual([first.log, first.best])
     expectSameBits(await scoresAndWeights(again), await scoresAndWeights(first))
+    // What a process that ended at the last moment could not remove.
+    await writeFile(join(out, 'cross.json'), '{}')
+    ;(await finetuneEncoded(encoded, labels.order, { ...small, out, resume: true, onProgress })).dispose()
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+    expect([...phases]).toEqual([])
     // Other labels are another run.
     const other = await finetuneEncoded(encoded, labels.kind, { ...small, out, resume: true, onProgress })
     expect(phases.size).toBeGreaterThan(0)
     other.dispose()
+  })
+
+  it('scores no fold again when it resumes a run that has ended', async () => {
+    const out = temporaryFolder()
+    const { schema: _, ...options } = { ...small, epochs: 1, validation: 0, out }
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    const first = await finetune(source, { ...table, fold }, options)
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+    const phases = new Set<string>()
+    const onProgress = ({ phase }: { phase: string }) => phases.add(phase)
+    const again = await finetune(source, { ...table, fold }, { ...options, resume: true, onProgress })
+    expect(again.folds).toEqual(first.folds)
+    expect([...phases]).toEqual(['events'])
+    const others = await finetune(source, { ...table, fold: fold.map(f => f + 1) }, { ...options, resume: true })
+    expect(others.folds!.folds.map(one => one.fold)).not.toEqual(first.folds!.folds.map(one => one.fold))
+    for (const { model } of [first, again, others]) model.dispose()
+  })
+
+  it('says what is wrong with a model that takes the place of one that a run has ended with', async () => {
+    const out = temporaryFolder()
+    ;(await finetuneEncoded(encoded, labels.order, { ...small, out })).dispose()
+    const path = join(out, 'config.json')
+    const { head: _, ...config } = JSON.parse(await readFile(path, 'utf8'))
+    await writeFile(path, JSON.stringify(config))
+    const again = finetuneEncoded(encoded, labels.order, { ...small, out, resume: true })
+    await expect(again).rejects.toMatchObject({ code: 'MODEL_INVALID' })
   })
 
   it('goes on behind the parts of a cross-validation that are done', async () => {
