@@ -14,7 +14,7 @@ import { ANALOGY, analogySection, keptAnalogies, runAnalogies } from './analogie
 import { collect, type TaskResult } from './collect.js'
 import { GENERATED } from './generated.js'
 import { reportPage } from './page.js'
-import { type Part, partsOf, runPart } from './parts.js'
+import { partsOf, runPart } from './parts.js'
 import { inProcess, runParts, type TaskParts } from './processes.js'
 import { budgetTable, type Cells, mainTable, otherTable } from './tables.js'
 import { type RunOptions, TaskRun } from './task_run.js'
@@ -85,24 +85,37 @@ function planOf(args: readonly string[]): Plan {
 
 async function runAll(plan: Plan): Promise<void> {
   if (plan.names.includes(ANALOGY) && !plan.part) await runAnalogies(analogyFolder)
+  const { device, threads, jobs, heavyJobs } = plan
+  const onDone = (text: string) => console.error(text)
   const tasks: TaskParts[] = []
+  const failed: string[] = []
   await forEachTask(plan, async run => {
     const all = partsOf(run.task.labels.map(label => ({ name: label.name, folds: foldsOf(label) })))
     const parts = all.filter(({ name }) => plan.part?.some(asked => `${name}:`.startsWith(`${asked}:`)) ?? true)
-    if (plan.jobs === 1) await inTurn(run, parts)
-    else tasks.push({ task: run.name, parts })
+    if (jobs > 1) tasks.push({ task: run.name, parts })
+    else failed.push(...(await runParts([{ task: run.name, parts }], { jobs, heavyJobs, run: hereOn(run), onDone })))
   })
-  if (tasks.length === 0) return
-  const { device, threads, jobs, heavyJobs } = plan
   const given = { device: device.kind, precision: device.precision, threads }
   const flags = Object.entries(given).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, String(value)],
   )
-  const options = { jobs, heavyJobs, run: inProcess(flags), onDone: (text: string) => console.error(text) }
-  const failed = await runParts(tasks, options)
+  failed.push(...(await runParts(tasks, { jobs, heavyJobs, run: inProcess(flags), onDone })))
   if (failed.length === 0) return
   process.exitCode = 1
   console.error(`${failed.length} parts failed: ${failed.join(', ')}`)
+}
+
+/** A part in this process, which shares what a task's parts have in common. */
+function hereOn(run: TaskRun) {
+  return async (_: string, part: string): Promise<boolean> => {
+    try {
+      await runPart(run, part)
+      return true
+    } catch (error) {
+      console.error(error)
+      return false
+    }
+  }
 }
 
 async function collectAll(plan: Plan): Promise<TaskResult[]> {
@@ -122,14 +135,6 @@ async function forEachTask(plan: Plan, visit: (run: TaskRun) => Promise<void>): 
     } finally {
       await run.close()
     }
-  }
-}
-
-async function inTurn(run: TaskRun, parts: readonly Part[]): Promise<void> {
-  for (const { name } of parts) {
-    const begun = performance.now()
-    await runPart(run, name)
-    console.error(`${run.name} ${name}: ${((performance.now() - begun) / 1000).toFixed(0)} s`)
   }
 }
 
