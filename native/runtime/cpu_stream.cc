@@ -1,5 +1,6 @@
 #include "runtime/cpu_stream.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace seqrisk {
@@ -9,6 +10,28 @@ namespace {
 // bits is a NaN.
 constexpr std::byte kPoison{0xff};
 constexpr size_t kGuardBytes = 64;
+// A piece of memory that one thread moves at a time. A cancel waits for the pieces that are on their way: where a
+// system has to find each page first, even one of these takes milliseconds.
+constexpr size_t kPieceBytes = size_t{256} << 10;
+
+// Calls f(begin, bytes) for every piece of so many bytes; after a cancel the remaining ones are skipped.
+template <class F>
+void in_pieces(ThreadPool& pool, size_t bytes, F f) {
+  pool.run(static_cast<int64_t>((bytes + kPieceBytes - 1) / kPieceBytes), [&](int64_t piece, int) {
+    const size_t begin = static_cast<size_t>(piece) * kPieceBytes;
+    f(begin, std::min(kPieceBytes, bytes - begin));
+  });
+}
+
+void copy_in_pieces(ThreadPool& pool, void* to, const void* from, size_t bytes) {
+  in_pieces(pool, bytes, [=](size_t begin, size_t count) {
+    std::memcpy(static_cast<std::byte*>(to) + begin, static_cast<const std::byte*>(from) + begin, count);
+  });
+}
+
+bool disjoint(const std::byte* a, const std::byte* b, size_t bytes) {
+  return a + bytes <= b || b + bytes <= a;
+}
 
 }  // namespace
 
@@ -99,30 +122,32 @@ void CpuStream::run_kernel(Kernel kernel, const void* arguments) {
 // held before, and work after the error or the cancel would follow them anywhere.
 void CpuStream::upload(std::byte* device, const void* host, size_t bytes) {
   enqueue({[this, device, staged = staging().copy(host, bytes)]() mutable {
-             if (!staged.empty()) std::memcpy(device, staged.data(), staged.size());
+             copy_in_pieces(pool_, device, staged.data(), staged.size());
              staging().give_back(std::move(staged));
            },
            nullptr, true});
 }
 
 void CpuStream::download(void* host, const std::byte* device, size_t bytes, Completion done) {
-  enqueue({[=] {
-             if (bytes != 0) std::memcpy(host, device, bytes);
-           },
-           std::move(done)});
+  enqueue({[=, this] { copy_in_pieces(pool_, host, device, bytes); }, std::move(done)});
 }
 
 void CpuStream::copy(std::byte* to, const std::byte* from, size_t bytes) {
-  enqueue({[=] {
-             if (bytes != 0) std::memmove(to, from, bytes);
+  enqueue({[=, this] {
+             if (disjoint(to, from, bytes)) {
+               copy_in_pieces(pool_, to, from, bytes);
+             } else {
+               std::memmove(to, from, bytes);  // views of one buffer: no piece may run before its neighbour
+             }
            },
            nullptr});
 }
 
 void CpuStream::fill(std::byte* device, uint32_t pattern, size_t words) {
-  enqueue({[=] {
-             auto* begin = reinterpret_cast<uint32_t*>(device);
-             for (size_t i = 0; i < words; ++i) begin[i] = pattern;
+  enqueue({[=, this] {
+             in_pieces(pool_, words * sizeof pattern, [=](size_t begin, size_t bytes) {
+               std::fill_n(reinterpret_cast<uint32_t*>(device + begin), bytes / sizeof pattern, pattern);
+             });
            },
            nullptr});
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Device } from '../../lib/runtime/device.js'
-import { Tensor } from '../../lib/runtime/tensor.js'
+import { scope, Tensor } from '../../lib/runtime/tensor.js'
 import { SeqriskError } from '../../lib/util/errors.js'
 import { expectSameBits } from '../support/close.js'
 import { everyVariant, openDevice } from '../support/devices.js'
@@ -80,7 +80,8 @@ describe('allocator', () => {
 
   it('says to wait where the limit is met by memory that queued work still uses', async () => {
     const device = openDevice({ memoryLimit: 160 * MB, guard: false })
-    const out = queueLongWork(device, 5) // takes 100 MB of memory in all, and holds 16 MB
+    // Takes 100 MB of memory in all, and holds 16 MB.
+    const out = scope(() => Array.from({ length: 5 }, () => queueLongWork(device, 1))[4] as Tensor<'float32'>)
     const large = () => Tensor.empty(device, 'float32', [25 * MB])
     expect(thrown(large)).toMatchObject({ code: 'OUT_OF_MEMORY', message: expect.stringContaining('device.sync()') })
     await device.sync()

@@ -101,6 +101,35 @@ describe('cancel', () => {
     expect([...(await after.read())]).toEqual([0, 0, 0])
   })
 
+  it('is felt in the middle of a fill, a copy and a read', timing, async () => {
+    const device = openDevice({ guard: false })
+    const elements = 2 ** 27 // half a gigabyte: tens of milliseconds
+    const tensor = Tensor.zeros(device, 'float32', [elements])
+    const source = Tensor.zeros(device, 'float32', [elements]).fill(2)
+    const ends = async () => [
+      ...(await tensor.view(0, [1]).read()),
+      ...(await tensor.view(elements / 2 - 1, [1]).read()),
+      ...(await tensor.view(elements - 1, [1]).read()),
+    ]
+    const cut = async (start: () => unknown) => {
+      await device.sync()
+      const pending = start()
+      await sleep(5)
+      device.cancel()
+      await pending
+      await device.sync().catch(() => {})
+    }
+    await cut(() => void tensor.fill(1))
+    const filled = await ends()
+    expect(filled[0]).toBe(1)
+    expect(filled).toContain(0)
+    await cut(() => void tensor.copyFrom(source))
+    const copied = await ends()
+    expect(copied[0]).toBe(2)
+    expect(copied).toContain(0)
+    await cut(() => expect(source.read()).rejects.toMatchObject({ code: 'ABORTED' }))
+  })
+
   it('does nothing on an idle stream', async () => {
     const device = openDevice()
     device.cancel()
