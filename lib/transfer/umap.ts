@@ -42,8 +42,12 @@ export async function runUmap(neighbours: UmapNeighbours, start: Places, options
       stop = () => reject(signal!.reason)
       signal?.addEventListener('abort', stop, { once: true })
       worker.on('message', (message: Message) => {
-        if ('x' in message) resolve(message)
-        else onProgress?.({ phase: 'umap', done: message.done, total: message.total })
+        if ('x' in message) return resolve(message)
+        try {
+          onProgress?.({ phase: 'umap', done: message.done, total: message.total })
+        } catch (cause) {
+          reject(cause)
+        }
       })
       worker.on('error', cause => reject(errorOf(cause)))
       worker.on('exit', code => reject(errorOf(new Error(`the thread ended with ${code}`))))

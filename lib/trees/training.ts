@@ -41,18 +41,30 @@ export class Fits {
     const stop = () => this.#native.stop()
     signal?.addEventListener('abort', stop)
     const report = () => onProgress?.({ phase: 'train', done: this.#native.rounds, total: rounds })
-    const timer = onProgress && setInterval(report, PROGRESS_MS)
+    // What a timer throws would end the process: the fit stops instead, and the call rejects with it.
+    let thrown: { readonly cause: unknown } | undefined
+    const reportFromTimer = () => {
+      try {
+        report()
+      } catch (cause) {
+        thrown ??= { cause }
+        clearInterval(timer)
+        stop()
+      }
+    }
+    const timer = onProgress && setInterval(reportFromTimer, PROGRESS_MS)
     try {
       await fit()
-      report()
+      if (!thrown) report()
     } catch (error) {
       signal?.throwIfAborted()
-      throw error
+      if (!thrown) throw error
     } finally {
       clearInterval(timer)
       signal?.removeEventListener('abort', stop)
       this.#isFitting = false
     }
+    if (thrown) throw thrown.cause
   }
 }
 

@@ -149,6 +149,14 @@ describe('mapVectors', () => {
     expect(await mapVectors(table, { ...options, seed: 4 })).not.toEqual(map)
   })
 
+  it.skipIf(missing)('rejects with what a callback of progress throws', async () => {
+    const onProgress = ({ phase }: { readonly phase: string }) => {
+      if (phase === 'umap') throw new Error('a slip of the caller')
+    }
+    const options: MapOptions = { method: 'umap', epochs: 100_000, onProgress }
+    await expect(mapVectors(clusters(8, 20), options)).rejects.toThrow('a slip of the caller')
+  })
+
   it.skipIf(missing)('runs UMAP in a thread that stops when told to', { retry: 2, timeout: 120_000 }, async () => {
     const table = clusters(8, 250)
     const controller = new AbortController()

@@ -422,6 +422,22 @@ describe('boosted trees', () => {
     )
   })
 
+  it('rejects with what a callback of progress throws, and trains again', async () => {
+    const device = openDevice()
+    const matrix = await BinnedMatrix.from(device, { columns })
+    const trainer = new GbrtTrainer(matrix, { numIterations: 100_000, minDataInLeaf: 1, numLeaves: 63 })
+    let calls = 0
+    const onProgress = () => {
+      calls++
+      throw new Error('a slip of the caller')
+    }
+    await expect(trainer.fit({ targets: labels, onProgress })).rejects.toThrow('a slip of the caller')
+    expect(calls).toBe(1)
+    const small = new GbrtTrainer(matrix, { numIterations: 1 })
+    await expect(small.fit({ targets: labels, onProgress })).rejects.toThrow('a slip of the caller')
+    await small.fit({ targets: labels })
+  })
+
   describe('predictions of many rows', () => {
     const times = 50
     const many = columns.map(column => {
