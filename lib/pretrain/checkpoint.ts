@@ -1,10 +1,10 @@
 // A checkpoint: all weights, the optimiser's state and where the run stood, in one file that is whole or not there.
 
-import { rm, stat } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'
 import { SeqriskError, sentence } from '../util/errors.js'
-import { expectPlace } from '../util/files.js'
+import { expectPlace, isThere } from '../util/files.js'
 import type { EpochRow, Sums } from './log.js'
 
 /** Where a run stands, between two steps. */
@@ -56,7 +56,13 @@ export async function readCheckpoint<S>(
   return { state: JSON.parse(metadata.state) as S, tensors }
 }
 
-export const hasCheckpoint = (folder: string): Promise<boolean> => isThere(join(folder, NAME))
+/** Whether a run that did not end left something. @param files  as of `expectFreeFolder` */
+export async function hasWork(folder: string, files: readonly string[] = []): Promise<boolean> {
+  for (const path of workIn(folder, files)) if (await isThere(path)) return true
+  return false
+}
+
+const workIn = (folder: string, files: readonly string[]) => [NAME, ...files].map(file => join(folder, file))
 
 /** What a call says about a run that was there before. */
 export interface Continuation {
@@ -79,10 +85,7 @@ export async function expectFreeFolder(
   if (out === undefined) return
   await expectPlace(out, 'folder')
   if (resume || restart) return
-  for (const file of [NAME, ...files]) {
-    const path = join(out, file)
-    if (await isThere(path)) throw unfinished(where, path)
-  }
+  for (const path of workIn(out, files)) if (await isThere(path)) throw unfinished(where, path)
 }
 
 /** The error for the work of a run that did not end. */
@@ -104,13 +107,7 @@ export async function giveUp(
   if (out !== undefined && restart) await removeCheckpoint(out, files)
 }
 
-/** @param files  others to remove with it */
+/** @param files  others to remove with it, or folders */
 export async function removeCheckpoint(folder: string, files: readonly string[] = []): Promise<void> {
-  for (const name of [NAME, RUNNING_LOG, ...files]) await rm(join(folder, name), { force: true })
+  for (const name of [NAME, RUNNING_LOG, ...files]) await rm(join(folder, name), { force: true, recursive: true })
 }
-
-const isThere = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  )

@@ -3,7 +3,8 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasCheckpoint } from './checkpoint.js'
+import { SeqriskError } from '../util/errors.js'
+import { hasWork } from './checkpoint.js'
 
 /** Of a model, beside its weights. */
 export const LOG = 'training.json'
@@ -17,15 +18,30 @@ export interface Ended {
 }
 
 /**
- * The log of a run that ended in a folder, whose model is there; null where another model is, or none. A run that is resumed once
- * more has nothing left to do.
+ * The log of a run that ended in a folder, whose model is there; null where no model is, or an unfinished run beside it. A run that
+ * is resumed once more has nothing left to do.
+ * @param files  beside the checkpoint, what only an unfinished run leaves
+ * @throws {SeqriskError} code `CHECKPOINT_MISMATCH` where the model is of another run, which resuming would write over
  */
-export async function finishedRun<Log extends Ended>(folder: string, fingerprint: string): Promise<Log | null> {
-  if (await hasCheckpoint(folder)) return null
+export async function finishedRun<Log extends Ended>(
+  where: string,
+  folder: string,
+  fingerprint: string,
+  files: readonly string[] = [],
+): Promise<Log | null> {
+  if (await hasWork(folder)) return null
   const log = await readJson<Log>(join(folder, LOG))
   const config = await readJson<Ended>(join(folder, 'config.json'))
-  const isOurs = log?.run === fingerprint && log.weights !== undefined && log.weights === config?.weights
-  return isOurs ? log : null
+  if (log?.run === fingerprint && log.weights !== undefined && log.weights === config?.weights) return log
+  if (config === null || (await hasWork(folder, files))) return null
+  throw anotherRun(where, folder)
+}
+
+/** The error for a folder with the model of a run that had other options or data. */
+export function anotherRun(where: string, folder: string): SeqriskError {
+  const advice = 'leave resume out to replace that model, or name another folder'
+  const text = `[${where}] expected the model of this run in '${folder}', or none, but received that of another; ${advice}`
+  return new SeqriskError('CHECKPOINT_MISMATCH', text)
 }
 
 /** Null where it is not there, or no JSON. */

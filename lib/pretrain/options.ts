@@ -57,7 +57,7 @@ export interface PretrainOptions extends Optional<EncoderConfig> {
   readonly out?: string | undefined
   /**
    * Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. Where the same run has ended there,
-   * on the same kind of device and variant, its model comes back; any other run begins anew.
+   * on the same kind of device and variant, its model comes back; the model of any other run is refused, not written over.
    */
   readonly resume?: boolean | undefined
   /** Begin anew although `out` holds an unfinished run, which is lost then. Without this and `resume` that is an error. */

@@ -63,7 +63,7 @@ export async function pretrain<F extends Fields>(
     const plain = { resolved, config, encoding, variant: device.variant }
     const fingerprint = options.out === undefined ? '' : await digestOf(plain, [], encoded, signal)
     await pace.turn()
-    const finished = options.resume ? await finishedRun<Log>(options.out!, fingerprint) : null
+    const finished = options.resume ? await finishedRun<Log>('pretrain', options.out!, fingerprint) : null
     if (finished) {
       const loaded = await loadEncoder(options.out!, { device: options.device })
       encoder.dispose()

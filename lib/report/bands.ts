@@ -5,7 +5,7 @@ import { fallingSteps } from '../events/sort.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { aucSteps, averagePrecisionSteps } from './metrics.js'
+import { averagePrecisionSteps, sortedAucSteps } from './metrics.js'
 
 /** A confidence interval. */
 export interface Interval {
@@ -188,7 +188,7 @@ function* bandSteps(
     rows: n,
     labelled: known,
     positives: total,
-    auc: hasBoth ? yield* aucSteps(ones, zeros) : Number.NaN,
+    auc: hasBoth ? yield* sortedAucSteps(ones, zeros) : Number.NaN,
     averagePrecision: total > 0 ? yield* averagePrecisionSteps(ones, zeros) : Number.NaN,
   }
 }

@@ -20,16 +20,21 @@ export interface Spread {
  * @param targets  n values of 0 or 1, both present
  */
 export function auc(scores: ArrayLike<number>, targets: ArrayLike<number>): number {
-  const [positives, negatives] = splitByTarget('auc', scores, targets)
+  return atOnce(aucSteps(scores, targets))
+}
+
+/** The same in short steps, but for two native sorts. */
+export function* aucSteps(scores: ArrayLike<number>, targets: ArrayLike<number>): Steps<number> {
+  const [positives, negatives] = yield* splitByTarget('auc', scores, targets)
   expectRange(positives.length > 0 && negatives.length > 0, 'auc', 'positives and negatives', [
     positives.length,
     negatives.length,
   ])
-  return atOnce(aucSteps(positives, negatives))
+  return yield* sortedAucSteps(positives, negatives)
 }
 
 /** The same of scores that are sorted upwards, of positives and of negatives. */
-export function* aucSteps(positives: Float64Array, negatives: Float64Array): Steps<number> {
+export function* sortedAucSteps(positives: Float64Array, negatives: Float64Array): Steps<number> {
   // Twice the Mann-Whitney U statistic is an integer, so the sum is exact.
   let twice = 0
   let below = 0
@@ -50,7 +55,7 @@ export function* aucSteps(positives: Float64Array, negatives: Float64Array): Ste
  * @param targets  n values of 0 or 1, at least one 1
  */
 export function averagePrecision(scores: ArrayLike<number>, targets: ArrayLike<number>): number {
-  const [positives, negatives] = splitByTarget('averagePrecision', scores, targets)
+  const [positives, negatives] = atOnce(splitByTarget('averagePrecision', scores, targets))
   expectRange(positives.length > 0, 'averagePrecision', 'at least one positive', 0)
   return atOnce(averagePrecisionSteps(positives, negatives))
 }
@@ -95,13 +100,14 @@ export function macroAuc(scores: ArrayLike<number>, truth: ArrayLike<number>, cl
   return atOnce(macroAucSteps(scores, truth, classes))
 }
 
-/** The same, class by class. */
+/** The same in short steps, as `aucSteps`. */
 export function* macroAucSteps(scores: ArrayLike<number>, truth: ArrayLike<number>, classes: number): Steps<number> {
   const n = truth.length
   expectRange(n > 0, 'macroAuc', 'at least one row', n)
   expectRange(scores.length === n * classes, 'macroAuc', `${n * classes} scores`, scores.length)
   const counts = new Float64Array(classes)
   for (let i = 0; i < n; i++) {
+    if (i % ROWS_PER_STEP === 0) yield
     expectClass('macroAuc', truth[i], classes, i)
     counts[truth[i]]++
   }
@@ -113,12 +119,12 @@ export function* macroAucSteps(scores: ArrayLike<number>, truth: ArrayLike<numbe
   let scored = 0
   for (let c = 0; c < classes; c++) {
     if (counts[c] === 0) continue
-    yield
     for (let i = 0; i < n; i++) {
+      if (i % ROWS_PER_STEP === 0) yield
       column[i] = scores[i * classes + c]
       isClass[i] = truth[i] === c ? 1 : 0
     }
-    sum += auc(column, isClass)
+    sum += yield* aucSteps(column, isClass)
     scored++
   }
   return sum / scored
@@ -134,14 +140,15 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /** The scores of the positives and of the negatives, each sorted upwards. */
-function splitByTarget(
+function* splitByTarget(
   where: string,
   scores: ArrayLike<number>,
   targets: ArrayLike<number>,
-): [positives: Float64Array, negatives: Float64Array] {
+): Steps<[positives: Float64Array, negatives: Float64Array]> {
   expectPairs(where, scores, targets)
   let count = 0
   for (let i = 0; i < targets.length; i++) {
+    if (i % ROWS_PER_STEP === 0) yield
     if (targets[i] !== 0 && targets[i] !== 1) expectRange(false, where, `target ${i} to be 0 or 1`, targets[i])
     if (Number.isNaN(scores[i])) expectRange(false, where, `score ${i} to be a number`, scores[i])
     count += targets[i]
@@ -151,10 +158,14 @@ function splitByTarget(
   let p = 0
   let q = 0
   for (let i = 0; i < targets.length; i++) {
+    if (i % ROWS_PER_STEP === 0) yield
     if (targets[i] === 1) positives[p++] = scores[i]
     else negatives[q++] = scores[i]
   }
-  return [positives.sort(), negatives.sort()]
+  yield
+  positives.sort()
+  yield
+  return [positives, negatives.sort()]
 }
 
 function expectPairs(where: string, a: ArrayLike<number>, b: ArrayLike<number>): void {

@@ -4,8 +4,8 @@ import { BinnedMatrix } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
 import { GbrtTrainer } from '../trees/gbrt.js'
 import type { GbrtModel } from '../trees/model.js'
-import { Pace } from '../util/pace.js'
-import { type FitControl, innerPartsOf, type Judged, judge, type Problem, type SetLearner } from './learner.js'
+import { inTurns, Pace } from '../util/pace.js'
+import { type FitControl, innerPartsOf, type Judged, judgeSteps, type Problem, type SetLearner } from './learner.js'
 import type { Block } from './linear/scaling.js'
 
 /** How they were chosen: docs/probe.md. */
@@ -60,7 +60,7 @@ export class BoostedLearner implements SetLearner {
     try {
       for (const [f, { train, test }] of folds.entries()) {
         await this.#fit(trainer, classes, train, signal)
-        qualities.push({ ...judge(await trainer.scores(), this.#problem, test), loss: null })
+        qualities.push(await this.#judged(await trainer.scores(), test, signal))
         onProgress((f + 1) / folds.length)
       }
     } finally {
@@ -75,7 +75,7 @@ export class BoostedLearner implements SetLearner {
     const qualities: Judged[] = []
     for (const [f, { test }] of folds.entries()) {
       for (const rows of draws[f]) {
-        qualities.push({ ...judge(await this.#fitDraw(rows, signal), this.#problem, test), loss: null })
+        qualities.push(await this.#judged(await this.#fitDraw(rows, signal), test, signal))
       }
       onProgress((f + 1) / folds.length)
     }
@@ -84,6 +84,10 @@ export class BoostedLearner implements SetLearner {
 
   dispose(): void {
     this.#matrix.dispose()
+  }
+
+  async #judged(scores: Float64Array, test: Int32Array, signal?: AbortSignal): Promise<Judged> {
+    return { ...(await inTurns(judgeSteps(scores, this.#problem, test), signal)), loss: null }
   }
 
   async #fitDraw(rows: Int32Array, signal?: AbortSignal): Promise<Float64Array> {
@@ -118,7 +122,7 @@ export class BoostedLearner implements SetLearner {
   async #fit(trainer: GbrtTrainer, targets: Int32Array, train: Int32Array, signal?: AbortSignal): Promise<GbrtModel> {
     const mask = marked(targets.length, train)
     const sums = new Float64Array(shape.numIterations)
-    const parts = innerPartsOf(train, targets, this.#problem)
+    const parts = await innerPartsOf(train, targets, this.#problem, signal)
     for (const part of parts) {
       const own = mask.slice()
       for (const row of part) own[row] = 0

@@ -12,11 +12,28 @@ export const ROWS_PER_STEP = 16_384
  * @param classes  class of each row, by row number
  */
 export function stratifiedParts(rows: Int32Array, classes: Int32Array, count: number, rng: Philox): Int32Array[] {
-  const part = atOnce(partOfSteps(rows, classes, count, rng))
+  return atOnce(stratifiedPartsSteps(rows, classes, count, rng))
+}
+
+/** The same in short steps. */
+export function* stratifiedPartsSteps(
+  rows: Int32Array,
+  classes: Int32Array,
+  count: number,
+  rng: Philox,
+): Steps<Int32Array[]> {
+  const part = yield* partOfSteps(rows, classes, count, rng)
   const parts = Array.from({ length: count }, (_, p) => new Int32Array(Math.ceil((rows.length - p) / count)))
   const filled = new Int32Array(count)
-  for (let i = 0; i < rows.length; i++) parts[part[i]][filled[part[i]]++] = rows[i]
-  return parts.map(own => own.sort())
+  for (let i = 0; i < rows.length; i++) {
+    if (i % ROWS_PER_STEP === 0) yield
+    parts[part[i]][filled[part[i]]++] = rows[i]
+  }
+  for (const own of parts) {
+    yield
+    own.sort()
+  }
+  return parts
 }
 
 /** The part, 0 … count − 1, of each of the rows. */
@@ -76,10 +93,11 @@ export function* stratifiedSteps(rows: Int32Array, classes: Int32Array, size: nu
 }
 
 /** Parts to choose a strength on: five, three where rows abound, fewer where a class is rare, none where it is single. */
-export function innerParts(rows: Int32Array, classes: Int32Array, rng: Philox): Int32Array[] {
-  const rarest = atOnce(placesByClass(rows, classes)).reduce((least, own) => Math.min(least, own.length), rows.length)
+export function* innerPartsSteps(rows: Int32Array, classes: Int32Array, rng: Philox): Steps<Int32Array[]> {
+  const groups = yield* placesByClass(rows, classes)
+  const rarest = groups.reduce((least, own) => Math.min(least, own.length), rows.length)
   const count = Math.min(rows.length > 5000 ? 3 : 5, rarest)
-  return count < 2 ? [] : stratifiedParts(rows, classes, count, rng)
+  return count < 2 ? [] : yield* stratifiedPartsSteps(rows, classes, count, rng)
 }
 
 /** Places in `rows` of each class that occurs, by class; those of a class in their order. */

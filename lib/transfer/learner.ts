@@ -1,8 +1,9 @@
 // What a probe's learners have in common: the problem, and how good their scores are on it.
 
-import { accuracy, auc, macroAuc } from '../report/metrics.js'
+import { accuracy, aucSteps, macroAucSteps } from '../report/metrics.js'
+import { inTurns, type Steps } from '../util/pace.js'
 import { Philox } from '../util/philox.js'
-import { innerParts } from './folds.js'
+import { innerPartsSteps, ROWS_PER_STEP } from './folds.js'
 
 /** Philox streams of one seed. */
 export const streams = { folds: 0, inner: 1, draws: 2 ** 16 }
@@ -42,35 +43,45 @@ export interface SetLearner {
 }
 
 /** Parts of the training rows to make choices on; none where a class is too rare. */
-export function innerPartsOf(train: Int32Array, classes: Int32Array, { seed }: Problem): Int32Array[] {
-  return innerParts(train, classes, new Philox(seed, streams.inner))
+export function innerPartsOf(
+  train: Int32Array,
+  classes: Int32Array,
+  { seed }: Problem,
+  signal?: AbortSignal,
+): Promise<Int32Array[]> {
+  return inTurns(innerPartsSteps(train, classes, new Philox(seed, streams.inner)), signal)
 }
 
-/** Quality on some rows of scores (outputs, all rows). */
-export function judge(scores: Float32Array | Float64Array, problem: Problem, test: Int32Array): Quality {
-  const { classes, count } = problem
-  const truth = test.map(row => classes[row])
-  if (count === 2) {
-    const own = Float32Array.from(test, row => scores[row])
-    return { score: auc(own, truth), held: own }
-  }
+/** Quality on some rows of scores (outputs, all rows), in short steps. */
+export function* judgeSteps(
+  scores: Float32Array | Float64Array,
+  { classes, count }: Problem,
+  test: Int32Array,
+): Steps<Quality> {
+  const outputs = count === 2 ? 1 : count
   const rows = classes.length
-  const own = new Float32Array(test.length * count)
+  const truth = new Int32Array(test.length)
+  const own = new Float32Array(test.length * outputs)
   const predicted = new Int32Array(test.length)
   for (let t = 0; t < test.length; t++) {
-    for (let c = 0; c < count; c++) {
-      own[t * count + c] = scores[c * rows + test[t]]
-      if (own[t * count + c] > own[t * count + predicted[t]]) predicted[t] = c
+    if (t % ROWS_PER_STEP === 0) yield
+    truth[t] = classes[test[t]]
+    for (let c = 0; c < outputs; c++) {
+      own[t * outputs + c] = scores[c * rows + test[t]]
+      if (own[t * outputs + c] > own[t * outputs + predicted[t]]) predicted[t] = c
     }
   }
+  if (count === 2) return { score: yield* aucSteps(own, truth), held: own }
   // Softmax against the other classes orders the rows of one class; plain scores share a free constant per row.
-  return { score: accuracy(predicted, truth), macroAuc: macroAuc(softmaxRows(own, count), truth, count) }
+  const probabilities = yield* softmaxSteps(own, count)
+  return { score: accuracy(predicted, truth), macroAuc: yield* macroAucSteps(probabilities, truth, count) }
 }
 
 /** Probabilities, row by row; float64, as float32 ones would tie near 1. */
-function softmaxRows(scores: Float32Array, count: number): Float64Array {
+function* softmaxSteps(scores: Float32Array, count: number): Steps<Float64Array> {
   const out = new Float64Array(scores.length)
-  for (let start = 0; start < out.length; start += count) {
+  for (let start = 0, row = 0; start < out.length; start += count, row++) {
+    if (row % ROWS_PER_STEP === 0) yield
     let largest = scores[start]
     for (let c = 1; c < count; c++) largest = Math.max(largest, scores[start + c])
     let total = 0

@@ -1,7 +1,8 @@
 // Logistic regression as a probe's learner: its strength is chosen inside the training part.
 
 import type { Device } from '../runtime/device.js'
-import { type FitControl, innerPartsOf, type Judged, judge, type Problem, type SetLearner } from './learner.js'
+import { inTurns } from '../util/pace.js'
+import { type FitControl, innerPartsOf, type Judged, judgeSteps, type Problem, type SetLearner } from './learner.js'
 import { DesignMatrix } from './linear/design.js'
 import { allDone, type FitTask, type FittedTask, fitLogistic } from './linear/logistic.js'
 import type { Bend, Block } from './linear/scaling.js'
@@ -25,10 +26,16 @@ export class LinearLearner implements SetLearner {
   /** All folds at once: they share each pass over the matrix. */
   async folds(control: FitControl): Promise<Judged[]> {
     const { classes, count, folds } = this.#problem
-    const tasks = folds.map(({ train }) => this.#task(train, classes))
+    const tasks: FitTask[] = []
+    for (const { train } of folds) tasks.push(await this.#task(train, classes, control.signal))
     const fitted = await fitLogistic(this.#matrix, classes, count, tasks, control)
     const scores = await this.#scores(fitted)
-    return scores.map((own, f) => ({ ...judge(own, this.#problem, folds[f].test), loss: lossOf(fitted[f]) }))
+    const qualities: Judged[] = []
+    for (const [f, own] of scores.entries()) {
+      const quality = await inTurns(judgeSteps(own, this.#problem, folds[f].test), control.signal)
+      qualities.push({ ...quality, loss: lossOf(fitted[f]) })
+    }
+    return qualities
   }
 
   /** Each draw on a small matrix of its own rows, then one pass to score the test part. */
@@ -38,9 +45,10 @@ export class LinearLearner implements SetLearner {
     for (let f = 0; f < folds.length; f++) {
       const fitted = await allDone(draws[f].map(rows => this.#fitDraw(rows, control.signal)))
       const scores = await this.#scores(fitted)
-      scores.forEach((own, d) => {
-        qualities.push({ ...judge(own, this.#problem, folds[f].test), loss: lossOf(fitted[d]) })
-      })
+      for (const [d, own] of scores.entries()) {
+        const quality = await inTurns(judgeSteps(own, this.#problem, folds[f].test), control.signal)
+        qualities.push({ ...quality, loss: lossOf(fitted[d]) })
+      }
       control.onProgress((f + 1) / folds.length)
     }
     return qualities
@@ -55,15 +63,16 @@ export class LinearLearner implements SetLearner {
     try {
       const classes = rows.map(row => this.#problem.classes[row])
       const train = rows.map((_, row) => row)
-      const [fitted] = await fitLogistic(small, classes, this.#problem.count, [this.#task(train, classes)], { signal })
+      const task = await this.#task(train, classes, signal)
+      const [fitted] = await fitLogistic(small, classes, this.#problem.count, [task], { signal })
       return fitted
     } finally {
       small.dispose()
     }
   }
 
-  #task(train: Int32Array, classes: Int32Array): FitTask {
-    return { train, innerFolds: innerPartsOf(train, classes, this.#problem) }
+  async #task(train: Int32Array, classes: Int32Array, signal?: AbortSignal): Promise<FitTask> {
+    return { train, innerFolds: await innerPartsOf(train, classes, this.#problem, signal) }
   }
 
   #scores(fitted: readonly FittedTask[]): Promise<Float32Array[]> {

@@ -131,6 +131,13 @@ export async function expectPlace(path: string, kind: 'file' | 'folder'): Promis
   })
 }
 
+/** Whether a file or a folder is there. */
+export const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )
+
 /** The folder itself, or the one above it that is there. */
 async function nearestFolder(folder: string): Promise<string> {
   const there = await stat(folder).catch(() => null)

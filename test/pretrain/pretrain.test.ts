@@ -3,14 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { gruConfig } from '../../lib/encoder/config.js'
 import { saveEncoder } from '../../lib/encoder/model_files.js'
-import {
-  defineSchema,
-  type Encoder,
-  type EventSource,
-  fromRows,
-  type PretrainOptions,
-  pretrain,
-} from '../../lib/index.js'
+import { defineSchema, Encoder, type EventSource, fromRows, type PretrainOptions, pretrain } from '../../lib/index.js'
 import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
@@ -112,16 +105,30 @@ describe('pretrain', () => {
     const owned = await pretrain(source, { ...own, out, resume: true })
     expect(owned.log).toEqual(first.log)
     owned.encoder.dispose()
-    // Another seed is another run, and another encoder in its place another model.
-    const other = await pretrain(source, { ...small, seed: 5, epochs: 1, out, resume: true, onProgress })
-    expect(phases.has('train')).toBe(true)
-    const { encoder } = await pretrain(source, { ...small, epochs: 1, out })
-    await saveEncoder(out, other.encoder, source.schema)
-    for (const one of [other.encoder, encoder]) one.dispose()
-    phases.clear()
-    const anew = await pretrain(source, { ...small, epochs: 1, out, resume: true, onProgress })
-    anew.encoder.dispose()
-    expect(phases.has('train')).toBe(true)
+  })
+
+  it('does not resume over the model of another run', async () => {
+    const out = temporaryFolder()
+    const first = await pretrain(source, { ...small, epochs: 1, out })
+    const kept = await readFile(join(out, 'weights.safetensors'))
+    const other = pretrain(source, { ...small, epochs: 1, seed: 5, out, resume: true })
+    await expect(other).rejects.toMatchObject({
+      code: 'CHECKPOINT_MISMATCH',
+      message: expect.stringContaining('leave resume out to replace that model, or name another folder'),
+    })
+    // An encoder that was saved there since is no run's.
+    await saveEncoder(out, first.encoder, source.schema)
+    await pretrain(source, { ...small, epochs: 1, out, resume: true }).then(({ encoder }) => encoder.dispose())
+    const encoder = new Encoder(first.encoder.encoding, first.encoder.config, { device: small.device, seed: 9 })
+    await saveEncoder(out, encoder, source.schema)
+    const again = pretrain(source, { ...small, epochs: 1, out, resume: true })
+    await expect(again).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+    ;(await pretrain(source, { ...small, epochs: 1, out })).encoder.dispose()
+    expect(await readFile(join(out, 'weights.safetensors'))).toEqual(kept)
+    // Behind an older model stands the unfinished run alone.
+    await stopped(source, { ...small, seed: 5, out })
+    ;(await pretrain(source, { ...small, seed: 5, out, resume: true })).encoder.dispose()
+    for (const one of [first.encoder, encoder]) one.dispose()
   })
 
   it('trains no further when it resumes a run that stopped early and could not be saved', async () => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { innerParts, stratifiedParts, stratifiedSample } from '../../lib/transfer/folds.js'
+import { innerPartsSteps, stratifiedParts, stratifiedSample } from '../../lib/transfer/folds.js'
+import { atOnce } from '../../lib/util/pace.js'
 import { Philox } from '../../lib/util/philox.js'
 
 const problem = fc
@@ -55,11 +56,8 @@ test('same seed, same split; another, another', () => {
 test('inner parts: five, three of many rows, fewer of rare classes, none of single ones', () => {
   const parts = (positives: number, total: number) => {
     const classes = Int32Array.from({ length: total }, (_, r) => (r < positives ? 1 : 0))
-    return innerParts(
-      classes.map((_, r) => r),
-      classes,
-      new Philox(0),
-    ).length
+    const rows = classes.map((_, r) => r)
+    return atOnce(innerPartsSteps(rows, classes, new Philox(0))).length
   }
   expect(parts(50, 100)).toBe(5)
   expect(parts(50, 6000)).toBe(3)

@@ -309,6 +309,20 @@ test('vectors beside features do no harm where they know nothing', async () => {
   expect(results.both!.mean).toBeGreaterThan(results.features!.mean - 0.02)
 })
 
+test('a linear probe of many entities lets the event loop run', { retry: 2, timeout: 120_000 }, async () => {
+  const rows = 150_000
+  const many = Array.from({ length: rows }, (_, i) => `e${i}`)
+  const random = new TestRandom(5)
+  const table: VectorTable = {
+    ids: many,
+    width: 2,
+    vectors: Float32Array.from({ length: 2 * rows }, () => random.normal()),
+  }
+  const labels = { ids: many, values: Float64Array.from(many, (_, i) => (table.vectors[2 * i] > 0 ? 1 : 0)) }
+  const { longest } = await watchTurns(() => probe({ device, vectors: table, labels }))
+  expect(longest).toBeLessThan(50)
+})
+
 test('many entities are joined, cut into folds and drawn from while the event loop runs', {
   retry: 2,
   timeout: 120_000,

@@ -66,7 +66,10 @@ export const finetuneCommand = defineCommand({
     patience: { kind: 'number', value: 'N', about: 'epochs without a better validation before stopping' },
     'stop-on': { kind: 'text', oneOf: ['score', 'loss'], about: 'what a better validation is' },
     precision: PRECISION,
-    resume: { kind: 'flag', about: 'go on from the checkpoint in --out; nothing to do where the run has ended' },
+    resume: {
+      kind: 'flag',
+      about: 'go on from the checkpoint in --out; nothing to do where the run has ended, refused where another has',
+    },
     restart: { kind: 'flag', about: 'begin anew although --out holds an unfinished run, which is lost then' },
   },
   async run(values, { signal, seed, threads, device: kind, json }) {

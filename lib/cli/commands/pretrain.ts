@@ -54,7 +54,10 @@ export const pretrainCommand = defineCommand({
       about: 'epochs without a better held-out loss before stopping (default 0: never)',
     },
     precision: PRECISION,
-    resume: { kind: 'flag', about: 'go on from the checkpoint in --out; nothing to do where the run has ended' },
+    resume: {
+      kind: 'flag',
+      about: 'go on from the checkpoint in --out; nothing to do where the run has ended, refused where another has',
+    },
     restart: { kind: 'flag', about: 'begin anew although --out holds an unfinished run, which is lost then' },
   },
   async run(values, { signal, seed, threads, device: kind, json }) {

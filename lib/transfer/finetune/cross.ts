@@ -3,8 +3,9 @@
 
 import { Encoder } from '../../encoder/encoder.js'
 import { readParameters } from '../../encoder/model_files.js'
+import { inTurns } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
-import { innerParts } from '../folds.js'
+import { innerPartsSteps } from '../folds.js'
 import { outputsOf, type ScoreQuality } from './goal.js'
 import { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
@@ -12,6 +13,7 @@ import type { KeptParts } from './kept_parts.js'
 import { type Best, isBetter } from './log.js'
 import { mixesOf } from './mixing.js'
 import { type FinetuneOptions, type Resolved, streams } from './options.js'
+import { amongRuns } from './run_progress.js'
 import { FinetuneTrainer } from './trainer.js'
 
 /** How good a part's model is on it, after each epoch or for each share of the way. */
@@ -35,7 +37,8 @@ export async function crossValidate(
 ): Promise<Best | null> {
   const { goal, learnt, training } = job
   const classes = goal.task === 'regression' ? new Int32Array(learnt.length) : Int32Array.from(learnt)
-  const parts = innerParts(training, classes, new Philox(options.seed, streams.parts))
+  const random = new Philox(options.seed, streams.parts)
+  const parts = await inTurns(innerPartsSteps(training, classes, random), signal)
   // A part of one class has no score, and one of one label no R².
   if (parts.length === 0 || parts.some(part => new Set(part.map(row => learnt[row])).size < 2)) return null
   const weights = await readParameters(start.parameters)
@@ -43,7 +46,10 @@ export async function crossValidate(
   for (const part of parts.slice(kept.done.length)) {
     const isHeld = new Set(part)
     const own: FinetuneJob = { ...job, training: training.filter(row => !isHeld.has(row)), validation: part, judges }
-    const call = { init: start, signal, onProgress: onProgress && asPart(onProgress, kept.done.length, parts.length) }
+    const { length: place } = kept.done
+    // The model itself follows them.
+    const among = amongRuns(onProgress, place, parts.length + 1)
+    const call = { init: start, signal, onProgress: among && asPart(among, place, parts.length) }
     const encoder = new Encoder(start.encoding, start.config, { device: start.device, weights })
     let head: Head | null = null
     let trainer: FinetuneTrainer | null = null

@@ -13,10 +13,10 @@ import { Device, quiet } from '../../runtime/device.js'
 import { expectRange, expectType } from '../../util/errors.js'
 import { inTurns } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
-import { stratifiedSample } from '../folds.js'
+import { stratifiedSteps } from '../folds.js'
 import { type Curve, crossValidate } from './cross.js'
 import { FineTuned, loadWithLog } from './finetuned.js'
-import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf } from './goal.js'
+import { classWeightsOf, deviceTargets, type Goal, goalOf, outputsOf, rowsWithLabel } from './goal.js'
 import { Head } from './head.js'
 import type { FinetuneJob } from './job.js'
 import { KeptParts } from './kept_parts.js'
@@ -29,11 +29,10 @@ import {
   resolveOptions,
   streams,
 } from './options.js'
+import { CROSS, FOLD_RUNS, FOLDS } from './run_files.js'
 import { FinetuneTrainer } from './trainer.js'
 
 const where = 'finetune'
-/** Where a run keeps the parts of its cross-validation that are done, with `out`. */
-export const CROSS = 'cross.json'
 /**
  * Sequences that tell means and deviations of vectors within a few hundredths of a deviation. As many that have a label tell them
  * alone: those without may be another population.
@@ -71,7 +70,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   const rows = rowsWithLabel(targets)
   const goal = goalOf(targets, rows, options, encoded.ids)
   const learnt = deviceTargets(goal, targets)
-  const { training, validation, isCross } = split(goal, learnt, rows, encoded, options)
+  const { training, validation, isCross } = await split(goal, learnt, rows, encoded, options)
   const job: FinetuneJob = {
     encoded,
     goal,
@@ -102,7 +101,8 @@ export async function finetuneEncoded<F extends Fields = Fields>(
     const variant = encoder.device.variant
     // Stands for all that must be the same for a resumed run to end in the same bits.
     const fingerprint = out === undefined ? '' : await digestOf({ ...plain, variant }, arrays, encoded, signal)
-    const finished = options.resume ? await finishedRun<FinetuneLog>(out!, fingerprint) : null
+    const left = [CROSS, FOLDS, FOLD_RUNS]
+    const finished = options.resume ? await finishedRun<FinetuneLog>(where, out!, fingerprint, left) : null
     if (finished) {
       const device = ownsDevice(options) ? undefined : encoder.device
       const model = await loadWithLog(out!, { device }, finished)
@@ -136,13 +136,6 @@ export async function finetuneEncoded<F extends Fields = Fields>(
   }
 }
 
-function rowsWithLabel(targets: Float64Array): Int32Array {
-  const rows = new Int32Array(targets.length)
-  let count = 0
-  for (let row = 0; row < targets.length; row++) if (!Number.isNaN(targets[row])) rows[count++] = row
-  return rows.slice(0, count)
-}
-
 /** Sequences without a label, as many as tell the scale of vectors beside those that have one; a function of the seed. */
 async function sampleUnlabelled(
   targets: Float64Array,
@@ -158,15 +151,16 @@ async function sampleUnlabelled(
 }
 
 /** Rows to learn from and rows to stop on, a function of the seed; classes have their share of both. */
-function split(
+async function split(
   goal: Goal,
   learnt: Float64Array,
   rows: Int32Array,
   { offsets }: EncodedEvents,
   options: FinetuneOptions,
 ) {
-  const events = rows.reduce((sum, row) => sum + offsets[row + 1] - offsets[row], 0)
-  const { validation = defaultValidation(rows.length, events), seed = 0 } = options
+  let events = 0
+  for (const row of rows) events += offsets[row + 1] - offsets[row]
+  const { validation = defaultValidation(rows.length, events), seed = 0, signal } = options
   let held: Int32Array
   if (validation instanceof Int32Array) {
     const known = new Set(rows)
@@ -177,15 +171,20 @@ function split(
     const size = validation === 'cross' ? 0 : Math.round(rows.length * validation)
     const random = new Philox(seed, streams.split)
     if (size === 0) held = new Int32Array(0)
-    else if (goal.task === 'regression') held = random.shuffle(rows.slice()).slice(0, size).sort()
-    else held = stratifiedSample(rows, Int32Array.from(learnt), Math.max(size, goal.classes.length), random)
+    else if (goal.task === 'regression') {
+      held = (await inTurns(random.shuffleSteps(rows.slice()), signal)).slice(0, size).sort()
+    } else {
+      const least = Math.max(size, goal.classes.length)
+      held = await inTurns(stratifiedSteps(rows, Int32Array.from(learnt), least, random), signal)
+    }
   }
   const isHeld = new Uint8Array(learnt.length)
   for (const row of held) isHeld[row] = 1
   const training = rows.filter(row => !isHeld[row])
   const parts: Record<string, Int32Array> = held.length > 0 ? { training, validation: held } : { training }
   for (const [part, own] of Object.entries(parts)) {
-    const values = new Set(Array.from(own, row => learnt[row]))
+    const values = new Set<number>()
+    for (const row of own) values.add(learnt[row])
     const least = goal.task === 'regression' || part === 'validation' ? 2 : goal.classes.length
     expectRange(values.size >= least, where, `labels of ${least} values in the ${part} rows`, values.size)
   }

@@ -5,16 +5,21 @@ import { join } from 'node:path'
 import { Encoder } from '../../encoder/encoder.js'
 import { digestOf } from '../../events/digest.js'
 import type { EncodedEvents } from '../../events/encode.js'
-import { giveUp } from '../../pretrain/checkpoint.js'
-import { LOG, readJson } from '../../pretrain/finished_run.js'
+import { giveUp, hasWork, unfinished } from '../../pretrain/checkpoint.js'
+import { anotherRun, LOG, readJson } from '../../pretrain/finished_run.js'
 import { type Spread, spread } from '../../report/metrics.js'
+import { Device } from '../../runtime/device.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
-import { writeFileAtomic } from '../../util/files.js'
+import { isThere, writeFileAtomic } from '../../util/files.js'
+import { inTurns, type Steps } from '../../util/pace.js'
+import { ROWS_PER_STEP } from '../folds.js'
 import { finetuneEncoded } from './finetune.js'
-import { type Goal, goalOf, qualityOf, type ScoreQuality } from './goal.js'
+import { type Goal, goalOf, qualityOf, rowsWithLabel, type ScoreQuality } from './goal.js'
 import { expectAllParts, KeptParts, type StoredParts } from './kept_parts.js'
 import type { FinetuneLog } from './log.js'
 import { checkOptions, type FinetuneOptions } from './options.js'
+import { CROSS, FOLD_RUNS, FOLDS } from './run_files.js'
+import { amongRuns } from './run_progress.js'
 
 const where = 'finetune'
 
@@ -38,46 +43,74 @@ export interface FoldsResult {
   readonly folds: readonly FoldQuality[]
 }
 
-/** Where an interrupted run keeps what it has, with `out`. */
-export const FOLDS = 'folds.json'
-
 /**
  * Cross-validates: for each fold, fine-tunes on the others and scores it. With `out`, finished folds are kept there, and
- * `resume` goes on behind them.
+ * checkpoints of the one that is under way: `resume` goes on from both.
  * @throws {SeqriskError} codes `ONE_CLASS` and `TOO_FEW_LABELS`, which name the fold, before any is learnt; `RUN_UNFINISHED` where
  * `out` holds some of the folds, without `resume` or `restart`
  * @param targets  one label per entity; NaN = not used
  * @param fold     the fold that each entity is scored in, 0 or more
  */
-export async function finetuneFolds(
+export function finetuneFolds(
   encoded: EncodedEvents,
   targets: Float64Array,
   fold: Int32Array,
   options: FinetuneOptions,
 ): Promise<FoldsResult> {
+  return scoreFolds(encoded, targets, fold, options, 0)
+}
+
+/** The same. @param following  trainings of the call that come behind the folds, about as long as one */
+export async function scoreFolds(
+  encoded: EncodedEvents,
+  targets: Float64Array,
+  fold: Int32Array,
+  options: FinetuneOptions,
+  following: number,
+): Promise<FoldsResult> {
   checkOptions(options)
-  const { signal, out, resume, restart: __, schema: _, ...rest } = options
-  const { task, names, tests } = planFolds(encoded, targets, fold, options)
-  const path = out === undefined ? null : join(out, FOLDS)
-  await giveUp(options, [FOLDS])
-  if (path !== null && !resume) await expectAllParts(path, tests.length)
-  const fingerprint = path === null ? '' : await foldsDigest(encoded, targets, fold, options)
-  const log = resume && out !== undefined ? await readJson<FinetuneLog>(join(out, LOG)) : null
-  const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true, log?.folds)
-  for (const [f, test] of tests.entries()) {
-    if (f < kept.done.length) continue
-    const own = targets.slice()
-    for (const row of test) own[row] = Number.NaN
-    const model = await finetuneEncoded(encoded, own, { ...rest, task, signal, resume: false })
-    try {
-      const scores = await model.scoreEncoded(encoded, test, { signal })
-      const truth = Float64Array.from(test, row => targets[row])
-      await kept.add({ fold: names[f], rows: test.length, ...(await qualityOf(model.goal, scores, truth, signal)) })
-    } finally {
-      model.dispose()
+  const { init, signal, out, resume } = options
+  const { task, names, tests } = await inTurns(planSteps(encoded, targets, fold, options), signal)
+  await giveUp(options, [FOLDS, FOLD_RUNS])
+  if (out !== undefined && !resume) await expectNoFolds(out, tests.length)
+  const isOwn = options.device === undefined && !(init instanceof Encoder)
+  // One for all folds: scores of one kernel beside those of another would make one mean.
+  const device = options.device ?? (init instanceof Encoder ? init.device : new Device())
+  try {
+    const fingerprint = out === undefined ? '' : await foldsDigest(encoded, targets, fold, options, device)
+    const path = out === undefined ? null : join(out, FOLDS)
+    const ended = await endedFolds(options, fingerprint)
+    const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true, ended)
+    for (const [f, test] of tests.entries()) {
+      const run = out === undefined ? undefined : join(out, FOLD_RUNS, String(names[f]))
+      if (f >= kept.done.length) {
+        const own = targets.slice()
+        for (const row of test) own[row] = Number.NaN
+        const place = { fold: f + 1, folds: tests.length }
+        const onProgress = amongRuns(options.onProgress, f, tests.length + following, place)
+        // What an interrupted call left of this fold is in that folder, which says whose it is.
+        const resumed = run !== undefined
+        const call = { ...options, task, device, onProgress, out: run, resume: resumed, restart: false }
+        const model = await finetuneEncoded(encoded, own, call)
+        try {
+          const scores = await model.scoreEncoded(encoded, test, { signal })
+          const truth = Float64Array.from(test, row => targets[row])
+          const quality = await qualityOf(model.goal, scores, truth, signal)
+          await kept.add({ fold: names[f], rows: test.length, ...quality })
+        } finally {
+          model.dispose()
+        }
+      }
+      if (run !== undefined) await rm(run, { force: true, recursive: true })
     }
+    if (out !== undefined) await rm(join(out, FOLD_RUNS), { force: true, recursive: true })
+    return summary(kept.done)
+  } finally {
+    if (isOwn) device.close()
   }
-  const { done } = kept
+}
+
+function summary(done: readonly FoldQuality[]): FoldsResult {
   const over = (pick: (one: FoldQuality) => number | undefined) => spread(done.map(one => pick(one)!))
   const [{ metric, accuracy, rmse }] = done
   return {
@@ -88,6 +121,24 @@ export async function finetuneFolds(
     ...(rmse !== undefined && { rmse: over(one => one.rmse) }),
     folds: done,
   }
+}
+
+/** Refuses a folder with some of the folds of a run that did not end. @throws {SeqriskError} code `RUN_UNFINISHED` */
+async function expectNoFolds(out: string, folds: number): Promise<void> {
+  await expectAllParts(join(out, FOLDS), folds)
+  const runs = join(out, FOLD_RUNS)
+  if (await isThere(runs)) throw unfinished(where, runs)
+}
+
+/** The folds of a run that has ended in `out`, where a call resumes it. @throws as `finishedRun`, of the folds of another run */
+async function endedFolds(
+  { out, resume }: FinetuneOptions,
+  fingerprint: string,
+): Promise<StoredParts<FoldQuality> | undefined> {
+  if (out === undefined || !resume || (await hasWork(out, [CROSS, FOLDS, FOLD_RUNS]))) return undefined
+  const log = await readJson<FinetuneLog>(join(out, LOG))
+  if (log?.folds && log.folds.fingerprint !== fingerprint) throw anotherRun(where, out)
+  return log?.folds
 }
 
 /** Moves the folds of a run that has ended to its log. */
@@ -107,46 +158,53 @@ interface FoldPlan {
   readonly tests: readonly Int32Array[]
 }
 
-/** Who is scored in which fold. @throws as `finetuneFolds` does of labels and folds that nothing can be learnt from */
-export function planFolds(
+/** Who is scored in which fold, in short steps. @throws as `finetuneFolds` does of labels and folds that nothing can be learnt from */
+export function* planSteps(
   encoded: EncodedEvents,
   targets: Float64Array,
   fold: Int32Array,
   options: FinetuneOptions,
-): FoldPlan {
+): Steps<FoldPlan> {
   expectRange(fold.length === targets.length, where, `${targets.length} folds, one for each label`, fold.length)
-  const rows = Int32Array.from(targets.keys()).filter(row => !Number.isNaN(targets[row]))
+  const rows = rowsWithLabel(targets)
   const { task, classes } = goalOf(targets, rows, options, encoded.ids)
-  const names = [...new Set(rows.map(row => fold[row]))].sort((a, b) => a - b)
+  const sizes = new Map<number, number>()
+  for (const [i, row] of rows.entries()) {
+    if (i % ROWS_PER_STEP === 0) yield
+    sizes.set(fold[row], (sizes.get(fold[row]) ?? 0) + 1)
+  }
+  const names = [...sizes.keys()].sort((a, b) => a - b)
   expectRange(names.length >= 2, where, 'at least two folds', names.length)
   expectRange(names[0] >= 0, where, 'folds of 0 or more', names[0])
-  const tests = names.map(name => rows.filter(row => fold[row] === name))
-  for (const [f, test] of tests.entries()) expectLearnable(targets, rows, test, names[f], classes)
+  const tests = names.map(name => new Int32Array(sizes.get(name)!))
+  const place = new Map(names.map((name, f) => [name, f]))
+  const filled = new Int32Array(names.length)
+  /** Per value of a class its rows in all, and in each fold. */
+  const counts = new Map(classes.map(value => [value, { all: 0, inFold: new Int32Array(names.length) }]))
+  for (const [i, row] of rows.entries()) {
+    if (i % ROWS_PER_STEP === 0) yield
+    const f = place.get(fold[row])!
+    tests[f][filled[f]++] = row
+    const own = counts.get(targets[row])
+    if (!own) continue
+    own.all++
+    own.inFold[f]++
+  }
+  for (const [f, test] of tests.entries()) {
+    yield
+    if (test.every(row => targets[row] === targets[test[0]])) {
+      const expected = `labels of two values or more in fold ${names[f]}`
+      throw new SeqriskError('ONE_CLASS', sentence(where, expected, targets[test[0]], 'use fewer folds'))
+    }
+    for (const [value, { all, inFold }] of counts) {
+      const others = all - inFold[f]
+      if (others >= 2) continue
+      const expected = `two entities or more of class ${value} outside fold ${names[f]}`
+      const advice = 'spread its entities over folds, or label more'
+      throw new SeqriskError('TOO_FEW_LABELS', sentence(where, expected, others, advice))
+    }
+  }
   return { task, names, tests }
-}
-
-/** A fold must have labels to tell apart, and leave others enough of each class to learn from. */
-function expectLearnable(
-  targets: Float64Array,
-  rows: Int32Array,
-  test: Int32Array,
-  name: number,
-  classes: readonly number[],
-): void {
-  if (test.every(row => targets[row] === targets[test[0]])) {
-    const text = sentence(where, `labels of two values or more in fold ${name}`, targets[test[0]], 'use fewer folds')
-    throw new SeqriskError('ONE_CLASS', text)
-  }
-  for (const value of classes) {
-    const countIn = (some: Int32Array) => some.reduce((count, row) => count + Number(targets[row] === value), 0)
-    const others = countIn(rows) - countIn(test)
-    if (others >= 2) continue
-    const expected = `two entities or more of class ${value} outside fold ${name}`
-    throw new SeqriskError(
-      'TOO_FEW_LABELS',
-      sentence(where, expected, others, 'spread its entities over folds, or label more'),
-    )
-  }
 }
 
 async function foldsDigest(
@@ -154,13 +212,25 @@ async function foldsDigest(
   targets: Float64Array,
   fold: Int32Array,
   options: FinetuneOptions,
+  { variant }: Device,
 ): Promise<string> {
-  const { init, signal, device, onProgress, out, resume, restart, checkpointSeconds, schema, validation, ...plain } =
-    options
+  const {
+    init,
+    signal,
+    device: _,
+    onProgress,
+    out,
+    resume,
+    restart,
+    checkpointSeconds,
+    schema,
+    validation,
+    ...plain
+  } = options
   const arrays: ArrayBufferView[] = [targets, fold, validation instanceof Int32Array ? validation : new Int32Array(0)]
   let start: unknown
   if (init instanceof Encoder) for (const { value } of init.parameters) arrays.push(await value.read())
   else start = init
   const share = validation instanceof Int32Array ? null : validation
-  return digestOf({ ...plain, share, start }, arrays, encoded, signal)
+  return digestOf({ ...plain, share, start, variant }, arrays, encoded, signal)
 }

@@ -57,13 +57,15 @@ export function goalOf(
   options: FinetuneOptions,
   ids: readonly string[],
 ): Goal {
-  for (const row of rows) {
-    if (!Number.isFinite(targets[row])) expectRange(false, where, `a finite label of '${ids[row]}'`, targets[row])
+  const values = new Float64Array(rows.length)
+  const counts = new Map<number, number>()
+  for (let i = 0; i < rows.length; i++) {
+    const value = targets[rows[i]]
+    if (!Number.isFinite(value)) expectRange(false, where, `a finite label of '${ids[rows[i]]}'`, value)
+    values[i] = value
+    counts.set(value, (counts.get(value) ?? 0) + 1)
   }
   if (rows.length < 2) throw tooFew('labels of two entities or more', rows.length)
-  const values = Float64Array.from(rows, row => targets[row])
-  const counts = new Map<number, number>()
-  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1)
   const isClasses = counts.size <= MOST_AUTO_CLASSES && [...counts.keys()].every(Number.isInteger)
   const { task = 'auto' } = options
   if (counts.size < 2) throw oneClass(values[0])
@@ -79,6 +81,14 @@ export function goalOf(
   expectRange(counts.size <= MOST_CLASSES, where, `at most ${MOST_CLASSES} classes`, counts.size, advice)
   for (const [value, count] of counts) if (count < 2) throw tooFew(`two entities or more of class ${value}`, count)
   return { task: 'classification', classes: [...counts.keys()].sort((a, b) => a - b), mean: 0, deviation: 1 }
+}
+
+/** Entities whose label is known. @param targets  NaN where it is not */
+export function rowsWithLabel(targets: Float64Array): Int32Array {
+  const rows = new Int32Array(targets.length)
+  let count = 0
+  for (let row = 0; row < targets.length; row++) if (!Number.isNaN(targets[row])) rows[count++] = row
+  return rows.slice(0, count)
 }
 
 /**

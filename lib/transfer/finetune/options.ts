@@ -27,7 +27,11 @@ export interface FinetuneProgress extends Progress {
   /** Loss of the last step that is known. */
   readonly loss: number
   readonly eventsPerSecond: number
+  /** To the end of the call, the trainings that are still to come included. */
   readonly secondsLeft: number
+  /** The fold that is learnt for, from 1, and their number; absent where the model itself learns. */
+  readonly fold?: number
+  readonly folds?: number
 }
 
 /** What fine-tuning can be told. */
@@ -98,7 +102,7 @@ export interface FinetuneOptions {
   readonly schema?: Schema | undefined
   /**
    * Continue from the checkpoint in `out`, if there is one, to the same bits as an uninterrupted run. Where the same run has ended there,
-   * on the same kind of device and variant, its model comes back; any other run begins anew.
+   * on the same kind of device and variant, its model comes back; the model of any other run is refused, not written over.
    */
   readonly resume?: boolean | undefined
   /** Begin anew although `out` holds an unfinished run, which is lost then. Without this and `resume` that is an error. */

@@ -13,13 +13,15 @@ import { SeqriskError, sentence } from '../../util/errors.js'
 import { inTurns, Pace } from '../../util/pace.js'
 import { TextIndex } from '../../util/text_index.js'
 import { expectLabels, join, type LabelTable } from '../tables.js'
-import { CROSS, finetuneEncoded } from './finetune.js'
+import { finetuneEncoded } from './finetune.js'
 import { expectSchema, type FineTuned } from './finetuned.js'
-import { archiveFolds, FOLDS, type FoldsResult, finetuneFolds, planFolds } from './folds.js'
+import { archiveFolds, type FoldsResult, planSteps, scoreFolds } from './folds.js'
 import { expectTwoValues } from './goal.js'
 import { checkUnfitted, type FinetuneOptions, type ScratchInit } from './options.js'
+import { CROSS, FOLD_RUNS, FOLDS } from './run_files.js'
 
 const where = 'finetune'
+const LEFT = [CROSS, FOLDS, FOLD_RUNS]
 
 /** `init` from scratch may leave the encoding to be fitted on the source. */
 export interface FinetuneSourceOptions extends Omit<FinetuneOptions, 'init' | 'schema' | 'validation'> {
@@ -70,7 +72,7 @@ export async function finetune<F extends Fields>(
   signal?.throwIfAborted()
   await knownOf(labels, signal)
   expectTwoValues(labels.ids, labels.values)
-  await expectFreeFolder(where, options, [CROSS, FOLDS])
+  await expectFreeFolder(where, options, LEFT)
   const isFitted = init instanceof Encoder || init.encoding !== undefined
   const start = isFitted
     ? (init as FinetuneOptions['init'])
@@ -78,9 +80,9 @@ export async function finetune<F extends Fields>(
   const { encoded, targets, fold, absent } = await readLabelled(source, start.encoding, labels, { signal, onProgress })
   const all: FinetuneOptions = { ...options, restart: undefined, init: start, schema: source.schema }
   // A run that was there is given up for one that labels allow.
-  if (fold) planFolds(encoded, targets, fold, all)
-  await giveUp(options, [CROSS, FOLDS])
-  const folds = fold && (await finetuneFolds(encoded, targets, fold, all))
+  if (fold) await inTurns(planSteps(encoded, targets, fold, all), signal)
+  await giveUp(options, LEFT)
+  const folds = fold && (await scoreFolds(encoded, targets, fold, all, 1))
   const model = await finetuneEncoded<F>(encoded, targets, all)
   if (folds && out !== undefined) await archiveFolds(out)
   return { model, rows: encoded.ids.length, absent, folds }

@@ -5,7 +5,7 @@
 import type { Encoder } from '../../encoder/encoder.js'
 import { inTurns } from '../../util/pace.js'
 import { Philox } from '../../util/philox.js'
-import { innerParts } from '../folds.js'
+import { innerPartsSteps } from '../folds.js'
 import { DesignMatrix } from '../linear/design.js'
 import { fitLogistic } from '../linear/logistic.js'
 import { fitRidge } from '../linear/ridge.js'
@@ -47,7 +47,7 @@ export async function warmUpHead(
   const random = new Philox(options.seed, streams.inner)
   if (goal.task === 'regression') {
     const all = Int32Array.from(targets.keys())
-    const parts = innerParts(all, new Int32Array(all.length), random)
+    const parts = await inTurns(innerPartsSteps(all, new Int32Array(all.length), random), signal)
     const { weight, bias } = await fitRidge(device, vectors, encoder.width, targets, parts, signal)
     await head.fit(weight, Float64Array.of(bias))
     return
@@ -74,7 +74,7 @@ async function fitClasses(
   const whole = await DesignMatrix.build(device, [{ columns, rows: all }], { bend: 'plain', signal })
   const matrix = all.length > train.length ? await whole.select(train, signal).finally(() => whole.dispose()) : whole
   try {
-    const task = { train, innerFolds: innerParts(train, classes, random) }
+    const task = { train, innerFolds: await inTurns(innerPartsSteps(train, classes, random), signal) }
     const report = (done: number) => onProgress?.({ phase: 'head', done, total: 1 })
     const [{ weights }] = await fitLogistic(matrix, classes, count, [task], { signal, onProgress: report })
     const fitted = matrix.onGivenColumns(weights, count === 2 ? 1 : count)

@@ -3,6 +3,8 @@
 
 import { logisticGradient } from '../../ops/logistic.js'
 import { scope, Tensor, unscoped } from '../../runtime/tensor.js'
+import { inTurns, Pace, type Steps } from '../../util/pace.js'
+import { ROWS_PER_STEP } from '../folds.js'
 import type { DesignMatrix, Preconditioner, SolvableDesign } from './design.js'
 import { type MinimiseOptions, minimise } from './lbfgs.js'
 import { RowSpace } from './row_space.js'
@@ -37,14 +39,31 @@ class Regressions {
   readonly #outputs: number
   #waiting: Waiting[] = []
 
-  /** @param targets  per problem and row the class, or −1 where a row does not count */
-  constructor(matrix: SolvableDesign, targets: readonly Int32Array[], outputs: number) {
+  private constructor(matrix: SolvableDesign, problems: number, outputs: number) {
     this.#matrix = matrix
     this.#outputs = outputs
-    this.#targets = unscoped(() => Tensor.empty(matrix.x.device, 'int32', [targets.length, matrix.rows]))
-    targets.forEach((line, p) => {
-      scope(() => void this.#targets.view(p * matrix.rows, [matrix.rows]).write(line))
-    })
+    this.#targets = unscoped(() => Tensor.empty(matrix.x.device, 'int32', [problems, matrix.rows]))
+  }
+
+  /** @param targets  per problem and row the class, or −1 where a row does not count */
+  static async of(
+    matrix: SolvableDesign,
+    targets: readonly Int32Array[],
+    outputs: number,
+    signal?: AbortSignal,
+  ): Promise<Regressions> {
+    const regressions = new Regressions(matrix, targets.length, outputs)
+    const pace = new Pace(signal)
+    try {
+      for (const [p, line] of targets.entries()) {
+        scope(() => void regressions.#targets.view(p * matrix.rows, [matrix.rows]).write(line))
+        await pace.turn()
+      }
+    } catch (error) {
+      regressions.dispose()
+      throw error
+    }
+    return regressions
   }
 
   /** Sum of losses and its gradient. What is asked for in one turn of the event loop is answered in one pass. */
@@ -163,6 +182,46 @@ export async function fitLogistic(
   }
 }
 
+interface Plan {
+  readonly whole: { readonly problem: number; readonly rows: number }
+  readonly inner: readonly { readonly problem: number; readonly rows: number; readonly held: number }[]
+}
+
+/** Which lines of targets each task solves, those lines, and how frequent the classes are in all tasks. */
+function* planSteps(
+  rows: number,
+  classes: Int32Array,
+  count: number,
+  tasks: readonly FitTask[],
+): Steps<{ plans: Plan[]; lines: Int32Array[]; rates: Float64Array }> {
+  const lines: Int32Array[] = []
+  const rates = new Float64Array(count)
+  /** Writes the classes of some rows into a line, or −1. Gives its number. */
+  function* write(line: Int32Array, own: Int32Array, isKnown: boolean): Steps<number> {
+    for (let i = 0; i < own.length; i++) {
+      if (i % ROWS_PER_STEP === 0) yield
+      line[own[i]] = isKnown ? classes[own[i]] : -1
+    }
+    return lines.push(line) - 1
+  }
+  const none = () => new Int32Array(rows).fill(-1)
+  const plans: Plan[] = []
+  for (const { train, innerFolds } of tasks) {
+    const problem = yield* write(none(), train, true)
+    const inner: Plan['inner'][number][] = []
+    for (const held of innerFolds) {
+      const rest = yield* write(lines[problem].slice(), held, false)
+      inner.push({ problem: rest, rows: train.length - held.length, held: yield* write(none(), held, true) })
+    }
+    for (let i = 0; i < train.length; i++) {
+      if (i % ROWS_PER_STEP === 0) yield
+      rates[classes[train[i]]]++
+    }
+    plans.push({ whole: { problem, rows: train.length }, inner })
+  }
+  return { plans, lines, rates }
+}
+
 async function fitDesign(
   matrix: SolvableDesign,
   usual: number,
@@ -173,25 +232,10 @@ async function fitDesign(
 ): Promise<FittedTask[]> {
   const { strengths = defaultStrengths, onProgress } = options
   const outputs = count === 2 ? 1 : count
-  const lines: Int32Array[] = []
-  const line = (rows: Int32Array) => {
-    const target = new Int32Array(matrix.rows).fill(-1)
-    for (const row of rows) target[row] = classes[row]
-    return lines.push(target) - 1
-  }
-  const plans = tasks.map(({ train, innerFolds }) => ({
-    whole: { problem: line(train), rows: train.length },
-    inner: innerFolds.map(held => {
-      const isHeld = new Set(held)
-      const rest = train.filter(row => !isHeld.has(row))
-      return { problem: line(rest), rows: rest.length, held: line(held) }
-    }),
-  }))
-  const rates = new Float64Array(count)
-  for (const { train } of tasks) for (const row of train) rates[classes[row]]++
+  const { plans, lines, rates } = await inTurns(planSteps(matrix.rows, classes, count, tasks), options.signal)
   const total = rates.reduce((sum, rate) => sum + rate)
   const curvature = rates.reduce((sum, rate) => sum + (rate / total) * (1 - rate / total), 0) / count
-  const regressions = new Regressions(matrix, lines, outputs)
+  const regressions = await Regressions.of(matrix, lines, outputs, options.signal)
   const width = matrix.x.shape[1]
   const steps = plans.reduce((sum, plan) => sum + 1 + (plan.inner.length > 0 ? strengths.length : 0), 0)
   let taken = 0
@@ -227,7 +271,7 @@ async function fitDesign(
     return (await minimise(objective, start, { ...options, ...stop, precondition })).weights
   }
 
-  const fit = async ({ whole, inner }: (typeof plans)[number]): Promise<FittedTask> => {
+  const fit = async ({ whole, inner }: Plan): Promise<FittedTask> => {
     const start = () => new Float64Array(outputs * width)
     const path: { strength: number; loss: number }[] = []
     let best: Candidate = { strength: usual, loss: Number.POSITIVE_INFINITY, weights: start() }

@@ -82,10 +82,11 @@ describe('a run of fine-tuning', () => {
     ;(await finetuneEncoded(encoded, labels.order, { ...small, out, resume: true, onProgress })).dispose()
     expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
     expect([...phases]).toEqual([])
-    // Other labels are another run.
-    const other = await finetuneEncoded(encoded, labels.kind, { ...small, out, resume: true, onProgress })
-    expect(phases.size).toBeGreaterThan(0)
-    other.dispose()
+    // Other labels are another run, whose model is not written over.
+    const other = finetuneEncoded(encoded, kinds, { ...small, out, resume: true })
+    await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+    expectSameBits(await scoresAndWeights(await loadFinetuned(out, { device })), await scoresAndWeights(first))
+    ;(await finetuneEncoded(encoded, kinds, { ...small, out })).dispose()
   })
 
   it('scores no fold again when it resumes a run that has ended', async () => {
@@ -99,9 +100,46 @@ describe('a run of fine-tuning', () => {
     const again = await finetune(source, { ...table, fold }, { ...options, resume: true, onProgress })
     expect(again.folds).toEqual(first.folds)
     expect([...phases]).toEqual(['events'])
-    const others = await finetune(source, { ...table, fold: fold.map(f => f + 1) }, { ...options, resume: true })
-    expect(others.folds!.folds.map(one => one.fold)).not.toEqual(first.folds!.folds.map(one => one.fold))
-    for (const { model } of [first, again, others]) model.dispose()
+    // Other folds are another run, and refused before any is learnt.
+    phases.clear()
+    const others = finetune(source, { ...table, fold: fold.map(f => f + 1) }, { ...options, resume: true, onProgress })
+    await expect(others).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+    expect([...phases]).toEqual(['events'])
+    for (const { model } of [first, again]) model.dispose()
+  })
+
+  it('goes on in the midst of a fold, and says what is left of all of them', async () => {
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    const options = { ...small, epochs: 3, checkpointSeconds: 0 }
+    const whole = await finetuneFolds(encoded, labels.order, fold, options)
+    const out = temporaryFolder()
+    type Report = { phase: string; fold: number; folds: number; epoch: number; secondsLeft: number; at: number }
+    const reports: Report[] = []
+    const controller = new AbortController()
+    const onProgress = (now: { phase: string }) => {
+      if (now.phase !== 'train') return
+      const report = { ...now, at: performance.now() } as Report
+      reports.push(report)
+      if (report.fold === 2 && report.epoch === 1) controller.abort(new Error('stop'))
+    }
+    const stopped = { ...options, out, onProgress, signal: controller.signal }
+    await expect(finetuneFolds(encoded, labels.order, fold, stopped)).rejects.toThrow('stop')
+    expect((await readdir(out)).sort()).toEqual(['folds', 'folds.json'])
+    expect(await readdir(join(out, 'folds', '1'))).toContain('checkpoint.safetensors')
+    const [first] = reports
+    expect([first.fold, first.folds]).toEqual([1, 4])
+    // At the end of the first fold three others are to come, each as long.
+    const last = reports.findLast(report => report.fold === 1)!
+    expect(last.secondsLeft).toBeGreaterThan((3 * (last.at - first.at)) / 1000)
+    await expect(finetuneFolds(encoded, labels.order, fold, { ...options, out })).rejects.toMatchObject({
+      code: 'RUN_UNFINISHED',
+    })
+    reports.length = 0
+    const again = { ...options, out, onProgress: (now: { phase: string }) => void reports.push(now as Report) }
+    expect(await finetuneFolds(encoded, labels.order, fold, { ...again, resume: true })).toEqual(whole)
+    const trained = reports.filter(({ phase }) => phase === 'train')
+    expect([trained[0].fold, trained[0].epoch]).toEqual([2, 1])
+    expect(await readdir(out)).toEqual(['folds.json'])
   })
 
   it('says what is wrong with a model that takes the place of one that a run has ended with', async () => {

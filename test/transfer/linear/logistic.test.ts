@@ -3,11 +3,12 @@ import { softmaxCrossEntropy } from '../../../lib/ops/softmax_cross_entropy.js'
 import { logisticGradient } from '../../../lib/reference/logistic.js'
 import type { Device } from '../../../lib/runtime/device.js'
 import { scope, Tensor } from '../../../lib/runtime/tensor.js'
-import { innerParts } from '../../../lib/transfer/folds.js'
+import { innerPartsSteps } from '../../../lib/transfer/folds.js'
 import { DesignMatrix } from '../../../lib/transfer/linear/design.js'
 import { minimise } from '../../../lib/transfer/linear/lbfgs.js'
 import { type FitOptions, type FitTask, fitLogistic } from '../../../lib/transfer/linear/logistic.js'
 import type { Block } from '../../../lib/transfer/linear/scaling.js'
+import { atOnce } from '../../../lib/util/pace.js'
 import { Philox } from '../../../lib/util/philox.js'
 import { expectClose } from '../../support/close.js'
 import { openDevice } from '../../support/devices.js'
@@ -50,7 +51,7 @@ describe.each([2, 3])('%i classes', count => {
   test('reaches the optimum of the float64 reference', async () => {
     const strength = 3
     const train = all.filter(row => row % 4 !== 0)
-    const task = { train, innerFolds: innerParts(train, truth, new Philox(0)) }
+    const task = { train, innerFolds: atOnce(innerPartsSteps(train, truth, new Philox(0))) }
     const got = await fit(openDevice(), block, truth, count, [task], { strengths: [strength] })
     const target = truth.map((c, row) => (row % 4 === 0 ? -1 : c))
     const objective = async (weights: Float64Array) => {
@@ -83,7 +84,7 @@ describe.each([2, 3])('%i classes', count => {
   test('tasks agree alone and side by side, and have the same bits for 1 and 2 threads', async () => {
     const tasks = [0, 1, 2].map(k => {
       const train = all.filter(row => row % 3 !== k)
-      return { train, innerFolds: innerParts(train, truth, new Philox(k)) }
+      return { train, innerFolds: atOnce(innerPartsSteps(train, truth, new Philox(k))) }
     })
     const together = await fit(openDevice({ threads: 2 }), block, truth, count, tasks)
     for (const [k, task] of tasks.entries()) {
@@ -113,7 +114,7 @@ describe.each([2, 3])('fewer rows than columns, %i classes', count => {
   test('the gradient of the loss and its penalty is 0 in every column', async () => {
     const strength = 2
     const train = rowsOf.filter(row => row % 4 !== 0)
-    const task = { train, innerFolds: innerParts(train, truth, new Philox(0)) }
+    const task = { train, innerFolds: atOnce(innerPartsSteps(train, truth, new Philox(0))) }
     const block = { columns, rows: rowsOf }
     const { fitted, x, padded } = await fit(openDevice(), block, truth, count, [task], { strengths: [strength] })
     const { weights } = fitted[0]
@@ -134,7 +135,7 @@ describe.each([2, 3])('fewer rows than columns, %i classes', count => {
 test('noise is met with a strong penalty, signal with a weak one', async () => {
   const chosen = async (signal: number) => {
     const { truth, block } = problem(2, signal)
-    const task = { train: all, innerFolds: innerParts(all, truth, new Philox(0)) }
+    const task = { train: all, innerFolds: atOnce(innerPartsSteps(all, truth, new Philox(0))) }
     const { fitted } = await fit(openDevice(), block, truth, 2, [task])
     const { path, strength } = fitted[0]
     expect(path.length).toBeGreaterThan(1)
@@ -147,7 +148,7 @@ test('noise is met with a strong penalty, signal with a weak one', async () => {
 test('a perfectly separable label stays finite', async () => {
   const { block } = problem(2, 1)
   const truth = Int32Array.from(all, r => (block.columns[0].values[r * width] > 0 ? 1 : 0))
-  const task = { train: all, innerFolds: innerParts(all, truth, new Philox(0)) }
+  const task = { train: all, innerFolds: atOnce(innerPartsSteps(all, truth, new Philox(0))) }
   const { fitted, scores } = await fit(openDevice(), block, truth, 2, [task], { strengths: [1, 1e-3, 1e-6] })
   expect(fitted[0].weights.every(Number.isFinite)).toBe(true)
   expect(scores[0].filter((z, r) => z > 0 === (truth[r] === 1)).length).toBeGreaterThan(0.98 * rows)
@@ -155,7 +156,7 @@ test('a perfectly separable label stays finite', async () => {
 
 test('progress rises to 1, and an abort stops the fit', async () => {
   const { truth, block } = problem(2, 1)
-  const task = { train: all, innerFolds: innerParts(all, truth, new Philox(0)) }
+  const task = { train: all, innerFolds: atOnce(innerPartsSteps(all, truth, new Philox(0))) }
   const seen: number[] = []
   await fit(openDevice(), block, truth, 2, [task, task], { onProgress: done => seen.push(done) })
   expect(seen.length).toBeGreaterThan(3)
@@ -174,7 +175,7 @@ test('a read that fails ends it, and leaves no memory behind', async () => {
   const before = device.info().liveBytes
   const { truth, block } = problem(2, 1)
   const matrix = await DesignMatrix.build(device, [block], { bend: 'plain' })
-  const task = { train: all, innerFolds: innerParts(all, truth, new Philox(0)) }
+  const task = { train: all, innerFolds: atOnce(innerPartsSteps(all, truth, new Philox(0))) }
   const run = fitLogistic(matrix, truth, 2, [task], {
     // The next evaluation stands behind a target that does not exist.
     onProgress: () => {
