@@ -143,7 +143,10 @@ export function checkOptions(options: PretrainOptions): void {
   within('seed', 0, Number.MAX_SAFE_INTEGER, true)
   within('checkpointSeconds', 0, 1e9, false)
   expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
+  expectType(!options.restart || options.out !== undefined, where, 'out with restart', 'no folder', 'name the folder')
   expectType(!(options.resume && options.restart), where, 'resume or restart', 'both')
+  const isHeld = options.heldOut !== 0 || !options.patience
+  expectRange(isHeld, where, 'a share of heldOut with patience', 0, 'nothing would tell when to stop')
 }
 
 /** The sizes of the encoder that were given. */

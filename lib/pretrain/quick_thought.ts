@@ -8,7 +8,7 @@ import type { InputPart, InputSpec } from '../events/inputs.js'
 import { MASK } from '../events/inputs.js'
 import { gatherRows } from '../ops/gather_rows.js'
 import { l2Normalize } from '../ops/l2_normalize.js'
-import { pairContrastive } from '../ops/pair_contrastive.js'
+import { MAX_PAIRS, pairContrastive } from '../ops/pair_contrastive.js'
 import { Tensor } from '../runtime/tensor.js'
 import type { Philox } from '../util/philox.js'
 import type { Term } from './terms.js'
@@ -39,7 +39,10 @@ export interface Pairs {
 /** The shorter side of a cut has at least this share of the sequence. */
 const SHORTEST_SHARE = 0.2
 
-/** Cuts sequences in two. What is too short to cut stays whole and belongs to no pair. */
+/**
+ * Cuts sequences in two. What is too short to cut stays whole and belongs to no pair, and so does what comes when a batch of short
+ * sequences has as many pairs as the loss takes.
+ */
 export function cutInPieces(whole: readonly Piece[], random: Philox, options: QuickThoughtOptions = {}): Pairs {
   const { pieces: kind = 'cut' } = options
   const pieces: Piece[] = []
@@ -48,7 +51,7 @@ export function cutInPieces(whole: readonly Piece[], random: Philox, options: Qu
   const entity: number[] = []
   for (const { sequence, begin, end } of whole) {
     const length = end - begin
-    if (length < 2) {
+    if (length < 2 || first.length === MAX_PAIRS) {
       pieces.push({ sequence, begin, end })
       continue
     }

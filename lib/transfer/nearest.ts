@@ -37,6 +37,8 @@ const CHUNK_VALUES = 1 << 19
 const QUERIES = 256
 /** Queries whose scores are looked at between two turns of the event loop. */
 const SCANNED = 8
+/** `l2Normalize` leaves shorter rows short: they are scaled before. */
+const SHORT = 1e-12
 
 /**
  * For each query, the rows that are nearest to it. Rows of zeros have a cosine of 0 to everything. Equal scores: the earlier
@@ -202,16 +204,21 @@ class Search {
       // Half the squared length, taken off the product, ranks by distance: |q − x|² = |q|² − 2·(q·x − ½|x|²).
       const halves = new Float32Array(rows)
       let longest = 0
+      let scaled: Float32Array | null = null
       for (let r = 0; r < rows; r++) {
         const square = squaredLength(chunk, r * width, width)
         if (!Number.isFinite(square)) {
           expectRange(false, where, `finite values in the vector of '${ids[begin + r]}'`, square, 'encode it again')
         }
+        if (this.#metric === 'cosine' && square > 0 && square < SHORT * SHORT) {
+          scaled ??= chunk.slice()
+          for (let i = r * width; i < (r + 1) * width; i++) scaled[i] = chunk[i] / Math.sqrt(square)
+        }
         halves[r] = -square / 2
         longest = Math.max(longest, square)
       }
       const weights = scope(() => {
-        const x = Tensor.from(this.#device, chunk, [rows, width])
+        const x = Tensor.from(this.#device, scaled ?? chunk, [rows, width])
         return keep(this.#metric === 'cosine' ? l2Normalize(x) : x)
       })
       const bias = this.#metric === 'cosine' ? null : keep(Tensor.from(this.#device, halves))

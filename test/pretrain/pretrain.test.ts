@@ -161,6 +161,13 @@ describe('pretrain', () => {
     await expect(run).rejects.toThrow('stop')
   }
 
+  it('refuses what nothing would come of', async () => {
+    await expect(pretrain(source, { ...small, heldOut: 0, patience: 2 })).rejects.toThrow(
+      /a share of heldOut with patience but received 0; nothing would tell when to stop/,
+    )
+    await expect(pretrain(source, { ...small, restart: true })).rejects.toThrow(/out with restart/)
+  })
+
   it('refuses to resume a run with other options', async () => {
     const out = temporaryFolder()
     await stopped(source, { ...small, out })

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { sliceSteps, wholeSequences } from '../../lib/events/batch.js'
 import { encodeSource, fitEncoding } from '../../lib/events/index.js'
 import { MASK } from '../../lib/events/inputs.js'
-import { pretrain } from '../../lib/index.js'
+import { defineSchema, fromRows, pretrain } from '../../lib/index.js'
+import { MAX_PAIRS } from '../../lib/ops/pair_contrastive.js'
 import { maskEvents } from '../../lib/pretrain/masked_events.js'
 import { cutInPieces, hideCalendar } from '../../lib/pretrain/quick_thought.js'
 import { atOnce } from '../../lib/util/pace.js'
@@ -24,6 +25,28 @@ function isHidden(codes: Int32Array, piece: number): boolean | undefined {
   if (own.every(code => code === MASK)) return true
   return own.includes(MASK) ? undefined : false
 }
+
+test('a batch of many short sequences has as many pairs as the loss takes', async () => {
+  const schema = defineSchema({ entity: 'u', time: 't', fields: { kind: { kind: 'categorical' } } })
+  const entities = MAX_PAIRS + 100
+  const short = fromRows(
+    schema,
+    Array.from({ length: 2 * entities }, (_, i) => ({ u: `u${i >> 1}`, t: i, kind: i % 3 === 0 ? 'a' : 'b' })),
+  )
+  const { encoder, log } = await pretrain(short, {
+    ...{ width: 8, blocks: 1, heads: 1, epochs: 1, heldOut: 0, batchEvents: 4 * MAX_PAIRS },
+  })
+  encoder.dispose()
+  expect(log[0].steps).toBe(1)
+  expect(log[0].terms.quick!.loss).toBeGreaterThan(0)
+  const many = wholeSequences(
+    Int32Array.from({ length: entities + 1 }, (_, i) => 2 * i),
+    Int32Array.from({ length: entities }, (_, i) => i),
+  )
+  const cut = cutInPieces(many, new Philox(1))
+  expect([cut.first.length, cut.pieces.length]).toEqual([MAX_PAIRS, 2 * MAX_PAIRS + 100])
+  expect(cut.pieces.at(-1)).toEqual(many.at(-1))
+})
 
 describe('hiding the calendar', () => {
   test('takes place and age from one piece of each pair, by lot, and nothing else', () => {

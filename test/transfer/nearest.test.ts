@@ -97,6 +97,24 @@ describe('nearest', () => {
     expect(got.scores[0]).toBe(0)
   })
 
+  it('finds rows of any length by their direction', async () => {
+    const { ids, width, vectors } = tableOf(20, 4)
+    for (const length of [1e-30, 1e-18, 1e-9, 1, 1e18]) {
+      const table = {
+        ids: [...ids, 'like the query'],
+        width,
+        vectors: new Float32Array([...vectors, ...vectors.slice(8, 12)]),
+      }
+      for (let i = 80; i < 84; i++) table.vectors[i] *= length
+      const query = vectors.slice(8, 12).map((value, i) => value + (i === 0 ? 1e-3 : 0))
+      const found = await nearest(table, query, { top: 2 })
+      expect(
+        [...found.rows].sort((a, b) => a - b),
+        `length ${length}`,
+      ).toEqual([2, 20])
+    }
+  })
+
   it('has rows of zeros at cosine 0', async () => {
     const table = { ids: ['zero', 'same', 'opposite'], width: 2, vectors: Float32Array.of(0, 0, 3, 4, -3, -4) }
     const { ids, scores } = await nearest(table, Float32Array.of(3, 4), { top: 3 })

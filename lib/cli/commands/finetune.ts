@@ -120,7 +120,7 @@ export const finetuneCommand = defineCommand({
       const source = openEvents(values, schema, { threads })
       try {
         const { model, rows, absent, folds } = await finetune(source, labels, { ...given, init, device })
-        const { task, classes, best, log } = model
+        const { task, classes, best, mixing, log } = model
         const epochs = log.at(-1)?.epoch ?? 0
         return {
           label,
@@ -132,7 +132,7 @@ export const finetuneCommand = defineCommand({
           loss: log.at(-1)?.loss ?? null,
           validation: best?.quality ?? null,
           bestEpochs: best?.epochs ?? epochs,
-          mixing: best?.mixing ?? 1,
+          mixing,
           folds,
           out: values.out,
           seconds: (performance.now() - begun) / 1000,

@@ -11,7 +11,7 @@ import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields, Schema } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
 import type { VectorTable } from '../../events/table.js'
-import { LOG } from '../../pretrain/finished_run.js'
+import { type Ended, LOG, readJson } from '../../pretrain/finished_run.js'
 import type { Device } from '../../runtime/device.js'
 import { expectOptions, expectType, SeqriskError, sentence } from '../../util/errors.js'
 import { writeFileAtomic } from '../../util/files.js'
@@ -49,8 +49,11 @@ export class FineTuned<F extends Fields = Fields> {
   readonly log: readonly FinetuneRow[]
   /** The validation that chose the weights; null where training ran to its end. */
   readonly best: Best | null
+  /** How far the weights are from those before training to those after it: 0 … 1. */
+  readonly mixing: number
   readonly #head: Head
   readonly #run: string | undefined
+  readonly #folds: FinetuneLog['folds']
 
   constructor(
     encoder: Encoder<F>,
@@ -60,8 +63,10 @@ export class FineTuned<F extends Fields = Fields> {
       readonly schema?: Schema<F> | undefined
       readonly log?: readonly FinetuneRow[] | undefined
       readonly best?: Best | null | undefined
-      /** The fingerprint of the run that it comes from. */
+      readonly mixing?: number | undefined
+      /** The fingerprint of the run that it comes from, and its folds. */
       readonly run?: string | undefined
+      readonly folds?: FinetuneLog['folds']
     } = {},
   ) {
     this.encoder = encoder
@@ -70,7 +75,9 @@ export class FineTuned<F extends Fields = Fields> {
     this.log = options.log ?? []
     this.best = options.best ?? null
     this.#head = head
+    this.mixing = options.mixing ?? this.best?.mixing ?? 1
     this.#run = options.run
+    this.#folds = options.folds
   }
 
   /** What its labels are. */
@@ -158,7 +165,8 @@ export class FineTuned<F extends Fields = Fields> {
     expectType(schema !== null, where, 'the schema of the events', 'none', 'pass it to save')
     const head = { config: this.goal, tensors: await this.#head.read() }
     const weights = await saveEncoder(folder, this.encoder, schema!, head)
-    const log: FinetuneLog = { version: 1, run: this.#run, weights, best: this.best, epochs: this.log }
+    const { best, mixing, log: epochs } = this
+    const log: FinetuneLog = { version: 1, run: this.#run, weights, best, mixing, epochs, folds: this.#folds }
     await writeFileAtomic(join(folder, LOG), `${JSON.stringify(log, null, 2)}\n`)
   }
 
@@ -177,7 +185,15 @@ export async function loadFinetuned(
   folder: string,
   options: { readonly device?: Device | undefined } = {},
 ): Promise<FineTuned> {
-  return loadWithLog(folder, options)
+  return loadWithLog(folder, options, await logOf(folder))
+}
+
+/** The log in a model's folder, where it is of the weights there. */
+async function logOf(folder: string): Promise<FinetuneLog | undefined> {
+  const log = await readJson<FinetuneLog>(join(folder, LOG))
+  const config = await readJson<Ended>(join(folder, 'config.json'))
+  const isOfModel = log?.weights !== undefined && log.weights === config?.weights && Array.isArray(log.epochs)
+  return isOfModel ? log : undefined
 }
 
 /** The same, with what the log of its run says. */
@@ -206,7 +222,7 @@ export function finetunedOf({ encoder, schema, head }: LoadedEncoder, log?: Fine
   }
   const goal = checkGoal(head.config)
   return new FineTuned(encoder, new Head(encoder, outputsOf(goal), head.tensors), goal, {
-    ...{ schema, log: log?.epochs, best: log?.best, run: log?.run },
+    ...{ schema, log: log?.epochs, best: log?.best, mixing: log?.mixing, run: log?.run, folds: log?.folds },
   })
 }
 

@@ -25,6 +25,8 @@ export interface FinetuneRow {
 export interface FinetuneLog extends Ended {
   readonly version: 1
   readonly best: Best | null
+  /** How far the weights are from those before training to those after it: 0 … 1. */
+  readonly mixing?: number | undefined
   readonly epochs: readonly FinetuneRow[]
   /** Where folds were scored first. */
   readonly folds?: StoredParts<FoldQuality> | undefined

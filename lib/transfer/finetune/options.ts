@@ -46,11 +46,11 @@ export interface FinetuneOptions {
    */
   readonly warmHead?: boolean | undefined
   /**
-   * Epochs in which everything learns. Default 6, and 12 from 10 000 labels on; from scratch 30, and 20 from 1500 labels on. 0: the
-   * head alone.
+   * Epochs in which everything learns. Default 6, and 12 from 10 000 labels on that are learnt from; from scratch 30, and 20 from
+   * 1500 on. 0: the head alone.
    */
   readonly epochs?: number | undefined
-  /** Labelled sequences of a step. Default 16; 32 from 2000 labels on, 64 from 10 000 on. */
+  /** Labelled sequences of a step. Default 16; 32 from 2000 labels on that are learnt from, 64 from 10 000 on. */
   readonly batchSize?: number | undefined
   /** Most events of a step; a longer sequence is a step of its own. Default 16 384. */
   readonly batchEvents?: number | undefined
@@ -265,6 +265,7 @@ export function checkValues(options: Omit<FinetuneOptions, 'init' | 'schema'>): 
   within('checkpointSeconds', 0, 1e9, false)
   if (!(validation instanceof Int32Array) && validation !== 'cross') within('validation', 0, 0.5, false)
   expectType(!options.resume || options.out !== undefined, where, 'out with resume', 'no folder', 'name the folder')
+  expectType(!options.restart || options.out !== undefined, where, 'out with restart', 'no folder', 'name the folder')
   expectType(!(options.resume && options.restart), where, 'resume or restart', 'both')
 }
 

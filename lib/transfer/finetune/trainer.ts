@@ -36,6 +36,8 @@ export interface FinetuneOutcome {
   readonly log: readonly FinetuneRow[]
   /** The best validation, or cross-validation, and after how many epochs it was; null without any. */
   readonly best: Best | null
+  /** How far the weights are from those before training to those after it: 0 … 1. */
+  readonly mixing: number
   /** Quality at each of `mixesOf`, where they were tried. */
   readonly mixes: readonly ScoreQuality[]
 }
@@ -64,6 +66,8 @@ export class FinetuneTrainer {
   #checkpointDue = 0
   #eventsSeen = 0
   #secondsSpent = 0
+  /** How far the weights have gone, where no validation says. */
+  #mixing = 1
   /** Epochs after which training ends and how far to go to that end, where a cross-validation chose them. */
   #chosen: Best | null = null
 
@@ -108,7 +112,8 @@ export class FinetuneTrainer {
       }
       restore(this.#kept, this.#parameters)
       const mixes = await this.#mix()
-      return { log: this.#rows, best: this.#best ?? this.#chosen, mixes }
+      const best = this.#best ?? this.#chosen
+      return { log: this.#rows, best, mixing: best?.mixing ?? this.#mixing, mixes }
     } finally {
       optimizer?.dispose()
     }
@@ -265,7 +270,8 @@ export class FinetuneTrainer {
       keep(this.#parameters, last)
       const go = (share: number) => interpolate(this.#parameters, this.#first, last, share)
       if (this.#job.validation.length === 0) {
-        go(mixing === 'validated' ? this.#chosen!.mixing : mixing)
+        this.#mixing = mixing === 'validated' ? this.#chosen!.mixing : mixing
+        go(this.#mixing)
         return []
       }
       const mixes: ScoreQuality[] = []

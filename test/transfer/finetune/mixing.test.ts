@@ -42,7 +42,9 @@ describe('mixing with the weights before training', () => {
     expect(end).not.toEqual(head)
     expectSameBits(await at(0), head)
     expectSameBits(await at(1), end)
-    const quarter = await at(0.25)
+    const short = await run({ validation: 0, mixing: 0.25 })
+    expect([short.best, short.mixing]).toEqual([null, 0.25])
+    const quarter = await weightsOf(short)
     // Two products and a sum in float32: three roundings of numbers that are no larger than the larger end.
     const most = (i: number) => 3 * 2 ** -24 * Math.max(Math.abs(head[i]), Math.abs(end[i]), 2 ** -100)
     const off = quarter.map((value, i) => Math.abs(value - (0.75 * head[i] + 0.25 * end[i])) / most(i))

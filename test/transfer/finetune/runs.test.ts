@@ -105,6 +105,12 @@ describe('a run of fine-tuning', () => {
     const others = finetune(source, { ...table, fold: fold.map(f => f + 1) }, { ...options, resume: true, onProgress })
     await expect(others).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
     expect([...phases]).toEqual(['events'])
+    // A model that is loaded and saved over itself keeps what its run left: it is still that run.
+    const loaded = await loadFinetuned(out, { device })
+    expect([loaded.log, loaded.best, loaded.mixing]).toEqual([first.model.log, first.model.best, first.model.mixing])
+    const kept = await readFile(join(out, 'training.json'), 'utf8')
+    await loaded.save(out)
+    expect(JSON.parse(await readFile(join(out, 'training.json'), 'utf8'))).toEqual(JSON.parse(kept))
     for (const { model } of [first, again]) model.dispose()
   })
 
