@@ -20,7 +20,7 @@ export type TableData =
 export interface BinnedMatrixOptions {
   /** Names of the columns. Default: those of `data`, or Column_0, Column_1, … as LightGBM calls them. */
   readonly names?: readonly string[] | undefined
-  /** Columns whose values are category codes from 0 to 1048575: numbers or names of columns. */
+  /** Columns whose values are category codes, whole numbers from 0 to 1048575 with −1 or NaN for missing: numbers or names of columns. */
   readonly categorical?: readonly (number | string)[] | undefined
   /** Most bins of a column, with the one for NaN or for unknown categories. Default 255. */
   readonly maxBin?: number | undefined
@@ -43,6 +43,8 @@ const GROUP_FEATURES = 16
 const SAMPLE_STREAM = 0x62
 /** Rows that are drawn between two looks at the clock: less than a millisecond. */
 const ROWS_PER_STEP = 16_384
+/** As native/trees/bin_bounds.h has it. */
+const MOST_CATEGORY = 1_048_575
 
 /** Rows as bins of at most 255 per column, in a device's memory. */
 export class BinnedMatrix {
@@ -68,7 +70,7 @@ export class BinnedMatrix {
   /**
    * Learns bins from `data` and bins it. Bounds lie midway between values; a column of few distinct values keeps them
    * apart; NaN has a bin of its own; infinities are values; −0 is 0.
-   * @throws {RangeError} for columns of different lengths, no rows, or category codes beyond 1048575
+   * @throws {RangeError} for columns of different lengths, no rows, or categories that are no whole numbers from −1 to 1048575
    */
   static async from(device: Device, data: TableData, options: BinnedMatrixOptions = {}): Promise<BinnedMatrix> {
     expectOptions('BinnedMatrix', options, [
@@ -93,6 +95,7 @@ export class BinnedMatrix {
     const handle = binding.binned_create(device.handle, table.names.length, maxBin, minDataInBin, categorical)
     return orFreed(handle, async () => {
       const { rows } = table
+      for (const [f, flag] of categorical.entries()) if (flag) await inTurns(categorySteps(table, f), signal)
       const draw = weights ? weightedSteps(rows, weights, sampleRows, seed) : sampleSteps(rows, sampleRows, seed)
       const sample = await inTurns(draw, signal)
       for (let f = 0; f < table.names.length; f++) {
@@ -105,7 +108,10 @@ export class BinnedMatrix {
     })
   }
 
-  /** Bins other rows as this matrix's were; columns in the same order. */
+  /**
+   * Bins other rows as this matrix's were; columns in the same order. Categories that it does not have, any number below 0 and
+   * NaN share a bin; a fraction counts as the whole number below it.
+   */
   async like(data: TableData, options: Pick<BinnedMatrixOptions, 'signal'> = {}): Promise<BinnedMatrix> {
     const table = tableOf(data, undefined)
     expectRange(table.names.length === this.features, 'BinnedMatrix', `${this.features} columns`, table.names.length)
@@ -271,6 +277,18 @@ export function expectTyped(where: string, name: string, column: unknown): void 
   const isTyped = ArrayBuffer.isView(column) && !(column instanceof DataView)
   const advice = 'Float64Array.from makes one of numbers, tableLayout and columnsOfLayout make codes of text'
   expectType(isTyped, where, `a typed array of numbers in column '${name}'`, column, advice)
+}
+
+/** Looks at all rows, as those beyond the sample have bins too. */
+function* categorySteps({ rows, names, column }: Table, f: number): Steps<void> {
+  const { values, first, stride } = column(f)
+  for (let row = 0; row < rows; row++) {
+    if (row % ROWS_PER_STEP === 0) yield
+    const code = values[first + row * stride]
+    if ((Number.isInteger(code) && code >= -1 && code <= MOST_CATEGORY) || Number.isNaN(code)) continue
+    const expected = `categories of '${names[f]}' as whole numbers from 0 to ${MOST_CATEGORY}, row ${row}`
+    expectRange(false, 'BinnedMatrix', expected, code, 'number them from 0; missing ones are -1 or NaN')
+  }
 }
 
 /** Every row equally likely, in order; null when all are taken. */

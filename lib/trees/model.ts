@@ -105,7 +105,8 @@ export class GbrtModel {
 
   /**
    * Predictions of all rows of a table, (rows, classes), on the device's threads: probabilities for logistic and
-   * softmax unless `raw`. Missing values are NaN; unknown categories go right.
+   * softmax unless `raw`. Missing values are NaN. Categories that a split did not see, any number below 0 and NaN go right; a
+   * fraction counts as the whole number below it, as LightGBM has it.
    */
   async predict(device: Device, data: TableData, options: PredictManyOptions = {}): Promise<Float64Array<ArrayBuffer>> {
     const { signal, onProgress, ...rest } = options

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { binding } from '../../lib/native.js'
-import { BinnedMatrix } from '../../lib/runtime/binned_matrix.js'
+import { BinnedMatrix, type BinnedMatrixOptions, type NumberArray } from '../../lib/runtime/binned_matrix.js'
 import { everyVariant, openDevice } from '../support/devices.js'
 import { TestRandom } from '../support/random.js'
 import { watchTurns } from '../support/turns.js'
@@ -164,6 +164,39 @@ describe('BinnedMatrix', () => {
     expect([...(await other.read())].map((bin, i) => (i < 3 ? bin === 0 : bin > 0))).toEqual([true, true, true, true])
   })
 
+  it('refuses numbers that are no category, by column and row', async () => {
+    const device = openDevice()
+    const fit = (kind: NumberArray, options: BinnedMatrixOptions = {}) =>
+      BinnedMatrix.from(
+        device,
+        { columns: { x: new Float32Array(kind.length), kind } },
+        { ...options, categorical: [1] },
+      )
+    for (const code of [-2, 0.5, 2 ** 20, Infinity, -Infinity]) {
+      const message = `[BinnedMatrix] expected categories of 'kind' as whole numbers from 0 to 1048575, row 2 but received ${code}; number them from 0; missing ones are -1 or NaN`
+      const refused = expect(fit(Float64Array.of(0, 1, code))).rejects
+      await refused.toThrow(new RangeError(message))
+    }
+    const late = new Int32Array(5000)
+    late[4999] = -7
+    await expect(fit(late, { sampleRows: 10 })).rejects.toThrow(/row 4999 but received -7/)
+    const values = Float32Array.of(0.5, 0, 0.5, 1.5)
+    const byRow = BinnedMatrix.from(device, { values, features: 2 }, { categorical: [1] })
+    await expect(byRow).rejects.toThrow(/categories of 'Column_1' .* row 1 but received 1.5/)
+  })
+
+  it('takes −1 for missing, as NaN', async () => {
+    const device = openDevice()
+    const fit = (missing: number) => {
+      const codes = Float32Array.from({ length: 300 }, (_, r) => (r % 3 === 0 ? missing : r % 3))
+      return BinnedMatrix.from(device, { columns: [codes] }, { categorical: [0] })
+    }
+    const [one, other] = [await fit(-1), await fit(NONE)]
+    expect(one.columns).toEqual(other.columns)
+    expect(await one.read()).toEqual(await other.read())
+    expect([...one.columns[0].bounds]).toEqual([1, 2])
+  })
+
   it('gives back its memory', async () => {
     const device = openDevice({ guard: false })
     const before = device.info().liveBytes
@@ -221,7 +254,6 @@ describe('BinnedMatrix', () => {
     await refuse({ columns: [new Float32Array(2)] }, /'maxBin'/, { maxBins: 3 })
     await refuse({ columns: [new Float32Array(2)] }, RangeError, { maxBin: 256 })
     await refuse({ columns: [new Float32Array(2)] }, RangeError, { categorical: ['b'] })
-    await refuse({ columns: [Float64Array.of(2 ** 20)] }, /categories/, { categorical: [0] })
     const aborted = AbortSignal.abort()
     await refuse({ columns: [new Float32Array(2000)] }, /abort/, { signal: aborted })
   })
@@ -233,6 +265,7 @@ describe('a sample of many rows', () => {
   it.each([
     ['where each counts once', {}],
     ['where each has its weight', { weights: new Uint8Array(x.length).fill(1) }],
+    ['where the column is one of categories', { categorical: ['x'] }],
   ])('is drawn while the event loop runs, %s', { retry: 2, timeout: 60_000 }, async (_, options) => {
     const device = openDevice()
     const { longest } = await watchTurns(async () => {
