@@ -174,6 +174,18 @@ describe('seqrisk gbrt', () => {
     expect(Math.min(...scores.columns.score)).toBeGreaterThan(0)
   })
 
+  it('leaves the column out that names the rows, and says which one looks like it', async () => {
+    const rows = train.map((row, r) => [String(1000 + 3 * r), row[1], row[3], row[6] === '0' ? '0' : '1'])
+    await writeFile(at('numbered.csv'), ['id,amount,noise,y', ...rows.map(row => row.join(','))].join('\n'))
+    const model = at('numbered.txt')
+    const fit = ['gbrt', 'fit', '--table', at('numbered.csv'), '--target', 'y', '--model', model, '--json']
+    expect(await seqrisk(...fit, '--id', 'id')).toMatchObject({ code: 0, stderr: '' })
+    expect((await loadLightgbm(model)).info.names).toEqual(['amount', 'noise'])
+    const blind = await seqrisk(...fit)
+    expect(blind).toMatchObject({ code: 0, stderr: expect.stringMatching(/^seqrisk: warning: 'id' .*--id id\n$/) })
+    expect(JSON.parse(blind.stdout)).toMatchObject({ features: 3 })
+  })
+
   const fit = ['gbrt', 'fit', '--model', at('none.txt')]
   const onTrain = [...fit, '--table', at('train.csv')]
   const wrong: [string, string[], number, RegExp][] = [
@@ -181,6 +193,9 @@ describe('seqrisk gbrt', () => {
     ['a misspelling', [...onTrain, '--target', 'bad', '--num-leafs', '3'], 2, /did you mean '--num-leaves'/],
     ['patience without rows to watch', [...onTrain, '--target', 'bad', '--early-stopping-round', '3'], 2, /--valid/],
     ['a target that is dropped', [...onTrain, '--target', 'bad', '--drop', 'bad'], 2, /'bad' in one option/],
+    ['an id that is dropped', [...onTrain, '--target', 'bad', '--id', 'id', '--drop', 'id'], 2, /'id' in one option/],
+    ['a target that is the id', [...onTrain, '--target', 'bad', '--id', 'bad'], 2, /'bad' in one option/],
+    ['no such id', [...onTrain, '--target', 'bad', '--id', 'ids'], 1, /'ids'/],
     ['no such target', [...onTrain, '--target', 'worse'], 1, /worse/],
     ['no such column', [...onTrain, '--target', 'bad', '--drop', 'ids'], 1, /expected a column 'ids'/],
     ['text', [...onTrain, '--target', 'bad', '--drop', 'id'], 1, /numbers in 'job'.*name 'job' as categorical/],

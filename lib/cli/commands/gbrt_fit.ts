@@ -52,6 +52,7 @@ export const gbrtFitCommand = defineCommand({
     table: { kind: 'text', value: 'FILE', required: true, about: 'CSV, CSV.gz, Parquet or JSON lines' },
     target: { kind: 'text', value: 'COL', required: true, about: 'what to learn; rows without it are left out' },
     model: { kind: 'text', value: 'FILE', required: true, writes: 'file', about: 'where to write the model' },
+    id: { kind: 'text', value: 'COL', about: 'column that names the rows; it is no feature' },
     drop: { kind: 'list', value: 'COL,…', about: 'columns that are no features' },
     categorical: { kind: 'list', value: 'COL,…', about: 'columns of categories, codes or text' },
     weight: { kind: 'text', value: 'COL', about: 'column of row weights' },
@@ -93,16 +94,19 @@ export const gbrtFitCommand = defineCommand({
   },
   async run(values, context) {
     const { signal, seed = 0, threads, json } = context
-    const { target, weight, drop = [], categorical = [] } = values
+    const { target, weight, id, drop = [], categorical = [] } = values
     if (values['early-stopping-round'] > 0 && values.valid === undefined) {
       throw new UsageError('expected --valid with --early-stopping-round but received no table')
     }
     const own = weight === undefined ? [target] : [target, weight]
-    const clash = own.find(name => drop.includes(name) || categorical.includes(name))
+    const named = id === undefined ? own : [...own, id]
+    const isOther = (name: string) => drop.includes(name) || categorical.includes(name)
+    const clash = named.find(name => isOther(name) || (name === id && own.includes(name)))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
     const begun = performance.now()
     const table = await readTable(values.table, { numeric: own, threads, signal })
-    const layout = layoutOf('gbrt', table, { drop: [...own, ...drop], categorical })
+    const layout = layoutOf('gbrt', table, { drop: [...named, ...drop], categorical })
+    const rising = layout.names.filter(name => !categorical.includes(name) && risesByRow(table.columns[name]))
     const constraints = constraintsOf(table, layout, values['monotone-constraints'])
     const reading = readingOf(layout)
     const valid =
@@ -167,6 +171,10 @@ export const gbrtFitCommand = defineCommand({
       })
       const model = fit.model.withLevels(layout.levels)
       await saveLightgbm(model, values.model)
+      line.done()
+      for (const name of rising) {
+        warn(`'${name}' is a feature whose whole numbers rise from row to row; if it names the rows, say --id ${name}`)
+      }
       return {
         model: values.model,
         objective: Object.keys(OBJECTIVES).find(name => OBJECTIVES[name] === objective)!,
@@ -187,6 +195,16 @@ export const gbrtFitCommand = defineCommand({
     return `${objective}: ${rounds} rounds on ${rows} rows × ${features} features in ${seconds.toFixed(1)} s${watched}: ${model}\n`
   },
 })
+
+const warn = (text: string) => process.stderr.write(`seqrisk: warning: ${text}\n`)
+
+/** Rows that this is asked of: in fewer, numbers rise by chance. */
+const FEWEST_RISING = 20
+
+/** Whether a column is what ids and row numbers are, and hardly anything else in a table whose rows are in any order. */
+const risesByRow = (column: Float64Array) =>
+  column.length >= FEWEST_RISING &&
+  column.every((value, row) => Number.isInteger(value) && (row === 0 || value > column[row - 1]))
 
 /** By name: a model has its numbers first, and then its texts, whatever the order of the table. */
 function constraintsOf(table: Table, layout: TableLayout, signs: readonly number[] | undefined) {
