@@ -43,6 +43,7 @@ describe('seqrisk gbrt', () => {
   beforeAll(async () => {
     await writeFile(at('train.csv'), csv(train))
     await writeFile(at('test.csv'), csv(test))
+    await writeFile(at('sure.csv'), 'x,y\n1,1\n2,1\n3,\n4,1\n')
   })
 
   it('trains on a CSV, scores another one, and says what mattered', async () => {
@@ -186,6 +187,25 @@ describe('seqrisk gbrt', () => {
     expect(JSON.parse(blind.stdout)).toMatchObject({ features: 3 })
   })
 
+  it.each([
+    ['x,y\n1,0\n2,1\n3,1\n4,0\n5,1\n', [], /5 rows are no two leaves of 20; lower --min-data-in-leaf/],
+    ['x,y\n1,0\n1,1\n1,1\n', ['--min-data-in-leaf', '1'], /values of each feature are the same/],
+    ['x,y\n1,4\n2,4\n3,4\n', ['--min-data-in-leaf', '1'], /'y' is 4 in all rows/],
+    [
+      'x,y\n1,0\n2,1\n3,1\n',
+      ['--min-data-in-leaf', '1', '--min-data-in-bin', '1', '--min-gain-to-split', '99'],
+      /gains more than 99 \(/,
+    ],
+  ])('says why a model of one score has no split: %j', async (text, options, reason) => {
+    await writeFile(at('plain.csv'), text)
+    const args = ['gbrt', 'fit', '--table', at('plain.csv'), '--target', 'y', '--model', at('plain.txt'), ...options]
+    const { code, stderr } = await seqrisk(...args, '--json')
+    expect({ code, lines: stderr.trim().split('\n').length }).toEqual({ code: 0, lines: 1 })
+    expect(stderr).toMatch(/^seqrisk: warning: no tree has a split, so that all rows get one score: /)
+    expect(stderr).toMatch(reason)
+    expect(await seqrisk(...args, '--json', '--num-iterations', '0')).toMatchObject({ code: 0, stderr: '' })
+  })
+
   const fit = ['gbrt', 'fit', '--model', at('none.txt')]
   const onTrain = [...fit, '--table', at('train.csv')]
   const wrong: [string, string[], number, RegExp][] = [
@@ -196,6 +216,12 @@ describe('seqrisk gbrt', () => {
     ['an id that is dropped', [...onTrain, '--target', 'bad', '--id', 'id', '--drop', 'id'], 2, /'id' in one option/],
     ['a target that is the id', [...onTrain, '--target', 'bad', '--id', 'bad'], 2, /'bad' in one option/],
     ['no such id', [...onTrain, '--target', 'bad', '--id', 'ids'], 1, /'ids'/],
+    [
+      'one class',
+      [...fit, '--table', at('sure.csv'), '--target', 'y'],
+      1,
+      /two classes or more in 'y' but received 1;/,
+    ],
     ['no such target', [...onTrain, '--target', 'worse'], 1, /worse/],
     ['no such column', [...onTrain, '--target', 'bad', '--drop', 'ids'], 1, /expected a column 'ids'/],
     ['text', [...onTrain, '--target', 'bad', '--drop', 'id'], 1, /numbers in 'job'.*name 'job' as categorical/],

@@ -1,10 +1,10 @@
 import { readTable, type Table } from '../../events/table.js'
 import { saveLightgbm } from '../../export/lightgbm.js'
 import { progressLine } from '../../report/progress.js'
-import { BinnedMatrix } from '../../runtime/binned_matrix.js'
+import { type BinnedColumn, BinnedMatrix } from '../../runtime/binned_matrix.js'
 import { type GbrtOptions, GbrtTrainer, type Objective } from '../../trees/gbrt.js'
 import { columnsOfLayout, layoutOf, readingOf, type TableLayout } from '../../trees/table_input.js'
-import { SeqriskError } from '../../util/errors.js'
+import { SeqriskError, sentence } from '../../util/errors.js'
 import { defineCommand, type OptionSpec, type Range, UsageError } from '../command.js'
 import { fittingDevice } from '../table_device.js'
 
@@ -125,6 +125,12 @@ export const gbrtFitCommand = defineCommand({
     if (rows === 0) throw new SeqriskError('NO_LABELS', `[gbrt] expected targets in '${target}' but received none`)
     const all = valid ? [targets, valid.columns[target]] : [targets]
     const objective = values.objective === undefined ? guessed(all) : OBJECTIVES[values.objective]
+    const known = targets.filter(value => !Number.isNaN(value))
+    const isConstant = known.every(value => value === known[0])
+    if (isConstant && objective !== 'squared') {
+      const text = sentence('gbrt', `two classes or more in '${target}'`, known[0], 'one class tells nothing')
+      throw new SeqriskError('ONE_CLASS', text)
+    }
     const device = fittingDevice(targets.length, layout.names.length, context)
     const line = progressLine({ quiet: json })
     try {
@@ -170,8 +176,13 @@ export const gbrtFitCommand = defineCommand({
         onProgress: line.update,
       })
       const model = fit.model.withLevels(layout.levels)
+      const hasNoSplit = model.iterations > 0 && model.trees.splitFeature.length === 0
       await saveLightgbm(model, values.model)
       line.done()
+      if (hasNoSplit) {
+        const reason = isConstant ? `'${target}' is ${known[0]} in all rows` : whyNoSplit(matrix, rows, values)
+        warn(`no tree has a split, so that all rows get one score: ${reason}`)
+      }
       for (const name of rising) {
         warn(`'${name}' is a feature whose whole numbers rise from row to row; if it names the rows, say --id ${name}`)
       }
@@ -197,6 +208,19 @@ export const gbrtFitCommand = defineCommand({
 })
 
 const warn = (text: string) => process.stderr.write(`seqrisk: warning: ${text}\n`)
+
+/** What stands in the way of a first split. */
+function whyNoSplit(
+  { columns }: BinnedMatrix,
+  rows: number,
+  { 'min-data-in-leaf': fewest, 'min-gain-to-split': gain }: Readonly<Record<Parameter, number>>,
+): string {
+  const hasOne = ({ isCategorical, bounds, bins, hasNaN }: BinnedColumn) =>
+    (isCategorical ? bounds.length : bins) + Number(hasNaN) < 2
+  if (rows < 2 * fewest) return `${rows} rows are no two leaves of ${fewest}; lower --min-data-in-leaf`
+  if (columns.every(hasOne)) return 'the values of each feature are the same, or too few for --min-data-in-bin'
+  return `none leaves ${fewest} rows on both sides (--min-data-in-leaf) and gains more than ${gain} (--min-gain-to-split)`
+}
 
 /** Rows that this is asked of: in fewer, numbers rise by chance. */
 const FEWEST_RISING = 20
