@@ -223,7 +223,10 @@ export class GbrtTrainer {
     return { model: this.#model(trees, from), losses: trees.losses, rounds }
   }
 
-  /** Raw scores of every row after the last fit, (classes, rows): what the model predicts, without a pass. */
+  /**
+   * Scores of every row after the last fit, without a pass over the trees: (classes, rows), where `model.predict` gives (rows,
+   * classes); raw as its `raw` ones are, so log-odds for logistic. Scores that the fit started from are part of them.
+   */
   scores(): Promise<Float64Array<ArrayBuffer>> {
     return this.#native.scores()
   }
