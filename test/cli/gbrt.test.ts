@@ -184,7 +184,7 @@ describe('seqrisk gbrt', () => {
     expect((await loadLightgbm(model)).info.names).toEqual(['amount', 'noise'])
     const blind = await seqrisk(...fit)
     expect(blind).toMatchObject({ code: 0, stderr: expect.stringMatching(/^seqrisk: warning: 'id' .*--id id\n$/) })
-    expect(JSON.parse(blind.stdout)).toMatchObject({ features: 3 })
+    expect(JSON.parse(blind.stdout)).toMatchObject({ features: 3, warnings: [expect.stringMatching(/^'id' has /)] })
   })
 
   it.each([

@@ -98,7 +98,7 @@ describe('seqrisk', () => {
     ['model', ['gbrt', 'fit', '--table', 'rows.csv', '--target', 'y', '--num-iterations', '2', '--model']],
   ])('leaves standard output to a %s that goes there', async (name, make) => {
     const at = (file: string) => join(folder, file)
-    const rows = Array.from({ length: 60 }, (_, row) => `${row},${row % 2}`)
+    const rows = Array.from({ length: 60 }, (_, row) => `${(row * 7) % 60},${row % 2}`)
     await writeFile(at('rows.csv'), ['x,y', ...rows].join('\n'))
     const args = make.map(word => (word.endsWith('.csv') && !word.includes('/') ? at(word) : word))
     expect((await seqrisk(...args, at(`plain.${name}`))).code).toBe(0)

@@ -177,15 +177,16 @@ export const gbrtFitCommand = defineCommand({
       })
       const model = fit.model.withLevels(layout.levels)
       const hasNoSplit = model.iterations > 0 && model.trees.splitFeature.length === 0
+      const why = isConstant ? `'${target}' is ${known[0]} in all rows` : whyNoSplit(matrix, rows, values)
       await saveLightgbm(model, values.model)
       line.done()
-      if (hasNoSplit) {
-        const reason = isConstant ? `'${target}' is ${known[0]} in all rows` : whyNoSplit(matrix, rows, values)
-        warn(`no tree has a split, so that all rows get one score: ${reason}`)
-      }
-      for (const name of rising) {
-        warn(`'${name}' is a feature whose whole numbers rise from row to row; if it names the rows, say --id ${name}`)
-      }
+      const warnings = [
+        ...(hasNoSplit ? [`no tree has a split, so that all rows get one score: ${why}`] : []),
+        ...rising.map(
+          name => `'${name}' has whole numbers that rise from row to row; if they name the rows, say --id ${name}`,
+        ),
+      ]
+      for (const text of warnings) process.stderr.write(`seqrisk: warning: ${text}\n`)
       return {
         model: values.model,
         objective: Object.keys(OBJECTIVES).find(name => OBJECTIVES[name] === objective)!,
@@ -194,6 +195,7 @@ export const gbrtFitCommand = defineCommand({
         features: names.length,
         rounds: fit.rounds,
         ...(valid && { loss: fit.losses[fit.rounds - 1] }),
+        warnings,
         seconds: (performance.now() - begun) / 1000,
       }
     } finally {
@@ -206,8 +208,6 @@ export const gbrtFitCommand = defineCommand({
     return `${objective}: ${rounds} rounds on ${rows} rows × ${features} features in ${seconds.toFixed(1)} s${watched}: ${model}\n`
   },
 })
-
-const warn = (text: string) => process.stderr.write(`seqrisk: warning: ${text}\n`)
 
 /** What stands in the way of a first split. */
 function whyNoSplit(
