@@ -19,7 +19,7 @@ export interface ProgressLineOptions {
   readonly quiet?: boolean
   /** Where to write. Default: stderr. */
   readonly stream?: { readonly isTTY?: boolean; readonly columns?: number; write(text: string): unknown }
-  /** Seconds between plain lines where there is no terminal. Default 10. */
+  /** Seconds before the first plain line, and between two, where there is no terminal. Default 10. */
   readonly every?: number
 }
 
@@ -31,11 +31,17 @@ export interface ProgressLine {
 
 const REDRAW_MS = 100
 const BAR = 24
+/** A bar of fewer cells says nothing that the percentage does not. */
+const SHORTEST_BAR = 5
+const GAP = '  '
+/** Of terminals that do not say. */
+const COLUMNS = 80
 
 export function progressLine(options: ProgressLineOptions = {}): ProgressLine {
   const { quiet = false, stream = process.stderr, every = 10 } = options
   expectRange(every >= 0, 'progress', 'every in seconds ≥ 0', every)
-  let next = 0
+  // A call that is over soon leaves nothing behind where lines stay.
+  let next = stream.isTTY ? 0 : performance.now() + every * 1000
   let isOpen = false
   const update = (progress: Reported) => {
     const now = performance.now()
@@ -43,10 +49,10 @@ export function progressLine(options: ProgressLineOptions = {}): ProgressLine {
     if (stream.isTTY) {
       next = now + REDRAW_MS
       isOpen = true
-      stream.write(`\r\x1b[2K${describe(progress, true).slice(0, (stream.columns ?? 100) - 1)}`)
+      stream.write(`\r\x1b[2K${describe(progress, (stream.columns || COLUMNS) - 1)}`)
     } else {
       next = now + every * 1000
-      stream.write(`${describe(progress, false)}\n`)
+      stream.write(`${describe(progress)}\n`)
     }
   }
   const done = () => {
@@ -56,21 +62,24 @@ export function progressLine(options: ProgressLineOptions = {}): ProgressLine {
   return { update, done }
 }
 
-/** One line about where a long call stands. */
-export function describe(progress: Reported, withBar: boolean): string {
+/** One line about where a long call stands; of a width, with a bar in what room is left, and without loss or epoch in too little. */
+export function describe(progress: Reported, width?: number): string {
   const { phase, done, total, epoch, epochs, loss, eventsPerSecond, secondsLeft } = progress
   const share = Number.isFinite(total) && total > 0 ? Math.min(1, done / total) : Number.NaN
-  const parts = [phase.padEnd(6)]
-  if (!Number.isNaN(share)) {
-    const filled = Math.round(share * BAR)
-    if (withBar) parts.push(`${'█'.repeat(filled)}${'░'.repeat(BAR - filled)}`)
-    parts.push(`${(100 * share).toFixed(0).padStart(3)} %`)
-  } else parts.push(`${done}`)
-  if (epoch !== undefined && epochs !== undefined) parts.push(`epoch ${Math.min(epoch + 1, epochs)}/${epochs}`)
-  if (loss !== undefined) parts.push(`loss ${loss.toFixed(3)}`)
-  if (eventsPerSecond !== undefined) parts.push(`${compact(eventsPerSecond)} events/s`)
-  if (secondsLeft !== undefined) parts.push(`${duration(secondsLeft)} left`)
-  return parts.join('  ')
+  const place = Number.isNaN(share) ? `${done}` : `${(100 * share).toFixed(0).padStart(3)} %`
+  const extras: string[] = []
+  if (epoch !== undefined && epochs !== undefined) extras.push(`epoch ${Math.min(epoch + 1, epochs)}/${epochs}`)
+  if (loss !== undefined) extras.push(`loss ${loss.toFixed(3)}`)
+  const speed: string[] = []
+  if (eventsPerSecond !== undefined) speed.push(`${compact(eventsPerSecond)} events/s`)
+  if (secondsLeft !== undefined) speed.push(`${duration(secondsLeft)} left`)
+  const joined = (bar: readonly string[]) => [phase.padEnd(6), ...bar, place, ...extras, ...speed].join(GAP)
+  if (width === undefined) return joined([])
+  while (extras.length > 0 && joined([]).length > width) extras.pop()
+  const cells = Math.min(BAR, width - joined([]).length - GAP.length)
+  if (Number.isNaN(share) || cells < SHORTEST_BAR) return joined([]).slice(0, width)
+  const filled = Math.round(share * cells)
+  return joined([`${'█'.repeat(filled)}${'░'.repeat(cells - filled)}`])
 }
 
 function compact(value: number): string {
