@@ -43,6 +43,7 @@ describe('seqrisk gbrt', () => {
   beforeAll(async () => {
     await writeFile(at('train.csv'), csv(train))
     await writeFile(at('test.csv'), csv(test))
+    await writeFile(at('grades.csv'), 'x,grade,points\n1,low,3\n2,mid,2\n3,high,n/a\n4,,1\n5,low,2\n')
     await writeFile(at('sure.csv'), 'x,y\n1,1\n2,1\n3,\n4,1\n')
   })
 
@@ -206,6 +207,27 @@ describe('seqrisk gbrt', () => {
     expect(await seqrisk(...args, '--json', '--num-iterations', '0')).toMatchObject({ code: 0, stderr: '' })
   })
 
+  it('learns true and false as 1 and 0, from text as well', async () => {
+    const fit = async (file: string, rows: string[][]) => {
+      await writeFile(at(file), ['amount,noise,y', ...rows.map(row => row.join(','))].join('\n'))
+      const model = at(`${file}.txt`)
+      const args = ['gbrt', 'fit', '--table', at(file), '--valid', at(file), '--target', 'y', '--model', model]
+      const { code, stdout } = await seqrisk(...args, '--num-iterations', '5', '--json')
+      expect(code).toBe(0)
+      expect(JSON.parse(stdout)).toMatchObject({ objective: 'binary', features: 2 })
+      return readFile(model, 'utf8')
+    }
+    const names = ['True', 'false', 'TRUE', 'False']
+    const rows = (y: (bad: string, r: number) => string) => train.map((row, r) => [row[1], row[3], y(row[5], r)])
+    const flags = rows((bad, r) => (bad === '' ? '' : names[2 * (r % 2) + Number(bad === '0')]))
+    expect(await fit('flags.csv', flags)).toBe(
+      await fit(
+        'ones.csv',
+        rows(bad => bad),
+      ),
+    )
+  })
+
   const fit = ['gbrt', 'fit', '--model', at('none.txt')]
   const onTrain = [...fit, '--table', at('train.csv')]
   const wrong: [string, string[], number, RegExp][] = [
@@ -221,6 +243,18 @@ describe('seqrisk gbrt', () => {
       [...fit, '--table', at('sure.csv'), '--target', 'y'],
       1,
       /two classes or more in 'y' but received 1;/,
+    ],
+    [
+      'classes of text',
+      [...fit, '--table', at('grades.csv'), '--target', 'grade'],
+      1,
+      /\[gbrt\] expected numbers, or true and false, in 'grade' of '.*' but received \[low, mid, high\]; number the classes/,
+    ],
+    [
+      'numbers with a cell of text',
+      [...fit, '--table', at('grades.csv'), '--target', 'points'],
+      1,
+      /a number in column 'points', row 3 of '.*' but received 'n\/a'; mend the cell/,
     ],
     ['no such target', [...onTrain, '--target', 'worse'], 1, /worse/],
     ['no such column', [...onTrain, '--target', 'bad', '--drop', 'ids'], 1, /expected a column 'ids'/],

@@ -1,4 +1,4 @@
-import { readTable, type Table } from '../../events/table.js'
+import type { Table } from '../../events/table.js'
 import { saveLightgbm } from '../../export/lightgbm.js'
 import { progressLine } from '../../report/progress.js'
 import { type BinnedColumn, BinnedMatrix } from '../../runtime/binned_matrix.js'
@@ -7,6 +7,7 @@ import { columnsOfLayout, layoutOf, readingOf, type TableLayout } from '../../tr
 import { SeqriskError, sentence } from '../../util/errors.js'
 import { defineCommand, type OptionSpec, type Range, UsageError } from '../command.js'
 import { fittingDevice } from '../table_device.js'
+import { readWithTargets } from '../targets.js'
 
 const OBJECTIVES: Record<string, Objective> = { binary: 'logistic', regression: 'squared', multiclass: 'softmax' }
 
@@ -50,7 +51,12 @@ export const gbrtFitCommand = defineCommand({
   about: "train boosted trees on a table; the model is LightGBM's text format",
   options: {
     table: { kind: 'text', value: 'FILE', required: true, about: 'CSV, CSV.gz, Parquet or JSON lines' },
-    target: { kind: 'text', value: 'COL', required: true, about: 'what to learn; rows without it are left out' },
+    target: {
+      kind: 'text',
+      value: 'COL',
+      required: true,
+      about: 'what to learn, numbers or true and false; rows without it are left out',
+    },
     model: { kind: 'text', value: 'FILE', required: true, writes: 'file', about: 'where to write the model' },
     id: { kind: 'text', value: 'COL', about: 'column that names the rows; it is no feature' },
     drop: { kind: 'list', value: 'COL,…', about: 'columns that are no features' },
@@ -104,7 +110,7 @@ export const gbrtFitCommand = defineCommand({
     const clash = named.find(name => isOther(name) || (name === id && own.includes(name)))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
     const begun = performance.now()
-    const table = await readTable(values.table, { numeric: own, threads, signal })
+    const table = await readWithTargets(values.table, target, { numeric: own, threads, signal })
     const layout = layoutOf('gbrt', table, { drop: [...named, ...drop], categorical })
     const rising = layout.names.filter(name => !categorical.includes(name) && risesByRow(table.columns[name]))
     const constraints = constraintsOf(table, layout, values['monotone-constraints'])
@@ -112,7 +118,7 @@ export const gbrtFitCommand = defineCommand({
     const valid =
       values.valid === undefined
         ? undefined
-        : await readTable(values.valid, {
+        : await readWithTargets(values.valid, target, {
             ...reading,
             columns: [...reading.columns!, ...own],
             numeric: [...reading.numeric!, ...own],
