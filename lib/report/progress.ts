@@ -7,6 +7,8 @@ export interface Reported {
   readonly phase: string
   readonly done: number
   readonly total: number
+  readonly fold?: number
+  readonly folds?: number
   readonly epoch?: number
   readonly epochs?: number
   readonly loss?: number
@@ -62,12 +64,13 @@ export function progressLine(options: ProgressLineOptions = {}): ProgressLine {
   return { update, done }
 }
 
-/** One line about where a long call stands; of a width, with a bar in what room is left, and without loss or epoch in too little. */
+/** One line about where a long call stands; of a width, with a bar in what room is left, and without loss, epoch or fold in too little. */
 export function describe(progress: Reported, width?: number): string {
-  const { phase, done, total, epoch, epochs, loss, eventsPerSecond, secondsLeft } = progress
+  const { phase, done, total, fold, folds, epoch, epochs, loss, eventsPerSecond, secondsLeft } = progress
   const share = Number.isFinite(total) && total > 0 ? Math.min(1, done / total) : Number.NaN
   const place = Number.isNaN(share) ? `${done}` : `${(100 * share).toFixed(0).padStart(3)} %`
   const extras: string[] = []
+  if (fold !== undefined && folds !== undefined) extras.push(`fold ${fold}/${folds}`)
   if (epoch !== undefined && epochs !== undefined) extras.push(`epoch ${Math.min(epoch + 1, epochs)}/${epochs}`)
   if (loss !== undefined) extras.push(`loss ${loss.toFixed(3)}`)
   const speed: string[] = []

@@ -20,6 +20,7 @@ function terminal(isTTY: boolean) {
 describe('progress line', () => {
   it('says where training stands, how fast, and how long', () => {
     expect(line(step)).toBe('train    25 %  epoch 2/4  loss 1.235  46 k events/s  1 min 15 s left')
+    expect(line({ ...step, fold: 2, folds: 5 })).toContain('25 %  fold 2/5  epoch 2/4  loss')
     expect(line({ phase: 'read', done: 7, total: Number.NaN }, 80)).toBe('read    7')
   })
 
