@@ -118,6 +118,11 @@ export function openLearner(
   matrix: BinnedMatrix,
   { learner = 'gbrt', gbrt = {}, forest = {} }: LearnerOptions,
 ): PuLearner {
-  expectType(learner === 'gbrt' || learner === 'forest', 'pu', "learner 'gbrt' or 'forest'", learner)
+  expectLearner(learner)
   return learner === 'gbrt' ? new BoostedPuLearner(matrix, gbrt) : new ForestPuLearner(matrix, forest)
+}
+
+/** @throws {TypeError} for learners that do not exist */
+export function expectLearner(learner: LearnerKind): void {
+  expectType(learner === 'gbrt' || learner === 'forest', 'pu', "learner 'gbrt' or 'forest'", learner)
 }

@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { loadBins } from '../export/bins.js'
 import { BinnedMatrix } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
-import { SeqriskError, sentence } from '../util/errors.js'
+import { expectOptions, expectRange, SeqriskError, sentence } from '../util/errors.js'
 import { writeFailed } from '../util/files.js'
 import type { Optional } from '../util/options.js'
 import { activeTwoStep, bandPrecision, driftOf, type SamplerOptions, samplerOptions } from './active.js'
 import type { IdLines } from './id_lines.js'
-import type { LearnerKind } from './learner.js'
+import { expectLearner, type LearnerKind } from './learner.js'
 import { FolderLock } from './lock.js'
 import { DurableLog } from './log.js'
 import type { PuProgress } from './options.js'
@@ -31,6 +31,7 @@ import {
   writeSettings,
   writeTableFiles,
 } from './session_files.js'
+import { expectSpies } from './spies.js'
 import { ActiveState, type Answer, answerOf, type StateOptions } from './state.js'
 import { answersOf, checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import type { PuTable } from './table.js'
@@ -45,6 +46,10 @@ export interface SessionOptions extends Optional<SamplerOptions>, StateOptions {
   readonly categorical?: readonly string[] | undefined
   readonly seed?: number | undefined
 }
+
+const SAMPLING = ['sampler', 'batch', 'candidates', 'threshold']
+const STATE = ['upSample', 'setting', 'askAgain']
+const OPTIONS = [...SAMPLING, ...STATE, 'rules', 'learner', 'categorical', 'seed']
 
 type Entry =
   | {
@@ -122,7 +127,8 @@ export class ActiveSession {
   }
 
   /**
-   * Begins a session in a folder that has none.
+   * Begins a session in a folder that has none. What no `ask` could work with is refused.
+   * @throws {TypeError|RangeError} for unknown options or values outside their range
    * @throws {SeqriskError} codes `SESSION_EXISTS`, `FOLDER_NOT_EMPTY`, `SESSION_BUSY`, and those of a PU problem
    */
   static async init(
@@ -132,10 +138,14 @@ export class ActiveSession {
     options: SessionOptions = {},
     { signal }: SessionControl = {},
   ): Promise<void> {
+    expectOptions('active', options, OPTIONS)
     const { rules = {}, learner = 'gbrt', categorical = [], upSample = 5, setting = 'pu', askAgain = false } = options
     const { seed = 0 } = options
     const sampling = samplerOptions(options)
     checkRules(rules)
+    expectLearner(learner)
+    expectRange(Number.isSafeInteger(seed) && seed >= 0, 'active', 'seed to be a safe integer ≥ 0', seed)
+    new ActiveState(table.positives, { upSample, setting, askAgain })
     await expectNoSession(folder)
     const { names, levels } = table.layout
     const { columns, positives } = table
@@ -150,9 +160,8 @@ export class ActiveSession {
     try {
       const matrix = await BinnedMatrix.from(device, { columns }, { names, categorical, seed, signal })
       try {
-        await setsOf('active', { matrix, positives }, signal)
-        // Options that no state takes are refused before anything is written.
-        new ActiveState(positives, { upSample, setting, askAgain })
+        const { sizes } = await setsOf('active', { matrix, positives }, signal)
+        expectSpies('active', sizes.positives)
         const unusual = await unusualness({ matrix, positives, data: { columns } }, seed, signal)
         const checks = await writeTableFiles(folder, table, matrix, unusual, signal)
         const rows = positives.length

@@ -18,16 +18,20 @@ export interface CutOptions {
 
 const SPY_STREAM = 0x5b1e
 
+/** @throws {SeqriskError} code `TOO_FEW_POSITIVES` where none could spy and another stay */
+export function expectSpies(where: string, positives: number): void {
+  if (positives >= 2) return
+  const text = `[${where}] expected at least 2 known positives, one of them a spy, but received ${positives}`
+  throw new SeqriskError('TOO_FEW_POSITIVES', `${text}; mark more, or use one-step PU`)
+}
+
 /**
  * @param positives  rows of known positives
  * @returns          the rows that spy, in order: at least one, and at least one positive stays
  * @throws {SeqriskError} code `TOO_FEW_POSITIVES`
  */
 export function drawSpies(where: string, positives: Int32Array, share: number, seed: number, draw: number): Int32Array {
-  if (positives.length < 2) {
-    const text = `[${where}] expected at least 2 known positives, one of them a spy, but received ${positives.length}`
-    throw new SeqriskError('TOO_FEW_POSITIVES', `${text}; mark more, or use one-step PU`)
-  }
+  expectSpies(where, positives.length)
   const count = Math.min(positives.length - 1, Math.max(1, Math.round(share * positives.length)))
   const random = new Philox(seed, SPY_STREAM + draw)
   const order = positives.slice()

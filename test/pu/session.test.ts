@@ -207,7 +207,20 @@ describe('a session', () => {
     await expect(init(fresh(), none)).rejects.toMatchObject({ code: 'NO_POSITIVES' })
     const label = { ...table, layout: { ...table.layout, names: ['label', ...names.slice(1)] } }
     await expect(init(fresh(), label)).rejects.toMatchObject({ code: 'COLUMN_TWICE' })
-    await expect(init(fresh(), table, { batch: 0 })).rejects.toThrow(/batch to be/)
+    const one = { ...table, positives: new Uint8Array(ROWS).with(7, 1) }
+    await expect(init(fresh(), one)).rejects.toMatchObject({ code: 'TOO_FEW_POSITIVES' })
+    const refused: [object, RegExp][] = [
+      [{ batch: 0 }, /batch to be/],
+      [{ bach: 8 }, /did you mean 'batch'/],
+      [{ learner: 'tree' }, /learner 'gbrt' or 'forest'/],
+      [{ seed: 0.5 }, /seed to be a safe integer/],
+      [{ upSample: 0 }, /upSample to be/],
+    ]
+    for (const [options, message] of refused) {
+      const where = fresh()
+      await expect(init(where, table, options)).rejects.toThrow(message)
+      expect(await readdir(where).catch(() => null)).toBeNull()
+    }
     await expect(ActiveSession.open(join(root, 'nowhere'))).rejects.toMatchObject({ code: 'NO_SESSION' })
   })
 })
