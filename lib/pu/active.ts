@@ -5,9 +5,9 @@ import { expectOptions, expectRange, SeqriskError, sentence } from '../util/erro
 import { given, type Optional } from '../util/options.js'
 import { inSlices } from '../util/pace.js'
 import { DEFAULTS, type LoopOptions, type TwoStepOptions } from './options.js'
-import type { PuProblem } from './problem.js'
+import { expectProduct, type PuProblem } from './problem.js'
 import { SAMPLERS, type Sampler, sampleRows } from './samplers.js'
-import { ActiveState, type Answer, answerOf, type StateOptions } from './state.js'
+import { ActiveState, type Answer, answerOf, type StateOptions, UP_SAMPLE } from './state.js'
 import { checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import { learnerOf, type PuResult, twoStepPu } from './two_step.js'
 import { unusualness } from './unusual.js'
@@ -103,6 +103,10 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
   const isEndless = budget === undefined && rounds === undefined
   expectRange(!isEndless, where, 'a budget or a number of rounds', 'neither', 'name one of them')
   const state = new ActiveState(problem.positives, options)
+  const { positiveWeight } = twoStep ?? {}
+  // Before anybody is asked: the first answer of 1 would end it all.
+  if (typeof positiveWeight === 'number')
+    expectProduct(where, 'upSample', options.upSample ?? UP_SAMPLE, positiveWeight)
   const learning: TwoStepOptions = { ...activeTwoStep(problem.matrix.rows), ...given(twoStep ?? {}), seed, signal }
   const learner = learnerOf(problem, { ...DEFAULTS, ...(learning as LoopOptions & typeof DEFAULTS) })
   const history: RoundRecord[] = []

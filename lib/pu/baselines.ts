@@ -47,7 +47,7 @@ const NOTHING: PuDiagnostics = { draws: [], unusualGain: Number.NaN, spread: 0, 
 
 async function em(where: string, problem: PuProblem, asked: LoopOptions, rounds: number): Promise<PuOutcome> {
   const options: FullOptions = { ...DEFAULTS, ...given(asked) }
-  const sets: PuSets = await setsOf(where, problem, options.signal)
+  const sets: PuSets = await setsOf(where, problem, options.signal, options.positiveWeight)
   expectRange(Number.isInteger(rounds) && rounds >= 1, where, 'rounds to be an integer from 1', rounds)
   const learner: PuLearner = options.with ?? learnerOf(problem, options)
   try {

@@ -6,9 +6,6 @@ import type { PuLearner } from './learner.js'
 import type { FullOptions, PuRound } from './options.js'
 import { type PuProblem, type PuSets, ROLE } from './problem.js'
 
-// Integer weights up to this stay exact copies (docs/trees.md).
-const MOST_WEIGHT = 8191
-
 /** Buffers of one learner, reused by every round. */
 export class EmLoop {
   readonly learner: PuLearner
@@ -107,7 +104,7 @@ export class EmLoop {
         const role = roles[row]
         const isPositive = role === ROLE.positive
         targets[row] = isKnown(role) ? Number(isPositive) : scores[row]
-        weights[row] = Math.min(MOST_WEIGHT, (isPositive ? factor : 1) * copies(row))
+        weights[row] = (isPositive ? factor : 1) * copies(row)
         mask[row] = Number(trains(role))
         weighted += Number(weights[row] !== 1)
         masked += Number(mask[row] === 0)

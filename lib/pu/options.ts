@@ -5,7 +5,7 @@ import type { RandomForestOptions } from '../trees/random_forest.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { given } from '../util/options.js'
 import type { LearnerKind, PuLearner } from './learner.js'
-import type { SetSizes } from './problem.js'
+import { isWeight, MOST_WEIGHT, type SetSizes } from './problem.js'
 import type { CutOptions } from './spies.js'
 
 /** Where a two-step fit stands, after each round. */
@@ -29,7 +29,10 @@ export interface LoopOptions {
   /** Over the defaults of `PU_GBRT`. */
   readonly gbrt?: GbrtOptions | undefined
   readonly forest?: RandomForestOptions | undefined
-  /** Weight of a known positive: an integer, or `balanced` for as much as all other rows that train have together. */
+  /**
+   * Weight of a known positive: an integer up to 2²⁰, or `balanced` for as much as all other rows that train have together, rounded
+   * to an integer from 1. Beyond 8191 `minDataInLeaf` counts rows, not copies.
+   */
   readonly positiveWeight?: number | 'balanced' | undefined
   /** A step ends once the scores of unlabelled rows move by less than this share of their sum. Default 0.02; 0: never. */
   readonly convergence?: number | undefined
@@ -125,8 +128,9 @@ export function twoStepOptions(where: string, options: TwoStepOptions): FullOpti
   expectRange(Number.isInteger(draws) && draws >= 1, where, 'draws to be an integer from 1', draws)
   expectRange(mostNegatives > 0 && mostNegatives <= 1, where, 'mostNegatives in (0, 1]', mostNegatives)
   expectRange(convergence >= 0, where, 'convergence from 0', convergence)
-  const isWeight = positiveWeight === 'balanced' || (Number.isInteger(positiveWeight) && positiveWeight >= 1)
-  expectRange(isWeight, where, "positiveWeight to be an integer from 1, or 'balanced'", positiveWeight)
+  const isKnown = positiveWeight === 'balanced' || isWeight(positiveWeight)
+  const wanted = `positiveWeight to be an integer from 1 to ${MOST_WEIGHT}, or 'balanced'`
+  expectRange(isKnown, where, wanted, positiveWeight)
   expectRange(rest === 'scores' || rest === 'out', where, "rest 'scores' or 'out'", rest)
   expectRange(start === 'zero' || start === 'unusual', where, "start 'zero' or 'unusual'", start)
   expectRange(['quantile', 'minimum', 'tolerance'].includes(all.cut), where, 'a cut rule that exists', all.cut)

@@ -4,6 +4,15 @@ import type { BinnedMatrix, NumberArray, TableData } from '../runtime/binned_mat
 import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
 import { inSlices } from '../util/pace.js'
 
+/**
+ * Heavier rows would leave those of weight 1 fewer than 2¹² steps of gradient in the trainer's fixed point (docs/trees.md).
+ * Up to 8191 a weight is as many copies bit for bit, beyond that it is rounded with the gradient.
+ */
+export const MOST_WEIGHT = 2 ** 20
+
+export const isWeight = (value: unknown) =>
+  Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_WEIGHT
+
 /** Rows, and what is known of them. */
 export interface PuProblem {
   readonly matrix: BinnedMatrix
@@ -12,8 +21,8 @@ export interface PuProblem {
   /** 1 for rows that are believed to be negative: their target stays 0. Default none. */
   readonly negatives?: Uint8Array | undefined
   /**
-   * As how many copies a row trains, whatever its role: integers from 1, such as the up-sampling of trusted positives. While it
-   * spies, a positive is one. Default 1.
+   * As how many copies a row trains, whatever its role: integers from 1 to 2²⁰, such as the up-sampling of trusted positives.
+   * While it spies, a positive is one. Default 1.
    */
   readonly weights?: NumberArray | undefined
   /** 1 for rows that take part, 0 for rows that are only scored. Default all. */
@@ -61,12 +70,24 @@ export class PuSets {
   }
 }
 
+/** @throws {RangeError} where a weight times `positiveWeight` is more than a row can weigh */
+export function expectProduct(where: string, what: string, weight: number, positiveWeight: number): void {
+  const most = `${what} times positiveWeight to be at most ${MOST_WEIGHT}`
+  expectRange(weight * positiveWeight <= MOST_WEIGHT, where, most, `${weight} × ${positiveWeight}`, 'lower one of them')
+}
+
 /**
  * The roles that a problem begins with. The event loop runs meanwhile.
- * @throws {TypeError|RangeError} for flags of another type or length, weights that are no integers from 1
+ * @param positiveWeight  what the weights of positives are multiplied by
+ * @throws {TypeError|RangeError} for flags of another type or length, weights that are no integers from 1 to 2²⁰
  * @throws {SeqriskError} codes `NO_POSITIVES`, `NO_UNLABELLED`
  */
-export async function setsOf(where: string, problem: PuProblem, signal?: AbortSignal): Promise<PuSets> {
+export async function setsOf(
+  where: string,
+  problem: PuProblem,
+  signal?: AbortSignal,
+  positiveWeight: number | 'balanced' = 1,
+): Promise<PuSets> {
   expectOptions(where, problem, ['matrix', 'positives', 'negatives', 'weights', 'mask', 'data', 'unusual'])
   const { matrix, positives, negatives, weights, mask } = problem
   const { rows } = matrix
@@ -76,13 +97,18 @@ export async function setsOf(where: string, problem: PuProblem, signal?: AbortSi
     expectRange(flags!.length === rows, where, `${name} of ${rows} rows`, flags!.length)
   }
   expectRange(!weights || weights.length === rows, where, `${rows} weights`, weights?.length)
+  // Balanced ones are as heavy as it takes.
+  const factor = positiveWeight === 'balanced' ? 1 : positiveWeight
   const roles = new Uint8Array(rows)
   let [known, believed, unlabelled] = [0, 0, 0]
   await inSlices(rows, signal, (from, to) => {
     for (let row = from; row < to; row++) {
       if (mask && !mask[row]) continue
-      if (weights && !(Number.isInteger(weights[row]) && weights[row] >= 1)) {
-        expectRange(false, where, `weights to be integers from 1`, weights[row], `see row ${row}`)
+      if (weights && !isWeight(weights[row])) {
+        expectRange(false, where, `weights to be integers from 1 to ${MOST_WEIGHT}`, weights[row], `see row ${row}`)
+      }
+      if (weights && positives[row] && weights[row] * factor > MOST_WEIGHT) {
+        expectProduct(where, 'weights of positives', weights[row], factor)
       }
       const both = positives[row] && negatives?.[row]
       if (both) expectRange(false, where, `row ${row} to be positive or negative`, 'both')

@@ -32,7 +32,7 @@ import {
   writeTableFiles,
 } from './session_files.js'
 import { expectSpies } from './spies.js'
-import { ActiveState, type Answer, answerOf, type StateOptions } from './state.js'
+import { ActiveState, type Answer, answerOf, type StateOptions, UP_SAMPLE } from './state.js'
 import { answersOf, checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import type { PuTable } from './table.js'
 import { type PuResult, twoStepPu } from './two_step.js'
@@ -139,7 +139,14 @@ export class ActiveSession {
     { signal }: SessionControl = {},
   ): Promise<void> {
     expectOptions('active', options, OPTIONS)
-    const { rules = {}, learner = 'gbrt', categorical = [], upSample = 5, setting = 'pu', askAgain = false } = options
+    const {
+      rules = {},
+      learner = 'gbrt',
+      categorical = [],
+      upSample = UP_SAMPLE,
+      setting = 'pu',
+      askAgain = false,
+    } = options
     const { seed = 0 } = options
     const sampling = samplerOptions(options)
     checkRules(rules)

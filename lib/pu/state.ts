@@ -1,14 +1,16 @@
 // What an active session knows: the first positives, what was asked, and the answers. 1 is trusted; 0 is not.
 
 import { expectRange, SeqriskError, sentence } from '../util/errors.js'
-import type { PuProblem } from './problem.js'
+import { isWeight, MOST_WEIGHT, type PuProblem } from './problem.js'
 
 /** 1: positive, surely. 0: nothing was found, which proves little. `unsure`: nobody can say. */
 export type Answer = 1 | 0 | 'unsure'
 
+export const UP_SAMPLE = 5
+
 /** What answers do to the rows. */
 export interface StateOptions {
-  /** Weight of a row that an expert called positive: an integer. Default 5. */
+  /** Weight of a row that an expert called positive: an integer up to 2²⁰. Default 5. */
   readonly upSample?: number | undefined
   /**
    * `pu`: a row answered 0 is unlabelled again. `lu`: it is believed to be negative, as ordinary active learning does. Default
@@ -29,9 +31,8 @@ export class ActiveState {
   readonly #isLu: boolean
   readonly #askAgain: boolean
 
-  constructor(positives: Uint8Array, { upSample = 5, setting = 'pu', askAgain = false }: StateOptions = {}) {
-    const isWeight = Number.isInteger(upSample) && upSample >= 1
-    expectRange(isWeight, 'active', 'upSample to be an integer from 1', upSample)
+  constructor(positives: Uint8Array, { upSample = UP_SAMPLE, setting = 'pu', askAgain = false }: StateOptions = {}) {
+    expectRange(isWeight(upSample), 'active', `upSample to be an integer from 1 to ${MOST_WEIGHT}`, upSample)
     expectRange(setting === 'pu' || setting === 'lu', 'active', "setting 'pu' or 'lu'", setting)
     this.#first = positives
     this.#upSample = upSample

@@ -77,7 +77,7 @@ export function learnerOf(problem: PuProblem, options: FullOptions): PuLearner {
 export async function twoStepPu(problem: PuProblem, options: TwoStepOptions = {}): Promise<PuResult> {
   const all = twoStepOptions(where, options)
   const { rounds, rest, signal } = all
-  const start = await setsOf(where, problem, signal)
+  const start = await setsOf(where, problem, signal, all.positiveWeight)
   const positives = start.rows(ROLE.positive)
   const draws = start.sizes.unlabelled > 0 ? all.draws : 0
   const plans = Array.from({ length: draws }, (_, draw) => drawSpies(where, positives, all.spies, all.seed, draw))

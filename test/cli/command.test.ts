@@ -58,7 +58,11 @@ describe('values that an option cannot have', () => {
     ['finetune', ['--mixing', 'validated', '--validation', '0'], /rows to validate mixing on but received 0/],
     ['pu', ['--spies', '2'], /--spies to be a number in \(0, 1\) but received '2'/],
     ['pu', ['--rounds', '3,0'], /--rounds to be a whole number in \[1, ∞\) but received '0'/],
-    ['pu', ['--positive-weight', '0'], /positiveWeight to be an integer from 1, or 'balanced' but received 0/],
+    [
+      'pu',
+      ['--positive-weight', '0'],
+      /positiveWeight to be an integer from 1 to 1048576, or 'balanced' but received 0/,
+    ],
     ['pu', ['--method', 'one-step', '--positive-weight', 'much'], /positiveWeight to be .* but received NaN/],
     ['pu', ['--learner', 'forest', '--learning-rate', '0.1'], /--learning-rate with --learner gbrt/],
     ...['pretrain', 'finetune', 'encode', 'score', 'aggregate'].map((name): [string, string[], RegExp] => [

@@ -255,6 +255,8 @@ describe('active PU', () => {
     [{ rounds: 1, sampler: 'best' }, /a sampler out of/],
     [{ rounds: 1, bach: 3 }, /did you mean 'batch'/],
     [{ rounds: 1, band: 100 }, /band as a percentile/],
+    [{ rounds: 1, upSample: 2 ** 20 + 1 }, /upSample to be an integer from 1 to 1048576/],
+    [{ rounds: 1, twoStep: { positiveWeight: 2 ** 18 } }, /upSample times positiveWeight .* '5 × 262144'/],
   ])('refuses %j', async (options, message) => {
     await expect(runActive(problem, expert, options as { rounds: number })).rejects.toThrow(message)
   })

@@ -10,7 +10,7 @@ import {
   toLightgbm,
   twoStepPu,
 } from '../../lib/index.js'
-import { openLearner } from '../../lib/pu/learner.js'
+import { openLearner, type PuLearner } from '../../lib/pu/learner.js'
 import { PU_GBRT } from '../../lib/pu/options.js'
 import { ROLE, setsOf } from '../../lib/pu/problem.js'
 import { cutOf, drawSpies } from '../../lib/pu/spies.js'
@@ -160,6 +160,42 @@ describe('two-step PU', () => {
     }
   })
 
+  it.each([
+    [10, 1],
+    [10, 5],
+    [1, 1],
+    [600, 1],
+  ])('balanced: %i positives of weight %i have the weight of 200 000 other rows', async (known, weight) => {
+    const rows = 200_000 + known
+    const positives = new Uint8Array(rows).fill(1, 0, known)
+    const weights = new Float32Array(rows).fill(weight, 0, known).fill(1, known)
+    let [own, others] = [0, 0]
+    // Nothing but the number of rows is asked of the matrix.
+    const table = { rows } as BinnedMatrix
+    const learner: PuLearner = {
+      matrix: table,
+      fit: async given => {
+        const sum = (part: Float32Array) => part.reduce((sum, one) => sum + one, 0)
+        own = sum(given.weights!.subarray(0, known))
+        others = sum(given.weights!.subarray(known))
+        return { model: null as never, scores: new Float64Array(rows) }
+      },
+      dispose: () => {},
+    }
+    await onePu({ matrix: table, positives, weights }, { with: learner, positiveWeight: 'balanced', rounds: 1 })
+    expect(others).toBe(200_000)
+    // The factor is rounded to an integer.
+    expect(Math.abs(own / others - 1)).toBeLessThanOrEqual((known * weight) / 2 / others)
+  })
+
+  it('weights beyond 8191 are not those of 8191', async () => {
+    const known = knownOf(planted, 10)
+    const scores = async (positiveWeight: number) => (await supervisedPu(base(known), { positiveWeight })).scores
+    const [less, more] = [await scores(8191), await scores(500_000)]
+    const mean = (of: Float64Array) => of.reduce((sum, one, row) => sum + (known[row] ? one : 0), 0) / 10
+    expect(1 - mean(more)).toBeLessThan(0.1 * (1 - mean(less)))
+  })
+
   it('tells of rounds, and ends by a signal with the reason of the caller', async () => {
     const known = knownOf(planted, 40)
     const seen: number[] = []
@@ -265,6 +301,7 @@ describe('what can go wrong', () => {
     [{ draws: 0 }, /draws to be/],
     [{ mostNegatives: 0 }, /mostNegatives in/],
     [{ positiveWeight: 0.5 }, /positiveWeight to be/],
+    [{ positiveWeight: 2 ** 20 + 1 }, /positiveWeight to be an integer from 1 to 1048576/],
     [{ spys: 0.1 }, /did you mean 'spies'/],
     [{ cut: 'median' }, /cut rule/],
     [{ start: 'none' }, /start 'zero' or 'unusual'/],
@@ -281,6 +318,12 @@ describe('what can go wrong', () => {
     )
     const half = new Float32Array(ROWS).fill(0.5)
     await expect(twoStepPu({ ...problem, weights: half })).rejects.toThrow(/weights to be integers from 1/)
+    const heavy = new Float32Array(ROWS).fill(2 ** 11)
+    for (const learn of [twoStepPu, onePu, supervisedPu]) {
+      await expect(learn({ ...problem, weights: heavy }, { positiveWeight: 2 ** 10 })).rejects.toThrow(
+        /weights of positives times positiveWeight to be at most 1048576 but received '2048 × 1024'; lower one/,
+      )
+    }
     await expect(twoStepPu({ ...problem, negatives: known })).rejects.toThrow(
       /positive or negative but received 'both'/,
     )
