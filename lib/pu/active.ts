@@ -8,7 +8,7 @@ import { DEFAULTS, type LoopOptions, type TwoStepOptions } from './options.js'
 import { expectProduct, type PuProblem } from './problem.js'
 import { SAMPLERS, type Sampler, sampleRows } from './samplers.js'
 import { ActiveState, type Answer, answerOf, type StateOptions, UP_SAMPLE } from './state.js'
-import { checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
+import { checkRules, NO_ROW_LEFT, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import { learnerOf, type PuResult, twoStepPu } from './two_step.js'
 import { unusualness } from './unusual.js'
 
@@ -44,7 +44,7 @@ export interface ActiveProgress {
   readonly total: number
 }
 
-/** What active learning ends with. */
+/** What active learning ends with: the last fit, and all answers. */
 export interface ActiveResult extends PuResult {
   readonly state: ActiveState
   readonly history: readonly RoundRecord[]
@@ -90,7 +90,8 @@ export function samplerOptions(options: Optional<SamplerOptions>): SamplerOption
 
 /**
  * Asks an oracle, batch by batch, and learns from the answers: 1 joins the positives with weight `upSample`; 0 and unsure
- * return to the unlabelled rows and are not asked again.
+ * return to the unlabelled rows and are not asked again. Where answers of 1 leave no other row, the result is the last fit before
+ * them.
  * @throws {SeqriskError} code `ANSWER_INVALID` for answers outside {1, 0, 'unsure'}, or as many as were not asked for
  */
 export async function runActive(problem: PuProblem, oracle: Oracle, options: ActiveOptions): Promise<ActiveResult> {
@@ -110,20 +111,20 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
   const learning: TwoStepOptions = { ...activeTwoStep(problem.matrix.rows), ...given(twoStep ?? {}), seed, signal }
   const learner = learnerOf(problem, { ...DEFAULTS, ...(learning as LoopOptions & typeof DEFAULTS) })
   const history: RoundRecord[] = []
-  let before: Float64Array | null = null
+  let last: PuResult | null = null
   try {
     // Isolation knows no labels: once is enough.
     const isNeeded = learning.start !== 'zero' && problem.data && !problem.unusual
     const base = isNeeded ? { ...problem, unusual: await unusualness(problem, seed, signal) } : problem
     for (;;) {
+      if (last && !state.leavesUnknown(problem.mask)) return { ...last, state, history, reason: NO_ROW_LEFT }
       const total = rounds ?? Number.NaN
       onProgress?.({ phase: 'learn', done: history.length, total })
       const result = await twoStepPu(state.problem(base), { ...learning, with: learner })
       const askable = state.askable(problem.mask)
-      if (before) {
-        const last = history.pop()!
-        const drift = await driftOf(before, result.scores, askable, signal)
-        history.push({ ...last, drift })
+      if (last) {
+        const drift = await driftOf(last.scores, result.scores, askable, signal)
+        history.push({ ...history.pop()!, drift })
       }
       const asked = history.reduce((sum, record) => sum + record.asked, 0)
       const batch = Math.min(sampling.batch, (budget ?? Number.POSITIVE_INFINITY) - asked)
@@ -139,10 +140,10 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
             state.record(row, answers[i])
           })
           history.push(await recordOf(round, answers, result.scores, state, band ?? 95))
-          before = result.scores
+          last = result
           continue
         }
-        reason = 'no row is left to ask about'
+        reason = NO_ROW_LEFT
       }
       return { ...result, state, history, reason }
     }

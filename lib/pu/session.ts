@@ -33,7 +33,7 @@ import {
 } from './session_files.js'
 import { expectSpies } from './spies.js'
 import { ActiveState, type Answer, answerOf, type StateOptions, UP_SAMPLE } from './state.js'
-import { answersOf, checkRules, type RoundRecord, type StopRules, stopReason } from './stop.js'
+import { answersOf, checkRules, NO_ROW_LEFT, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import type { PuTable } from './table.js'
 import { type PuResult, twoStepPu } from './two_step.js'
 import { unusualness } from './unusual.js'
@@ -244,6 +244,7 @@ export class ActiveSession {
         [...state.pending].sort((a, b) => a - b),
         null,
       )
+    if (!state.leavesUnknown()) return this.#stop(NO_ROW_LEFT)
     const { scores } = await this.#fit(device, state, control)
     const matrix = await this.#bins(device)
     const { sampling, rules, seed } = this.settings
@@ -264,15 +265,17 @@ export class ActiveSession {
       const batch = Math.min(sampling.batch, left)
       const options = { ...sampling, batch, seed: seed + history.length + 1, signal: control.signal }
       rows = [...(await sampleRows({ matrix, scores, askable }, options))]
-      if (rows.length === 0) reason = 'no row is left to ask about'
+      if (rows.length === 0) reason = NO_ROW_LEFT
     }
-    if (reason !== null) {
-      if (this.#stopped() === null) await this.#log.append({ kind: 'stop', reason })
-      return this.#asked([], reason)
-    }
+    if (reason !== null) return this.#stop(reason)
     await this.#log.append({ kind: 'ask', rows, drift, bandPrecision: finite(precision) })
     await keepScores(this.folder, scores, this.#log.entries.length - 1)
     return this.#asked(rows, null)
+  }
+
+  async #stop(reason: string): Promise<Asked> {
+    if (this.#stopped() === null) await this.#log.append({ kind: 'stop', reason })
+    return this.#asked([], reason)
   }
 
   /**
@@ -356,13 +359,16 @@ export class ActiveSession {
     }
   }
 
-  /** The model and the scores that the answers give. */
+  /**
+   * The model and the scores that the answers give. Where answers of 1 leave no other row, there is nothing to set them apart from:
+   * the model is that of the answers before the last ones.
+   */
   learn(device: Device, control: SessionControl = {}): Promise<PuResult> {
     return this.#inOrder(() => this.#learn(device, control))
   }
 
   async #learn(device: Device, control: SessionControl): Promise<PuResult> {
-    const result = await this.#fit(device, this.#stateAt(this.#log.entries.length), control)
+    const result = await this.#fit(device, this.#learnable(), control)
     return { ...result, model: result.model.withLevels(this.settings.levels) }
   }
 
@@ -414,6 +420,16 @@ export class ActiveSession {
       entry.rows.forEach((row, k) => {
         state.record(row, entry.answers[k])
       })
+    }
+    return state
+  }
+
+  /** The last state that leaves a row to learn of. */
+  #learnable(): ActiveState {
+    const { entries } = this.#log
+    let state = this.#stateAt(entries.length)
+    for (let at = entries.length - 1; at >= 0 && !state.leavesUnknown(); at--) {
+      if (entries[at].kind !== 'stop') state = this.#stateAt(at)
     }
     return state
   }

@@ -55,6 +55,11 @@ export class ActiveState {
     return out
   }
 
+  /** Whether a row takes part that is no known positive: without any there is nothing to learn, nor to ask about. */
+  leavesUnknown(mask?: Uint8Array): boolean {
+    return this.#first.some((one, row) => one === 0 && mask?.[row] !== 0 && this.answers.get(row) !== 1)
+  }
+
   /** The problem as the answers make it. */
   problem(base: PuProblem): PuProblem {
     const positives = this.#first.slice()

@@ -52,6 +52,9 @@ export function checkRules(rules: StopRules): void {
   expectRange(band >= 0 && band < 100, where, 'band as a percentile below 100', band)
 }
 
+/** Why asking ends where no rule holds. */
+export const NO_ROW_LEFT = 'no row is left to ask about'
+
 /** How often anything was answered; a row that is asked about again counts each time. */
 export function answersOf(history: readonly RoundRecord[]): number {
   return history.reduce((sum, { positives, negatives, unsure }) => sum + positives + negatives + unsure, 0)

@@ -272,6 +272,20 @@ describe('active PU', () => {
     expect(result.sets.second.sizes).toEqual({ positives, spies: 0, negatives: rows - positives, unlabelled: 0 })
   })
 
+  it('ends with the last fit where experts confirm every row', async () => {
+    const mask = Uint8Array.from(known, (one, row) => Number(one === 1 || row < 30))
+    const asked = [...mask.keys()].filter(row => mask[row] && !known[row]).length
+    const yes: Oracle = rows => Array.from(rows, () => 1)
+    const result = await runActive({ ...problem, mask }, yes, { rounds: 9, batch: 20 })
+    expect(result.reason).toBe('no row is left to ask about')
+    expect(result.state.counts()).toEqual({ positives: asked, negatives: 0, unsure: 0 })
+    expect(result.history.map(one => one.asked)).toEqual([20, asked - 20])
+    expect(result.scores).toHaveLength(ROWS)
+    // That is the model that chose the last batch.
+    const before = await runActive({ ...problem, mask }, yes, { rounds: 1, batch: 20 })
+    expect(result.scores).toEqual(before.scores)
+  })
+
   it('stops when no row is left', async () => {
     const mask = Uint8Array.from(known, (one, row) => Number(one === 1 || row < 30))
     const result = await runActive({ ...problem, mask }, expert, { rounds: 9, batch: 20 })

@@ -119,6 +119,29 @@ describe('a session', () => {
     expect(await inSession(folder, session => session.answers())).toEqual(new Map())
   })
 
+  it('goes on to learn where experts confirm every row, and says that none is left', async () => {
+    const folder = await begin({ batch: ROWS - 20 })
+    const confirm = () =>
+      inSession(folder, async session => {
+        const { ids } = await session.ask(device)
+        await session.answer(said(ids, () => 1))
+      })
+    await confirm()
+    const before = await modelOf(folder)
+    await confirm()
+    for (let time = 0; time < 2; time++) {
+      const { ids, reason } = await inSession(folder, session => session.ask(device, { anyway: true }))
+      expect([ids, reason]).toEqual([[], 'no row is left to ask about'])
+    }
+    expect(await inSession(folder, async session => session.status())).toMatchObject({
+      stopped: 'no row is left to ask about',
+      entries: 5,
+    })
+    expect(await modelOf(folder)).toBe(before)
+    expect((await inSession(folder, session => session.undo())).undone).toBe(5)
+    expect(await inSession(folder, session => session.ask(device))).toMatchObject({ ids: { length: 5 }, reason: null })
+  })
+
   it('refuses what cannot be, and records nothing of it', async () => {
     const folder = await begin()
     const { ids } = await inSession(folder, session => session.ask(device))
