@@ -6,7 +6,14 @@ import { expectOptions, expectRange, SeqriskError } from '../util/errors.js'
 import { given } from '../util/options.js'
 import { EmLoop } from './em.js'
 import type { PuLearner } from './learner.js'
-import { DEFAULTS, type FullOptions, type LoopOptions, type PuRound, type TwoStepOptions } from './options.js'
+import {
+  checkLoop,
+  DEFAULTS,
+  type FullOptions,
+  type LoopOptions,
+  type PuRound,
+  type TwoStepOptions,
+} from './options.js'
 import { type PuProblem, type PuSets, setsOf } from './problem.js'
 import { learnerOf, type PuDiagnostics, twoStepPu } from './two_step.js'
 
@@ -42,13 +49,16 @@ export interface PuOutcome {
   readonly diagnostics: PuDiagnostics
 }
 
-const LOOP = ['learner', 'gbrt', 'forest', 'positiveWeight', 'convergence', 'with', 'seed', 'signal', 'onProgress']
+const LOOP = ['learner', 'gbrt', 'forest', 'positiveWeight', 'with', 'seed', 'signal', 'onProgress']
 const NOTHING: PuDiagnostics = { draws: [], unusualGain: Number.NaN, spread: 0, warnings: [] }
 
 async function em(where: string, problem: PuProblem, asked: LoopOptions, rounds: number): Promise<PuOutcome> {
   const options: FullOptions = { ...DEFAULTS, ...given(asked) }
-  const sets: PuSets = await setsOf(where, problem, options.signal, options.positiveWeight)
+  checkLoop(where, options)
   expectRange(Number.isInteger(rounds) && rounds >= 1, where, 'rounds to be an integer from 1', rounds)
+  const sets: PuSets = await setsOf(where, problem, options.signal, options.positiveWeight)
+  const isSame = !options.with || options.with.matrix === problem.matrix
+  expectRange(isSame, where, 'a learner on the matrix of the problem', 'one on another')
   const learner: PuLearner = options.with ?? learnerOf(problem, options)
   try {
     const loop = new EmLoop(learner, problem, options, rounds)
@@ -62,7 +72,7 @@ async function em(where: string, problem: PuProblem, asked: LoopOptions, rounds:
 /** One-step PU: EM from a score of 0 for all unlabelled rows, without spies. */
 export async function onePu(problem: PuProblem, options: OnePuOptions = {}): Promise<PuOutcome> {
   const where = 'onePu'
-  expectOptions(where, options, [...LOOP, 'rounds'])
+  expectOptions(where, options, [...LOOP, 'convergence', 'rounds'])
   const { rounds = 5, ...loop } = options
   return em(where, problem, loop, rounds)
 }

@@ -113,11 +113,19 @@ const CONTROL = ['with', 'signal', 'onProgress']
 
 export type FullOptions = typeof DEFAULTS & Pick<TwoStepOptions, 'with' | 'signal' | 'onProgress'>
 
+/** What every loop takes. @throws {RangeError} for values outside their range */
+export function checkLoop(where: string, { positiveWeight, convergence }: FullOptions): void {
+  expectRange(convergence >= 0, where, 'convergence from 0', convergence)
+  const isKnown = positiveWeight === 'balanced' || isWeight(positiveWeight)
+  const wanted = `positiveWeight to be an integer from 1 to ${MOST_WEIGHT}, or 'balanced'`
+  expectRange(isKnown, where, wanted, positiveWeight)
+}
+
 /** @throws {TypeError|RangeError} for unknown options or values outside their range */
 export function twoStepOptions(where: string, options: TwoStepOptions): FullOptions {
   expectOptions(where, options, [...Object.keys(DEFAULTS), ...CONTROL])
   const all: FullOptions = { ...DEFAULTS, ...given(options) }
-  const { spies, quantile, tolerance, rounds, draws, mostNegatives, convergence, positiveWeight, rest, start } = all
+  const { spies, quantile, tolerance, rounds, draws, mostNegatives, rest, start } = all
   expectRange(spies > 0 && spies < 1, where, 'spies as a share between 0 and 1', spies)
   expectRange(quantile >= 0 && quantile <= 1, where, 'quantile in [0, 1]', quantile)
   expectRange(tolerance >= 0, where, 'tolerance from 0', tolerance)
@@ -127,10 +135,7 @@ export function twoStepOptions(where: string, options: TwoStepOptions): FullOpti
   }
   expectRange(Number.isInteger(draws) && draws >= 1, where, 'draws to be an integer from 1', draws)
   expectRange(mostNegatives > 0 && mostNegatives <= 1, where, 'mostNegatives in (0, 1]', mostNegatives)
-  expectRange(convergence >= 0, where, 'convergence from 0', convergence)
-  const isKnown = positiveWeight === 'balanced' || isWeight(positiveWeight)
-  const wanted = `positiveWeight to be an integer from 1 to ${MOST_WEIGHT}, or 'balanced'`
-  expectRange(isKnown, where, wanted, positiveWeight)
+  checkLoop(where, all)
   expectRange(rest === 'scores' || rest === 'out', where, "rest 'scores' or 'out'", rest)
   expectRange(start === 'zero' || start === 'unusual', where, "start 'zero' or 'unusual'", start)
   expectRange(['quantile', 'minimum', 'tolerance'].includes(all.cut), where, 'a cut rule that exists', all.cut)

@@ -310,6 +310,33 @@ describe('what can go wrong', () => {
     await expect(twoStepPu(base(known), options as object)).rejects.toThrow(message)
   })
 
+  it.each([
+    [{ positiveWeight: 0 }, /positiveWeight to be/],
+    [{ positiveWeight: 1.5 }, /positiveWeight to be/],
+    [{ positiveWeight: 'much' }, /positiveWeight to be/],
+    [{ learner: 'tree' }, /learner 'gbrt' or 'forest'/],
+  ])('one step, and positives against the rest, refuse %j', async (options, message) => {
+    for (const learn of [onePu, supervisedPu]) {
+      await expect(learn(base(known), options as object)).rejects.toThrow(message)
+    }
+  })
+
+  it('no method takes a learner on another matrix', async () => {
+    const other = await BinnedMatrix.from(device, { columns: columns.map(column => column.slice(0, 100)) })
+    const learner = openLearner(other, {})
+    for (const learn of [twoStepPu, onePu, supervisedPu]) {
+      await expect(learn(base(known), { with: learner })).rejects.toThrow(/a learner on the matrix of the problem/)
+    }
+    learner.dispose()
+  })
+
+  it('one step refuses a convergence below 0, and positives against the rest any', async () => {
+    for (const convergence of [-1, Number.NaN]) {
+      await expect(onePu(base(known), { convergence })).rejects.toThrow(/convergence from 0/)
+    }
+    await expect(supervisedPu(base(known), { convergence: 0.1 } as object)).rejects.toThrow(/known options/)
+  })
+
   it('refuses flags and weights that cannot be', async () => {
     const problem = base(known)
     await expect(twoStepPu({ ...problem, positives: new Uint8Array(3) })).rejects.toThrow(/positives of 6000 rows/)
