@@ -6,7 +6,7 @@ import { given, type Optional } from '../util/options.js'
 import { inSlices } from '../util/pace.js'
 import { DEFAULTS, type LoopOptions, type TwoStepOptions } from './options.js'
 import { expectProduct, type PuProblem } from './problem.js'
-import { SAMPLERS, type Sampler, sampleRows } from './samplers.js'
+import { roundSeed, SAMPLERS, type Sampler, sampleRows } from './samplers.js'
 import { ActiveState, type Answer, answerOf, type StateOptions, UP_SAMPLE } from './state.js'
 import { checkRules, NO_ROW_LEFT, type RoundRecord, type StopRules, stopReason } from './stop.js'
 import { learnerOf, type PuResult, twoStepPu } from './two_step.js'
@@ -132,7 +132,7 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
       if (reason === null) {
         const pool = { matrix: problem.matrix, scores: result.scores, askable }
         const round = history.length + 1
-        const rows = await sampleRows(pool, { ...sampling, batch, seed: seed + round, signal })
+        const rows = await sampleRows(pool, { ...sampling, batch, seed: roundSeed(seed, round), signal })
         if (rows.length > 0) {
           onProgress?.({ phase: 'ask', done: history.length, total })
           const answers = await asksOf(oracle, rows, { round, scores: result.scores, signal })

@@ -36,8 +36,15 @@ export interface SampleOptions {
 }
 
 const SAMPLE_STREAM = 0x5a3
+/** Plus a round: apart from all other streams of a seed. */
+const ROUND_STREAM = 0x10000000
 /** Rows between two looks at the clock where each may have to find its place among the best. */
 const HEAP_SLICE = 1 << 12
+
+/** The seed of what one round draws: rounds of neighbouring seeds share none. @param round  from 1 */
+export function roundSeed(seed: number, round: number): number {
+  return new Philox(seed, ROUND_STREAM + round).uniform() * 2 ** 53
+}
 
 /** Rows to ask about, most uncertain (or highest) first. */
 export async function sampleRows(pool: Pool, options: SampleOptions): Promise<Int32Array> {

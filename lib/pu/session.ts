@@ -16,7 +16,7 @@ import { FolderLock } from './lock.js'
 import { DurableLog } from './log.js'
 import type { PuProgress } from './options.js'
 import { setsOf } from './problem.js'
-import { sampleRows } from './samplers.js'
+import { roundSeed, sampleRows } from './samplers.js'
 import { keepScores, readScores } from './session_cache.js'
 import {
   BINS,
@@ -263,8 +263,8 @@ export class ActiveSession {
       const answered = answersOf(history)
       const left = anyway || rules.budget === undefined ? sampling.batch : rules.budget - answered
       const batch = Math.min(sampling.batch, left)
-      const options = { ...sampling, batch, seed: seed + history.length + 1, signal: control.signal }
-      rows = [...(await sampleRows({ matrix, scores, askable }, options))]
+      const drawn = { batch, seed: roundSeed(seed, history.length + 1), signal: control.signal }
+      rows = [...(await sampleRows({ matrix, scores, askable }, { ...sampling, ...drawn }))]
       if (rows.length === 0) reason = NO_ROW_LEFT
     }
     if (reason !== null) return this.#stop(reason)

@@ -8,7 +8,7 @@ import {
   runActive,
   toLightgbm,
 } from '../../lib/index.js'
-import { type Sampler, sampleRows } from '../../lib/pu/samplers.js'
+import { roundSeed, type Sampler, sampleRows } from '../../lib/pu/samplers.js'
 import { type RoundRecord, stopReason } from '../../lib/pu/stop.js'
 import { openDevice } from '../support/devices.js'
 import { aucOfUnknown, knownOf, plantedTable } from '../support/pu_table.js'
@@ -75,6 +75,20 @@ describe('samplers', () => {
     const first = hits.subarray(0, ROWS / 2).reduce((sum, count) => sum + count, 0)
     expect(Math.abs(first - 3000)).toBeLessThan(5 * Math.sqrt(1500))
     for (let row = 0; row < ROWS; row += 4) expect(hits[row]).toBe(0)
+  })
+
+  it('draw anew in each round of each seed', async () => {
+    const last = Number.MAX_SAFE_INTEGER
+    const seeds = [...Array(30).keys(), 2 ** 32, last - 1, last].flatMap(seed =>
+      Array.from({ length: 30 }, (_, i) => roundSeed(seed, i + 1)),
+    )
+    expect(new Set(seeds).size).toBe(33 * 30)
+    for (const seed of seeds) expect(Number.isSafeInteger(seed) && seed >= 0).toBe(true)
+    // The order of equal scores knows 32 bits of a seed.
+    expect(new Set(seeds.map(seed => seed >>> 0)).size).toBe(33 * 30)
+    const drawn = (seed: number, round: number) =>
+      sampleRows(pool, { ...options, sampler: 'random', seed: roundSeed(seed, round) })
+    expect(await drawn(0, 2)).not.toEqual(await drawn(1, 1))
   })
 
   it('take what is left, and the other side when one is used up', async () => {

@@ -30,6 +30,21 @@ describe('a session', () => {
     expect(await readFile(join(copy, 'log.jsonl'), 'utf8')).toBe(await readFile(join(folder, 'log.jsonl'), 'utf8'))
   })
 
+  it('asks and learns with any seed that init takes, and with another one asks about other rows', async () => {
+    const asked = async (seed: number) => {
+      const folder = await begin({ seed, sampler: 'random' })
+      const first = await askAndAnswer(folder)
+      return { first, second: await askAndAnswer(folder), model: await modelOf(folder) }
+    }
+    const last = await asked(Number.MAX_SAFE_INTEGER)
+    expect(last.second).toHaveLength(8)
+    expect(await asked(Number.MAX_SAFE_INTEGER)).toEqual(last)
+    const [zero, one] = [await asked(0), await asked(1)]
+    expect(new Set([zero, one, last].flatMap(({ first, second }) => [first.join(), second.join()])).size).toBe(6)
+    // Nearly all of a batch would come again if a round of one seed were the next round of another.
+    expect(zero.second.filter(id => one.first.includes(id)).length).toBeLessThan(4)
+  })
+
   it('asks for the same rows until they are answered', async () => {
     const folder = await begin()
     const asked = await inSession(folder, session => session.ask(device))
