@@ -398,7 +398,12 @@ export class ActiveSession {
     return this.#ids
   }
 
+  /** Kept from call to call, on the device of the last one. */
   async #bins(device: Device): Promise<BinnedMatrix> {
+    if (this.#matrix && this.#matrix.device !== device) {
+      this.#matrix.dispose()
+      this.#matrix = null
+    }
     this.#matrix ??= await loadBins(device, join(this.folder, BINS))
     return this.#matrix
   }

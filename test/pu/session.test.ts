@@ -4,7 +4,7 @@ import { appendFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { ActiveSession, type Answer, type Asked, type PuTable, type SessionOptions } from '../../lib/index.js'
+import { ActiveSession, type Answer, type Asked, Device, type PuTable, type SessionOptions } from '../../lib/index.js'
 import { mountDisk } from '../support/disk.js'
 import { inSession, names, planted, ROWS, said, sessionRoom, table } from '../support/sessions.js'
 
@@ -123,6 +123,20 @@ describe('a session', () => {
     }
     await session.close()
     expect(await inSession(folder, async one => one.status())).toMatchObject({ pending: 8, entries: 1 })
+  })
+
+  it('computes on the device of each call, whatever became of those before', async () => {
+    const folder = await begin()
+    const [first, second] = [new Device({ threads: 1 }), new Device({ threads: 1 })]
+    await inSession(folder, async session => {
+      const { scores } = await session.learn(first)
+      first.close()
+      expect((await session.learn(second)).scores).toEqual(scores)
+      expect((await session.ask(second)).ids).toHaveLength(8)
+      second.close()
+      await expect(session.learn(second)).rejects.toThrow(/closed/)
+      expect((await session.learn(device)).scores).toEqual(scores)
+    })
   })
 
   it('has no answer of a row that is asked about again', async () => {
