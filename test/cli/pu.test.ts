@@ -125,6 +125,16 @@ describe('seqrisk pu and bands', () => {
     expect(await seqrisk('bands', '--scores', at('other.csv'), ...labels)).toMatchObject(
       ended(1, /compare the id columns/),
     )
+    const scored = Array.from(truth, (_, row) => `u${row},${row}`)
+    await writeFile(at('scored.csv'), ['account,score', ...scored].join('\n'))
+    await writeFile(at('twice.csv'), ['account,score', ...scored, 'u3,0'].join('\n'))
+    await writeFile(at('labels.csv'), 'account,fraud\nu1,1\nu2,0\nu1,0\n')
+    const twice = (id: string, file: string) =>
+      ended(1, new RegExp(`every id of 'account' once in .*${file} but received '${id}'`))
+    const both = ['--scores', at('scored.csv'), at('twice.csv')]
+    expect(await seqrisk('bands', ...both, ...labels)).toMatchObject(twice('u3', 'twice.csv'))
+    const two = ['--labels', at('labels.csv'), ...labels.slice(2)]
+    expect(await seqrisk('bands', '--scores', at('scored.csv'), ...two)).toMatchObject(twice('u1', 'labels.csv'))
     await writeFile(at('hole.csv'), 'account,score\nu1,\n')
     expect(await seqrisk('bands', '--scores', at('hole.csv'), ...labels)).toMatchObject(ended(1, /a score of id 'u1'/))
   })

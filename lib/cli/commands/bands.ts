@@ -20,6 +20,8 @@ interface Scored {
   readonly file: string
   readonly name: string
   readonly ids: readonly string[]
+  /** Rows by id. */
+  readonly places: ReadonlyMap<string, number>
   readonly values: Float64Array
   readonly labels: Float64Array
 }
@@ -56,7 +58,8 @@ export const bandsCommand = defineCommand({
     }
     if (edges !== undefined) asUsage(() => expectEdges(edges))
     const known = await readTable(values.labels, { id, columns: [label], numeric: [label], threads, signal })
-    const labelOf = new Map(known.ids.map((name, row) => [name, known.columns[label][row]]))
+    const labelled = placesOf(values.labels, id, known.ids)
+    const labelOf = (name: string) => known.columns[label][labelled.get(name) ?? -1] ?? Number.NaN
     const read: Scored[] = []
     for (const file of files) {
       const table = await readTable(file, { id, columns: [score], numeric: [score], threads, signal })
@@ -66,12 +69,13 @@ export const bandsCommand = defineCommand({
         const text = sentence('bands', `a score of id '${table.ids[hole]}' in ${file}`, 'none')
         throw new SeqriskError('CELL_INVALID', text)
       }
-      const labels = Float64Array.from(table.ids, name => labelOf.get(name) ?? Number.NaN)
+      const places = placesOf(file, id, table.ids)
+      const labels = Float64Array.from(table.ids, labelOf)
       if (labels.every(Number.isNaN)) {
         const advice = `compare the id columns: scores have '${table.ids[0]}', labels '${known.ids[0]}'`
         throw new SeqriskError('NO_COMMON_IDS', sentence('bands', `labels of rows in ${file}`, 'none', advice))
       }
-      read.push({ file, name: basename(file).replace(/\.\w+$/, ''), ids: table.ids, values, labels })
+      read.push({ file, name: basename(file).replace(/\.\w+$/, ''), ids: table.ids, places, values, labels })
     }
     const isSame = new Set(read.map(({ name }) => name)).size < read.length
     const scorers: { readonly name: string; readonly report: BandReport }[] = []
@@ -126,9 +130,24 @@ export const bandsCommand = defineCommand({
   },
 })
 
+/** @throws {SeqriskError} code `ID_TWICE`: which of two rows counts, nobody said */
+function placesOf(file: string, id: string, ids: readonly string[]): ReadonlyMap<string, number> {
+  const places = new Map<string, number>()
+  for (const [row, name] of ids.entries()) {
+    if (places.has(name)) {
+      throw new SeqriskError(
+        'ID_TWICE',
+        sentence('bands', `every id of '${id}' once in ${file}`, name, 'keep one row per id'),
+      )
+    }
+    places.set(name, row)
+  }
+  return places
+}
+
 /** On the labelled rows that both score. */
 async function volumeOfBoth(first: Scored, second: Scored, options: VolumeOptions): Promise<Volume & { rows: number }> {
-  const at = new Map(second.ids.map((name, row) => [name, row]))
+  const at = second.places
   const rows = [...first.ids.keys()].filter(row => !Number.isNaN(first.labels[row]) && at.has(first.ids[row]))
   if (rows.length === 0) {
     throw new SeqriskError('NO_COMMON_IDS', sentence('bands', `labelled rows in both score files`, 'none'))
