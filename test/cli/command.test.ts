@@ -87,8 +87,8 @@ describe('values that an option cannot have', () => {
   it.each([
     ['gbrt fit', ['--num-leaves', '2', '--max-depth', '-1', '--num-iterations', '0', '--bagging-fraction', '1e-3']],
     ['pu', ['--spies', '0.5', '--most-negatives', '1', '--quantile', '0', '--rounds', '1,1']],
-    ['pu', ['--method', 'isolation', '--positive-weight', '2', '--trees', '9']],
-    ['pu', ['--method', 'one-step', '--rounds', '2,2', '--positive-weight', 'balanced']],
+    ['pu', ['--method', 'isolation', '--trees', '9']],
+    ['pu', ['--method', 'one-step', '--rounds', '2', '--positive-weight', 'balanced']],
     ['iforest', ['--trees', '1', '--samples', '1', '--extension', '0']],
     ['bands', ['--edges', '0,100', '--precision', '1']],
   ])('%s %s is not', async (name, args) => {

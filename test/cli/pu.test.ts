@@ -111,6 +111,29 @@ describe('seqrisk pu and bands', () => {
     expect(shown.stdout).toMatch(/scores and isolation at precision/)
   })
 
+  it.each([
+    ['isolation', ['--spies', '0.4'], /option of --method isolation but received --spies; it takes --trees\n$/],
+    ['isolation', ['--learner', 'gbrt'], /received --learner/],
+    ['isolation', ['--num-leaves', '7'], /received --num-leaves/],
+    ['isolation', ['--positive-weight', '1'], /received --positive-weight/],
+    [
+      'supervised',
+      ['--rounds', '5,5'],
+      /of --method supervised but received --rounds; it takes --positive-weight, --l/,
+    ],
+    ['supervised', ['--convergence', '0'], /received --convergence/],
+    ['one-step', ['--quantile', '0.1'], /of --method one-step but received --quantile; it takes --rounds, --conv/],
+    ['one-step', ['--rounds', '5,5'], /expected --rounds N with --method one-step but received '5,5'/],
+  ])('%s refuses what it has no use for: %j', async (method, options, message) => {
+    const run = await pu('table.csv', '--method', method, ...options)
+    expect(run).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(message) })
+  })
+
+  it('one-step takes its number of rounds', async () => {
+    const run = await pu('table.csv', '--method', 'one-step', '--rounds', '2', '--convergence', '0', '--json')
+    expect(JSON.parse(run.stdout).rounds).toHaveLength(2)
+  })
+
   it('ends in one clear line where it cannot', async () => {
     const ended = (code: number, message: RegExp) => ({ code, stdout: '', stderr: expect.stringMatching(message) })
     expect(await pu('none.csv')).toMatchObject(

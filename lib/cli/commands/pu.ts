@@ -32,59 +32,59 @@ export const puCommand = defineCommand({
       kind: 'number',
       range: '(0, 1)',
       value: 'X',
-      about: 'share of the positives that spy',
-      fallback: DEFAULTS.spies,
+      about: `share of the positives that spy (default ${DEFAULTS.spies})`,
     },
-    cut: { kind: 'text', oneOf: ['quantile', 'minimum', 'tolerance'], about: 'cut rule', fallback: DEFAULTS.cut },
+    cut: { kind: 'text', oneOf: ['quantile', 'minimum', 'tolerance'], about: `cut rule (default ${DEFAULTS.cut})` },
     quantile: {
       kind: 'number',
       range: '[0, 1]',
       value: 'X',
-      about: 'of the spies’ scores',
-      fallback: DEFAULTS.quantile,
+      about: `of the spies’ scores (default ${DEFAULTS.quantile})`,
     },
     tolerance: {
       kind: 'number',
       range: '[0, ∞)',
       value: 'X',
-      about: 'of outlying spies',
-      fallback: DEFAULTS.tolerance,
+      about: `of outlying spies (default ${DEFAULTS.tolerance})`,
     },
     rounds: {
       kind: 'numbers',
       range: 'whole [1, ∞)',
       value: 'N,N',
-      about: `most rounds of each step (default ${DEFAULTS.rounds})`,
+      about: `most rounds of each step, N of one-step (default ${DEFAULTS.rounds})`,
     },
-    draws: { kind: 'number', range: 'whole [1, ∞)', value: 'N', about: 'draws of spies', fallback: DEFAULTS.draws },
+    draws: {
+      kind: 'number',
+      range: 'whole [1, ∞)',
+      value: 'N',
+      about: `draws of spies (default ${DEFAULTS.draws})`,
+    },
     'most-negatives': {
       kind: 'number',
       range: '(0, 1]',
       value: 'X',
-      about: 'most reliable negatives, share of the unlabelled',
-      fallback: DEFAULTS.mostNegatives,
+      about: `most reliable negatives, share of the unlabelled (default ${DEFAULTS.mostNegatives})`,
     },
     'positive-weight': {
       kind: 'text',
       value: 'N',
       about: `of known positives, or balanced (default ${DEFAULTS.positiveWeight})`,
     },
-    start: { kind: 'text', oneOf: ['unusual', 'zero'], about: 'of U as step 1 begins', fallback: DEFAULTS.start },
-    rest: { kind: 'text', oneOf: ['scores', 'out'], about: 'of U as step 2 begins', fallback: DEFAULTS.rest },
+    start: { kind: 'text', oneOf: ['unusual', 'zero'], about: `of U as step 1 begins (default ${DEFAULTS.start})` },
+    rest: { kind: 'text', oneOf: ['scores', 'out'], about: `of U as step 2 begins (default ${DEFAULTS.rest})` },
     convergence: {
       kind: 'number',
       range: '[0, ∞)',
       value: 'X',
-      about: 'change that ends a step',
-      fallback: DEFAULTS.convergence,
+      about: `change that ends a step (default ${DEFAULTS.convergence})`,
     },
     method: { kind: 'text', oneOf: PU_METHODS, about: 'what to learn by', fallback: 'two-step' },
-    learner: { kind: 'text', oneOf: ['gbrt', 'forest'], about: 'what to refit', fallback: 'gbrt' },
+    learner: { kind: 'text', oneOf: ['gbrt', 'forest'], about: `what to refit (default ${DEFAULTS.learner})` },
     trees: {
       kind: 'number',
       range: 'whole [1, ∞)',
       value: 'N',
-      about: `trees of a round (default ${PU_GBRT.numIterations}, 100 of one fit)`,
+      about: `trees of a fit (default ${PU_GBRT.numIterations}; 100 of a forest, supervised or isolation)`,
     },
     'num-leaves': { kind: 'number', range: 'whole [2, 131072]', value: 'N', about: 'leaves of a tree' },
     'learning-rate': { kind: 'number', range: '(0, ∞)', value: 'X', about: 'of boosted trees' },
@@ -94,8 +94,7 @@ export const puCommand = defineCommand({
     const { signal, seed = 0, threads, json } = context
     const { id, positive, drop = [], categorical = [], out } = values
     const method = values.method as PuMethod
-    const rounds = values.rounds ?? [...DEFAULTS.rounds]
-    if (rounds.length !== 2) throw new UsageError(`expected --rounds N,N but received '${rounds}'`)
+    expectUsed(method, values)
     const clash = [id, positive].find(name => drop.includes(name) || categorical.includes(name))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
     const line = progressLine({ quiet: json })
@@ -146,8 +145,36 @@ export const puCommand = defineCommand({
 
 interface Asked {
   readonly [name: string]: unknown
-  readonly trees?: number
-  readonly learner: string
+  readonly trees?: number | undefined
+  readonly learner?: string | undefined
+}
+
+const LOOP = ['positive-weight', 'learner', 'trees', 'num-leaves', 'learning-rate', 'min-data-in-leaf']
+const SPIES = ['spies', 'cut', 'quantile', 'tolerance', 'draws', 'most-negatives', 'start', 'rest']
+/** The options that tell a method what to do. */
+const USED: Readonly<Record<PuMethod, readonly string[]>> = {
+  'two-step': [...SPIES, 'rounds', 'convergence', ...LOOP],
+  'one-step': ['rounds', 'convergence', ...LOOP],
+  supervised: LOOP,
+  isolation: ['trees'],
+}
+
+/** @throws {UsageError} for options that would change nothing */
+function expectUsed(method: PuMethod, values: Asked): void {
+  const used = USED[method]
+  const idle = Object.values(USED)
+    .flat()
+    .find(name => values[name] !== undefined && !used.includes(name))
+  if (idle !== undefined) {
+    const advice = `it takes ${used.map(name => `--${name}`).join(', ')}`
+    throw new UsageError(`expected an option of --method ${method} but received --${idle}; ${advice}`)
+  }
+  const rounds = values.rounds as readonly number[] | undefined
+  const steps = method === 'one-step' ? 1 : 2
+  if (rounds && rounds.length !== steps) {
+    const wanted = steps === 1 ? 'N with --method one-step' : 'N,N'
+    throw new UsageError(`expected --rounds ${wanted} but received '${rounds}'`)
+  }
 }
 
 /** Refuses values that cannot be; what all methods but isolation share is looked at alike. */
@@ -179,8 +206,8 @@ function optionsOf(method: PuMethod, values: Asked, control: object): object {
     ...(weight !== undefined && { positiveWeight: weight === 'balanced' ? weight : Number(weight) }),
   }
   if (method === 'supervised') return loop
-  const rounds = (values.rounds as number[] | undefined) ?? DEFAULTS.rounds
-  if (method === 'one-step') return { ...loop, convergence: values.convergence, rounds: rounds[0] }
+  const { rounds } = values
+  if (method === 'one-step') return { ...loop, convergence: values.convergence, rounds: (rounds as number[])?.[0] }
   const { spies, cut, quantile, tolerance, draws, start, rest, convergence } = values
   const mostNegatives = values['most-negatives']
   return { ...loop, convergence, rounds, spies, cut, quantile, tolerance, draws, start, rest, mostNegatives }
