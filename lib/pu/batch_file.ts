@@ -77,11 +77,11 @@ export async function expectRecorded(
   const labels = await labelsIn(path, id, control)
   const lost = labels.filter(([name, label]) => label !== '' && !isRecorded(recorded.get(name), label)).length
   if (lost === 0) return
-  const received = `${lost} that are not in ${path}`
+  const received = `${lost} that the session does not have`
   const advice = 'record them first with `active answer`, or name another file'
   throw new SeqriskError(
     'LABELS_NOT_RECORDED',
-    `[active] expected labels that are recorded but received ${received}; ${advice}`,
+    `[active] expected recorded labels in ${path} but received ${received}; ${advice}`,
   )
 }
 

@@ -56,7 +56,9 @@ describe('seqrisk active', () => {
     const over = ['active', 'ask', ...session, '--out', at('labelled.csv')]
     const lost = await seqrisk(...over)
     expect(lost).toMatchObject({ code: 1, stdout: '' })
-    expect(lost.stderr).toMatch(/received 4 that are not in \S+labelled\.csv; record them first with `active answer`/)
+    expect(lost.stderr).toMatch(
+      /in \S+labelled\.csv but received 4 that the session does not have; record them first with `active answer`/,
+    )
     expect((await readFile(at('labelled.csv'), 'utf8')).split('\n')[1]).toBe(`${lines[0]}1`)
     const answered = await seqrisk('active', 'answer', ...session, '--in', at('labelled.csv'), '--json')
     expect(JSON.parse(answered.stdout)).toEqual({ recorded: 4, repeated: 0, pending: 1 })

@@ -43,7 +43,7 @@ describe('labels that are in no log yet', () => {
   ])('keep a file from being replaced: %s', async (_, text, count) => {
     await writeFile(at('batch.csv'), text)
     await expect(expectRecorded(at('batch.csv'), 'account', recorded)).rejects.toThrow(
-      `[active] expected labels that are recorded but received ${count} that are not in ${at('batch.csv')}; ` +
+      `[active] expected recorded labels in ${at('batch.csv')} but received ${count} that the session does not have; ` +
         'record them first with `active answer`, or name another file',
     )
     expect(await readFile(at('batch.csv'), 'utf8')).toBe(text)
