@@ -129,6 +129,17 @@ describe('seqrisk pu and bands', () => {
     expect(run).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(message) })
   })
 
+  it('a warning of a success says that it is one', async () => {
+    await writeFile(
+      at('few.csv'),
+      csv(row => (known.subarray(0, row).reduce((sum, one) => sum + one, 0) < 20 && known[row] ? '1' : '')),
+    )
+    const run = await pu('few.csv', '--json')
+    expect(run.code).toBe(0)
+    expect(run.stderr).toMatch(/^seqrisk: warning: \[twoStepPu\] expected 10 spies or more but received 3; .*\n$/)
+    expect(JSON.parse(run.stdout).warnings[0].code).toBe('FEW_SPIES')
+  })
+
   it('one-step takes its number of rounds', async () => {
     const run = await pu('table.csv', '--method', 'one-step', '--rounds', '2', '--convergence', '0', '--json')
     expect(JSON.parse(run.stdout).rounds).toHaveLength(2)

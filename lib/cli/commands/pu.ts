@@ -11,6 +11,7 @@ import { writeFileAtomic } from '../../util/files.js'
 import { given } from '../../util/options.js'
 import { asUsage, defineCommand, UsageError } from '../command.js'
 import { fittingDevice } from '../table_device.js'
+import { warn } from '../warn.js'
 
 export const puCommand = defineCommand({
   name: 'pu',
@@ -128,7 +129,8 @@ export const puCommand = defineCommand({
       else await rm(join(out, 'model.txt'), { force: true })
       await writeFileAtomic(join(out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
       await writeTable(join(out, 'scores.csv'), id, { ids: table.ids, columns: { score: scores } }, { signal })
-      for (const { message } of diagnostics.warnings) process.stderr.write(`seqrisk: ${message}\n`)
+      line.done()
+      for (const { message } of diagnostics.warnings) warn(message)
       return { out, ...report }
     } finally {
       line.done()
