@@ -12,7 +12,10 @@ import { checkRules, NO_ROW_LEFT, type RoundRecord, type StopRules, stopReason }
 import { learnerOf, type PuResult, twoStepPu } from './two_step.js'
 import { unusualness } from './unusual.js'
 
-/** Answers in the order of the rows; asked about rows of the matrix by number. */
+/**
+ * Answers in the order of the rows, as an array; asked about rows of the matrix by number. `Array.from(rows, row => …)` makes one;
+ * `rows.map` would make another Int32Array, in which unsure is 0.
+ */
 export type Oracle = (
   rows: Int32Array,
   context: { readonly round: number; readonly scores: Float64Array; readonly signal: AbortSignal | undefined },
@@ -41,6 +44,7 @@ export interface ActiveProgress {
   readonly phase: 'learn' | 'ask'
   /** Rounds that are over. */
   readonly done: number
+  /** Rounds at most, by `rounds` and `budget`. */
   readonly total: number
 }
 
@@ -92,7 +96,7 @@ export function samplerOptions(options: Optional<SamplerOptions>): SamplerOption
  * Asks an oracle, batch by batch, and learns from the answers: 1 joins the positives with weight `upSample`; 0 and unsure
  * return to the unlabelled rows and are not asked again. Where answers of 1 leave no other row, the result is the last fit before
  * them.
- * @throws {SeqriskError} code `ANSWER_INVALID` for answers outside {1, 0, 'unsure'}, or as many as were not asked for
+ * @throws {SeqriskError} code `ANSWER_INVALID` for answers outside {1, 0, 'unsure'}, as many as were not asked for, or no array
  */
 export async function runActive(problem: PuProblem, oracle: Oracle, options: ActiveOptions): Promise<ActiveResult> {
   expectOptions(where, options, [...RULES, ...OWN, 'upSample', 'setting', 'askAgain'])
@@ -110,6 +114,8 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
     expectProduct(where, 'upSample', options.upSample ?? UP_SAMPLE, positiveWeight)
   const learning: TwoStepOptions = { ...activeTwoStep(problem.matrix.rows), ...given(twoStep ?? {}), seed, signal }
   const learner = learnerOf(problem, { ...DEFAULTS, ...(learning as LoopOptions & typeof DEFAULTS) })
+  const endless = Number.POSITIVE_INFINITY
+  const total = Math.min(rounds ?? endless, Math.ceil((budget ?? endless) / sampling.batch))
   const history: RoundRecord[] = []
   let last: PuResult | null = null
   try {
@@ -118,7 +124,6 @@ export async function runActive(problem: PuProblem, oracle: Oracle, options: Act
     const base = isNeeded ? { ...problem, unusual: await unusualness(problem, seed, signal) } : problem
     for (;;) {
       if (last && !state.leavesUnknown(problem.mask)) return { ...last, state, history, reason: NO_ROW_LEFT }
-      const total = rounds ?? Number.NaN
       onProgress?.({ phase: 'learn', done: history.length, total })
       const result = await twoStepPu(state.problem(base), { ...learning, with: learner })
       const askable = state.askable(problem.mask)
@@ -161,13 +166,14 @@ async function asksOf(
   signal?.throwIfAborted()
   // An oracle that never answers still ends by the signal.
   const given = await unlessAborted(Promise.resolve(oracle(rows.slice(), context)), signal)
-  const count = Array.isArray(given) ? given.length : given
-  if (count !== rows.length) {
-    throw new SeqriskError(
-      'ANSWER_INVALID',
-      sentence(where, `${rows.length} answers`, count, 'answer unsure if need be'),
-    )
+  const refuse = (expected: string, received: unknown, advice: string) => {
+    throw new SeqriskError('ANSWER_INVALID', sentence(where, expected, received, advice))
   }
+  if (!Array.isArray(given)) {
+    const why = ArrayBuffer.isView(given) ? ': the map of an Int32Array makes unsure 0' : ''
+    refuse(`an array of ${rows.length} answers`, given, `use Array.from(rows, …)${why}`)
+  }
+  if (given.length !== rows.length) refuse(`${rows.length} answers`, given.length, 'answer unsure if need be')
   return given.map((answer, i) => answerOf(answer, `row ${rows[i]}`))
 }
 

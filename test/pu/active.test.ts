@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
+  type ActiveProgress,
   ActiveState,
   type Answer,
   BinnedMatrix,
@@ -243,6 +244,18 @@ describe('active PU', () => {
     expect(found(forest.scores)).toBeGreaterThan(0.8)
   })
 
+  it.each([
+    [{ rounds: 2, batch: 10 }, 2],
+    [{ budget: 25, batch: 10 }, 3],
+    [{ budget: 25, rounds: 2, batch: 10 }, 2],
+    [{ budget: 25, rounds: 9, batch: 10 }, 3],
+  ])('tells of rounds: %j', async (options, total) => {
+    const seen: ActiveProgress[] = []
+    await runActive({ ...problem, data: undefined }, expert, { ...options, onProgress: one => seen.push(one) })
+    expect(seen.map(one => one.total)).toEqual(seen.map(() => total))
+    expect(seen.at(-1)).toEqual({ phase: 'learn', done: total, total })
+  })
+
   it('ends by a signal while an oracle never answers', async () => {
     const controller = new AbortController()
     const reason = new Error('home time')
@@ -256,7 +269,14 @@ describe('active PU', () => {
   it.each([
     [() => [1], /expected 10 answers but received 1/],
     [() => new Array(10).fill('yes'), /1, 0 or unsure for row \d+ but received 'yes'/],
-    [() => null as unknown as Answer[], /expected 10 answers/],
+    [
+      () => null as unknown as Answer[],
+      /expected an array of 10 answers but received null; use Array\.from\(rows, …\)$/,
+    ],
+    [
+      (rows: Int32Array) => rows.map(() => 'unsure' as never),
+      /expected an array of 10 answers but received Int32Array; use Array\.from\(rows, …\): the map of an Int32Array/,
+    ],
   ])('refuses answers that are none', async (oracle, message) => {
     await expect(runActive(problem, oracle as Oracle, { rounds: 1, batch: 10 })).rejects.toThrow(message)
   })
