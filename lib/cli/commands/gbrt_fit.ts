@@ -8,6 +8,7 @@ import { SeqriskError, sentence } from '../../util/errors.js'
 import { defineCommand, type OptionSpec, type Range, UsageError } from '../command.js'
 import { fittingDevice } from '../table_device.js'
 import { readWithTargets } from '../targets.js'
+import { warn } from '../warn.js'
 
 const OBJECTIVES: Record<string, Objective> = { binary: 'logistic', regression: 'squared', multiclass: 'softmax' }
 
@@ -192,7 +193,7 @@ export const gbrtFitCommand = defineCommand({
           name => `'${name}' has whole numbers that rise from row to row; if they name the rows, say --id ${name}`,
         ),
       ]
-      for (const text of warnings) process.stderr.write(`seqrisk: warning: ${text}\n`)
+      for (const text of warnings) warn(text)
       return {
         model: values.model,
         objective: Object.keys(OBJECTIVES).find(name => OBJECTIVES[name] === objective)!,
