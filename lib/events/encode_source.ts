@@ -2,6 +2,7 @@
 
 import { expectOptions, expectRange } from '../util/errors.js'
 import { atOnce, inTurns, type Steps } from '../util/pace.js'
+import { withPresent } from './as_of.js'
 import { type EncodedEvents, encodeSteps, type InputColumn } from './encode.js'
 import { expectSource } from './expect_source.js'
 import type { EventEncoding } from './inputs.js'
@@ -12,26 +13,36 @@ import type { ChunkOptions, EventSource } from './source.js'
 export interface EncodeOptions extends ChunkOptions {
   /** Newest events kept of an entity. Default: the encoding's. */
   readonly lastEvents?: number | undefined
+  /** The present, from which ages count back, as of `encode` and `score`. Default: the newest event of the encoding's fit. */
+  readonly asOf?: number | Date | undefined
 }
 
 const WHERE = 'encodeSource'
 
-/** The encoded chunks of a source, one after the other; the event loop gets its turn inside long chunks too. */
+/**
+ * The encoded chunks of a source, one after the other; the event loop gets its turn inside long chunks too.
+ * @throws {RangeError} for an `asOf` that is no time, or seconds where times are milliseconds
+ * @throws {TypeError} for an `asOf` that is a Date where times are plain numbers other than milliseconds
+ */
 export async function* encodedChunks<F extends Fields>(
   source: EventSource<F>,
   encoding: EventEncoding,
   options: EncodeOptions = {},
 ): AsyncGenerator<EncodedEvents, void, void> {
   expectSource(WHERE, source)
-  expectOptions(WHERE, options, ['lastEvents', 'eventsPerChunk', 'signal', 'onProgress'])
-  const { lastEvents = encoding.lastEvents, ...chunkOptions } = options
+  expectOptions(WHERE, options, ['lastEvents', 'asOf', 'eventsPerChunk', 'signal', 'onProgress'])
+  const { lastEvents = encoding.lastEvents, asOf, ...chunkOptions } = options
   expectRange(Number.isInteger(lastEvents) && lastEvents > 0, WHERE, 'lastEvents to be a whole number ≥ 1', lastEvents)
+  const present = withPresent(WHERE, encoding, asOf)
   for await (const chunk of source.chunks(chunkOptions)) {
-    yield await inTurns(encodeSteps(chunk, encoding, lastEvents), options.signal)
+    yield await inTurns(encodeSteps(chunk, present, lastEvents), options.signal)
   }
 }
 
-/** All events of a source in memory: per event 8 bytes for the time, 4 per input and word, 4 more per numeric input. */
+/**
+ * All events of a source in memory: per event 8 bytes for the time, 4 per input and word, 4 more per numeric input.
+ * Throws what `encodedChunks` throws.
+ */
 export async function encodeSource<F extends Fields>(
   source: EventSource<F>,
   encoding: EventEncoding,

@@ -40,7 +40,8 @@ const MOST_WINDOWS = 512
  * Leaves out each event of an entity, or each window of some, and scores what is left; all of that in large batches, as
  * N short sequences. The events that stay keep what they say of time: a gap still ends at the event that is gone.
  * Cost: N²/window events are encoded.
- * @param entity  by number
+ * @param encoded  of `encodeSource`: with the `asOf` that `score` had, the score is the one from there
+ * @param entity   by number
  */
 export async function contributions(
   model: VectorScorer,

@@ -320,6 +320,19 @@ describe('encodings', () => {
     )
   })
 
+  it('count ages back from asOf, with the checks of encode', async () => {
+    const { encoding, encoded } = await encodeRows(schema, rows)
+    const source = fromRows(schema, rows)
+    expect(await encodeSource(source, encoding, { asOf: encoding.newest })).toEqual(encoded)
+    const asOf = encoding.newest + 1000
+    const later = await encodeSource(source, encoding, { asOf })
+    expect(later).toEqual(await encodeSource(source, { ...encoding, newest: asOf }))
+    expect(later).not.toEqual(encoded)
+    const refused = encodeSource(source, encoding, { asOf: Number.NaN })
+    await expect(refused).rejects.toThrow('[encodeSource] expected asOf to be a time but received NaN')
+    await expect(encodeSource(source, encoding, { asOf: new Date() })).rejects.toThrow(TypeError)
+  })
+
   it('refuse chunks without their columns, and wrong options', async () => {
     const { encoding } = await encodeRows(schema, rows)
     const other = defineSchema({ entity: 'u', time: 't', fields: { type: { kind: 'numeric' } } })

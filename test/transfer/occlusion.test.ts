@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { contributions, Encoder, finetuneEncoded, sliceBatch } from '../../lib/index.js'
+import { contributions, Encoder, encodeSource, finetuneEncoded, sliceBatch } from '../../lib/index.js'
 import { openDevice } from '../support/devices.js'
 import { plantedEvents } from '../support/planted.js'
 
 const config = { width: 16, blocks: 1, heads: 2, attentionSize: 8 }
-const { encoded, encoding, labels } = await plantedEvents(200)
+const { source, encoded, encoding, labels } = await plantedEvents(200)
 const device = openDevice()
 const init = new Encoder(encoding, config, { device, seed: 5 })
 const options = { init, epochs: 10, learningRate: 0.003, seed: 1 }
@@ -62,6 +62,16 @@ describe('contributions of events', () => {
     const two = await contributions(model, encoded, entity, { window: 4 })
     expect(two.starts.at(-1)).toBe(events)
     expect(two.starts[1]).toBe(4)
+  })
+
+  it('explain the score of another present', async () => {
+    const asOf = encoding.newest + 1000
+    const entity = 7
+    const { scores, width } = await model.score(source, { asOf })
+    const later = await encodeSource(source, model.encoder.encoding, { asOf })
+    const { score } = await contributions(model, later, entity)
+    expect([...score]).toEqual([...scores.subarray(entity * width, (entity + 1) * width)])
+    expect([...score]).not.toEqual([...(await contributions(model, encoded, entity)).score])
   })
 
   it('serve any function of vectors', async () => {
