@@ -32,11 +32,14 @@ export type CellOf<K extends FieldSpec['kind']> =
 
 /**
  * One event. Times are numbers, or ISO texts (UTC without a zone), Dates and, where the schema has one, texts and digits of
- * its format: of %Y %y %m %b %B %d %a %A %H %I %p %M %S %f %z.
+ * its format: of %Y %y %m %b %B %d %a %A %H %I %p %M %S %f %z. A field that is left out is missing. Where the type of the
+ * schema does not know the names, as that of a loaded one, any object will do and cells are checked as they are read.
  */
-export type EventRow<F extends Fields, E extends string = string, T extends string = string> = {
-  readonly [K in E]: string | number | bigint
-} & { readonly [K in T]: string | number | Date } & { readonly [N in keyof F]: CellOf<F[N]['kind']> }
+export type EventRow<F extends Fields, E extends string = string, T extends string = string> =
+  // An index signature in place of object would ask the same of all columns, and of those that are not read.
+  (string extends E ? object : { readonly [K in E]: string | number | bigint }) &
+    (string extends T ? object : { readonly [K in T]: string | number | Date }) &
+    (string extends keyof F ? object : { readonly [N in keyof F]?: CellOf<F[N]['kind']> })
 
 const WHERE = 'fromRows'
 const BLOCK = 1024

@@ -6,12 +6,16 @@ import { describe, expect, expectTypeOf, it } from 'vitest'
 import {
   defineSchema,
   type EventChunk,
+  type EventRow,
+  type Fields,
   type FieldsOfKind,
   fromRows,
   loadSchema,
   parseSchema,
+  type Schema,
   type TextColumn,
 } from '../../lib/events/index.js'
+import { plainEvents } from '../support/event_files.js'
 import { temporaryFolder } from '../support/folder.js'
 
 const folder = temporaryFolder()
@@ -117,8 +121,45 @@ describe('types', () => {
     expect(() => defineSchema({ entity: 'u', time: 't', fields: { a: { kind: 'text', buckets: 2 } } })).toThrow(
       /buckets/,
     )
+    // @ts-expect-error: a text must be a text
+    fromRows({ ...schema, fields: { note: { kind: 'text' } } }, [{ user: 'a', at: 1, note: 5 }])
+    // @ts-expect-error: no entity
+    fromRows(schema, [{ at: 1, type: 'x' }])
+    // @ts-expect-error: no time
+    fromRows(schema, [{ user: 'a', type: 'x' }])
+    // @ts-expect-error: a time that may be missing
+    fromRows(schema, [{ user: 'a', at: null }])
     const source = fromRows(schema, [{ user: 'a', at: 1, type: 'x', amount: null }])
     // @ts-expect-error: no such field
     expect(() => source.values('amuont')).toBeTypeOf('function')
+  })
+
+  it('lets rows leave out a field', async () => {
+    const source = fromRows(schema, [
+      { user: 'a', at: 1, type: 'x' },
+      { user: 7n, at: 2 },
+    ])
+    expect(await plainEvents(source)).toEqual([
+      ['a', 1, 'x', null],
+      ['7', 2, null, null],
+    ])
+  })
+
+  it('takes whatever a loaded schema may name, in literals and in rows of an interface', async () => {
+    const loaded: Schema = parseSchema(JSON.parse(JSON.stringify(schema)))
+    interface Row {
+      user: bigint
+      at: Date
+      type: boolean | null
+      tags: string[]
+    }
+    const typed: Row[] = [{ user: 7n, at: new Date(5), type: true, tags: [] }]
+    const literal = fromRows(loaded, [{ user: 'a', at: new Date(5), type: undefined, amount: null }])
+    expect(await plainEvents(literal)).toEqual([['a', 5, null, null]])
+    expect(await plainEvents(fromRows(loaded, typed))).toEqual([['7', 5, 'true', null]])
+    // Names that are known keep their checks.
+    expectTypeOf<EventRow<Fields, 'user', 'at'>>().toExtend<{ user: string | number | bigint }>()
+    // @ts-expect-error: no object
+    expect(() => fromRows(loaded, ['a'])).toBeTypeOf('function')
   })
 })
