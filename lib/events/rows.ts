@@ -31,9 +31,10 @@ export type CellOf<K extends FieldSpec['kind']> =
   | undefined
 
 /**
- * One event. Times are numbers, or ISO texts (UTC without a zone), Dates and, where the schema has one, texts and digits of
- * its format: of %Y %y %m %b %B %d %a %A %H %I %p %M %S %f %z. A field that is left out is missing. Where the type of the
- * schema does not know the names, as that of a loaded one, any object will do and cells are checked as they are read.
+ * One event. The entity is a text, a bigint or a number below 2^53. Times are numbers, or ISO texts (UTC without a zone),
+ * Dates and, where the schema has one, texts and digits of its format: of %Y %y %m %b %B %d %a %A %H %I %p %M %S %f %z. A
+ * field that is left out is missing. Where the type of the schema does not know the names, as that of a loaded one, any
+ * object will do and cells are checked as they are read.
  */
 export type EventRow<F extends Fields, E extends string = string, T extends string = string> =
   // An index signature in place of object would ask the same of all columns, and of those that are not read.
@@ -220,8 +221,11 @@ async function sortRows(
   for (const [i, row] of rows.entries()) {
     if (typeof row !== 'object' || row === null) throw new TypeError(sentence(WHERE, `row ${i} to be an object`, row))
     const id = row[schema.entity]
-    const isId = typeof id === 'string' ? id !== '' : typeof id === 'number' || typeof id === 'bigint'
+    const isId = typeof id === 'string' ? id !== '' : Number.isFinite(id) || typeof id === 'bigint'
     if (!isId) throw invalid(schema.entity, i, 'an entity', id)
+    // Ids that differ may have been rounded to this one, and their users would be one user.
+    const isExact = !Number.isInteger(id) || Number.isSafeInteger(id)
+    if (!isExact) throw invalid(schema.entity, i, 'a number below 2^53', id, 'give a text or a bigint')
     const text = String(id)
     let number = numbers.get(text)
     if (number === undefined) {
@@ -357,6 +361,6 @@ function varyingParts(time: Float64Array, kind: TimeKind): SourceSummary['varies
   return { hour: varies('hour'), weekday: varies('weekday'), day: varies('day') }
 }
 
-function invalid(column: string, row: number, expected: string, cell: unknown): SeqriskError {
-  return new SeqriskError('CELL_INVALID', sentence(WHERE, `${expected} in '${column}' of row ${row}`, cell))
+function invalid(column: string, row: number, expected: string, cell: unknown, advice?: string): SeqriskError {
+  return new SeqriskError('CELL_INVALID', sentence(WHERE, `${expected} in '${column}' of row ${row}`, cell, advice))
 }

@@ -48,6 +48,12 @@ describe('fromRows', () => {
 
   const bad: [string, object, RegExp][] = [
     ['no entity', { user: '' }, /an entity in 'user' of row 1/],
+    ['no number as an entity', { user: Number.NaN }, /an entity in 'user' of row 1 but received NaN/],
+    [
+      'a whole number that may have been rounded, as an entity',
+      { user: 2 ** 53 },
+      /a number below 2\^53 in 'user' of row 1 but received 9007199254740992; give a text or a bigint$/,
+    ],
     ['a time of another kind', { at: '2020-01-01' }, /a finite number in 'at' of row 1/],
     ['a time without end', { at: Number.NaN }, /a finite number/],
     ['text for a number', { amount: '5' }, /a number in 'amount' of row 1 but received '5'/],
@@ -65,9 +71,11 @@ describe('fromRows', () => {
   })
 
   it('takes entities that are bigints, as drivers of databases give them', async () => {
-    const rows = [7n, 7, '7'].map((user, at) => ({ user, at, type: 'a', amount: 1, note: '' }))
+    const large = [12_345_678_901_234_567_890n, '12345678901234567890', 2 ** 53 - 1, -1.5]
+    const rows = [7n, 7, '7', ...large].map((user, at) => ({ user, at, type: 'a', amount: 1, note: '' }))
     const events = await plainEvents(fromRows(schema, rows))
-    expect(events.map(([user]) => user)).toEqual(['7', '7', '7'])
+    const texts = ['12345678901234567890', '12345678901234567890', '9007199254740991', '-1.5']
+    expect(events.map(([user]) => user)).toEqual(['7', '7', '7', ...texts])
   })
 
   it.each([[null], [undefined], [5]])('refuses %s as a row', async row => {
