@@ -27,7 +27,7 @@ export async function openFile(
     const files = await findFiles(connection, file, where)
     expectRange(files.length === 1, where, 'one file', `${files.length} files`)
     if (files[0].isGzip) await verifyGzip(files[0], where, options.signal)
-    const relation = await describeFile(connection, files[0], wanted, where, options.signal)
+    const relation = await describeFile(connection, files[0], { required: wanted }, where, options.signal)
     return { connection, relation, close: () => database.close() }
   } catch (error) {
     database.close()

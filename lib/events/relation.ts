@@ -35,15 +35,21 @@ export type Target = { readonly to: 'text' | 'number' | 'calendar'; readonly for
 /** A quarter of DuckDB's own: a cancelled query stops between buffers. Longest lines are 2 MB. */
 const BUFFER_BYTES = 8_000_000
 
-/** Looks at the columns of a file; `wanted` are the ones to be read. */
+/** The columns to be read. Of the optional ones JSON lines need not have all: an object leaves out what it has no value of. */
+export interface Wanted {
+  readonly required: readonly string[]
+  readonly optional?: readonly string[]
+}
+
+/** Looks at the columns of a file. */
 export async function describeFile(
   connection: DuckDBConnection,
   file: InputFile,
-  wanted: readonly string[],
+  wanted: Wanted,
   where: string,
   signal?: AbortSignal,
 ): Promise<Relation> {
-  if (file.format === 'csv') return describeCsv(file, wanted, where)
+  if (file.format === 'csv') return describeCsv(file, [...wanted.required, ...(wanted.optional ?? [])], where)
   return describeTyped(connection, file, wanted, where, signal)
 }
 
@@ -69,11 +75,12 @@ async function describeCsv(file: InputFile, wanted: readonly string[], where: st
 async function describeTyped(
   connection: DuckDBConnection,
   file: InputFile,
-  wanted: readonly string[],
+  { required, optional = [] }: Wanted,
   where: string,
   signal?: AbortSignal,
 ): Promise<Relation> {
   const isJson = file.format === 'jsonl'
+  const wanted = [...required, ...optional]
   const look = (options: string) => {
     const reader = isJson
       ? `read_json([${filePath(file.path)}], format = 'newline_delimited', records = true${options})`
@@ -91,12 +98,10 @@ async function describeTyped(
     if (isJson) await expectObjects(connection, file, where)
     throw broken(file, cause, where)
   }
-  expectColumns(
-    found.map(([one]) => one),
-    wanted,
-    file,
-    where,
-  )
+  const names = found.map(([one]) => one)
+  const absent = isJson ? absentFields(names, optional) : []
+  expectColumns([...names, ...absent], wanted, file, where)
+  found = [...found, ...absent.map(column => [column, 'VARCHAR'])]
   const columns = new Map<string, Column>()
   for (const [column, type] of found) {
     const isList = type.endsWith('[]')
@@ -111,6 +116,16 @@ async function describeTyped(
   const types = found.map(([column, type]) => `${text(column)}: ${type.endsWith('[]') ? "'VARCHAR[]'" : "'VARCHAR'"}`)
   const from = `read_json([${filePath(file.path)}], format = 'newline_delimited', records = true, columns = {${types.join(', ')}})`
   return { file, from, columns }
+}
+
+/**
+ * Fields that no object has, hence missing values. None of them where all are absent, which a wrong file is, nor one that is there in
+ * other letters' case: these are errors.
+ */
+function absentFields(found: readonly string[], optional: readonly string[]): string[] {
+  if (!optional.some(column => found.includes(column))) return []
+  const names = new Set(found.map(one => one.toLowerCase()))
+  return optional.filter(column => !names.has(column.toLowerCase()))
 }
 
 /** The look for columns does not say which row is no object, or that there is no row; reading does. */

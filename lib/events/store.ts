@@ -97,13 +97,14 @@ async function load(
   where: string,
   options: LongCall,
 ): Promise<TimeKind> {
-  const wanted = [...new Set([schema.entity, timeColumn(schema), ...Object.keys(schema.fields)])]
+  const required = [schema.entity, timeColumn(schema)]
+  const optional = Object.keys(schema.fields).filter(field => !required.includes(field))
   const fields = storedFields(schema)
   const types = fields.map(field => `${field.column} ${field.dictionary === null ? 'DOUBLE' : 'VARCHAR'}`)
   await connection.run(`CREATE TABLE raw (id VARCHAR, time DOUBLE, ${types.join(', ')})`)
   let kind: TimeKind | null = null
   for (const [i, file] of files.entries()) {
-    const relation = await describeFile(connection, file, wanted, where, options.signal)
+    const relation = await describeFile(connection, file, { required, optional }, where, options.signal)
     const own: TimeKind = await timeKind(connection, relation, schema, where, options.signal)
     if (kind !== null && own !== kind) {
       const advice = 'give both files times of one kind'

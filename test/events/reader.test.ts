@@ -5,7 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { defineSchema, type EventSource, fromRows, readEvents } from '../../lib/events/index.js'
+import { defineSchema, type EventSource, fitEncoding, fromRows, readEvents } from '../../lib/events/index.js'
 import { EventFiles, plainEvents } from '../support/event_files.js'
 import { temporaryFolder } from '../support/folder.js'
 
@@ -85,6 +85,29 @@ describe('formats', () => {
       ['u', 1, 'same', 6, null],
       ['u', 2, 'same', 5, null],
     ])
+  })
+
+  it('takes keys that no object of JSON lines has for missing values', async () => {
+    const lines = (...rows: object[]) => files.write('.jsonl', rows.map(row => `${JSON.stringify(row)}\n`).join(''))
+    const daily = [
+      lines({ user: 'u', at: 1, type: 'a' }, { user: 'v', at: 2, type: 'b' }),
+      lines({ user: 'u', at: 3, amount: 4 }),
+      lines({ user: 'w', at: [5, 6], note: ['x', null] }),
+    ]
+    expect(await plainEvents(readEvents(daily, schema))).toEqual([
+      ['u', 1, 'a', null, null],
+      ['u', 3, null, 4, null],
+      ['v', 2, 'b', null, null],
+      ['w', 5, null, null, 'x'],
+      ['w', 6, null, null, null],
+    ])
+    const source = readEvents(daily[0], schema)
+    const rows = fromRows(schema, [
+      { user: 'u', at: 1, type: 'a' },
+      { user: 'v', at: 2, type: 'b' },
+    ])
+    expect(await fitEncoding(source)).toEqual(await fitEncoding(rows))
+    await source.close()
   })
 
   it('reads several files, globs and folders as one, in the order given', async () => {

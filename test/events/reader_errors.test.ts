@@ -69,10 +69,28 @@ const cases: [string, () => string | Promise<string>, string, RegExp][] = [
     /received user, at, amount/,
   ],
   [
-    'a missing key of JSON lines',
-    () => files.write('.jsonl', '{"user": 1, "at": 2}\n'),
+    'JSON lines without any of the fields',
+    () => files.write('.jsonl', '{"user": 1, "at": 2, "amounts": 3}\n'),
     'COLUMN_MISSING',
-    /'type', 'amount'/,
+    /columns 'type', 'amount' in '.*' but received user, at, amounts; name the columns that exist/,
+  ],
+  [
+    'JSON lines without the entity',
+    () => files.write('.jsonl', '{"id": 1, "at": 2, "amount": 3}\n'),
+    'COLUMN_MISSING',
+    /column 'user' in '.*' but received id, at, amount/,
+  ],
+  [
+    'JSON lines without the time',
+    () => files.write('.jsonl', '{"user": 1, "amount": 3}\n'),
+    'COLUMN_MISSING',
+    /column 'at' in '.*' but received user, amount/,
+  ],
+  [
+    "JSON lines with a field in other letters' case",
+    () => files.write('.jsonl', '{"user": 1, "at": 2, "Type": "a", "amount": 3}\n'),
+    'COLUMN_MISSING',
+    /column 'type' in '.*' but received user, at, Type, amount/,
   ],
   [
     'a half-written last row',
