@@ -1,7 +1,7 @@
 // Finding input files and looking at their beginnings: globs, formats by ending, the header of a CSV file, whole gzip.
 
 import { createReadStream } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
@@ -37,7 +37,10 @@ const FOREIGN: readonly (readonly [bytes: readonly number[], what: string, advic
   [[0x50, 0x4b, 0x03, 0x04], 'a zip archive or spreadsheet', 'save it as CSV'],
 ]
 
-/** The files that paths, globs and folders name: in the order given, a glob's or folder's files by name. */
+/**
+ * The files that paths, globs and folders name: in the order given, a glob's or folder's files by name. A file that is named
+ * again, by a link too, counts once, where it was named first.
+ */
 export async function findFiles(
   connection: DuckDBConnection,
   patterns: string | readonly string[],
@@ -46,9 +49,15 @@ export async function findFiles(
   const list = typeof patterns === 'string' ? [patterns] : patterns
   const isList = Array.isArray(list) && list.length > 0 && list.every(one => typeof one === 'string' && one !== '')
   expectType(isList, where, 'a file, a glob or a list of them', patterns)
-  const files: InputFile[] = []
-  for (const pattern of list) files.push(...(await expand(connection, pattern, where)))
-  return files
+  const files = new Map<string, InputFile>()
+  for (const pattern of list) {
+    for (const file of await expand(connection, pattern, where)) {
+      // A link to nothing fails when it is read, with an error that says so.
+      const real = await realpath(file.path).catch(() => file.path)
+      if (!files.has(real)) files.set(real, file)
+    }
+  }
+  return [...files.values()]
 }
 
 async function expand(connection: DuckDBConnection, pattern: string, where: string): Promise<InputFile[]> {

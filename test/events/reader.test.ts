@@ -1,8 +1,8 @@
 // Reading events: every format gives the same events; order, ties, times, missing values and chunk limits.
 
-import { readdirSync } from 'node:fs'
+import { readdirSync, symlinkSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { defineSchema, type EventSource, fitEncoding, fromRows, readEvents } from '../../lib/events/index.js'
@@ -118,6 +118,20 @@ describe('formats', () => {
     const types = async (patterns: string[]) => (await plainEvents(readEvents(patterns, schema))).map(event => event[2])
     expect(await types([first, `${one.folder}/*.csv`])).toEqual(['first', 'second', 'third'])
     expect(await types([one.folder, first])).toEqual(['second', 'third', 'first'])
+  })
+
+  it('reads a file once that is named twice, where it was named first', async () => {
+    const one = new EventFiles()
+    const [a, b] = ['a', 'b'].map(type => one.write('.csv', `user,at,type,amount,note\nu,1,${type},,\n`))
+    const types = async (patterns: string[]) => (await plainEvents(readEvents(patterns, schema))).map(event => event[2])
+    expect(await types([b, `${one.folder}/*.csv`])).toEqual(['b', 'a'])
+    expect(await types([one.folder, a, b])).toEqual(['a', 'b'])
+    expect(await types([a, `${one.folder}/../${basename(one.folder)}/${basename(a)}`])).toEqual(['a'])
+    // Links, where the system lets everyone make them.
+    if (process.platform === 'win32') return
+    const link = one.path('.csv')
+    symlinkSync(b, link)
+    expect(await types([link, a, b])).toEqual(['b', 'a'])
   })
 
   it.each(['.csv', '.jsonl', '.parquet'])(
