@@ -17,6 +17,7 @@ import {
   type LongCall,
   type NumberProfile,
   type Progress,
+  type ProgressPhase,
   type SourceSummary,
   type TextColumn,
   type ValueCounts,
@@ -57,7 +58,7 @@ class FileSource<F extends Fields> implements EventSource<F> {
   readonly #options: DatabaseOptions
   readonly #fields: readonly StoredField[]
   /** Built at the first use; all who need it wait for the same one. */
-  readonly #store = new SharedWork<Store, Progress>(call => this.#build(call))
+  readonly #store = new SharedWork<Store, Progress<ProgressPhase>>(call => this.#build(call))
 
   constructor(files: string | readonly string[], schema: Schema<F>, options: DatabaseOptions) {
     this.schema = schema

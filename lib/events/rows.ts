@@ -17,6 +17,7 @@ import {
   type LongCall,
   type NumberProfile,
   type Progress,
+  type ProgressPhase,
   type SourceSummary,
   type TextColumn,
   type TimeKind,
@@ -72,7 +73,7 @@ class RowSource<F extends Fields> implements EventSource<F> {
   readonly schema: Schema<F>
   #rows: readonly Readonly<Record<string, unknown>>[] | null
   /** Sorted at the first use; all who need them wait for the same ones. */
-  readonly #sorted = new SharedWork<Sorted, Progress>(async call => {
+  readonly #sorted = new SharedWork<Sorted, Progress<ProgressPhase>>(async call => {
     const sorted = await sortRows(this.schema, this.#rows ?? [], call)
     this.#rows = null
     return sorted

@@ -27,9 +27,30 @@ export interface EventChunk<F extends Fields = Fields> {
   readonly columns: { readonly [N in keyof F]: ColumnOf<F[N]['kind']> }
 }
 
-/** What a long call reports: `done` of `total` (NaN while unknown) events in this phase. */
-export interface Progress {
-  readonly phase: string
+/** What a long call is at; training has phases of its own. */
+export type ProgressPhase =
+  // Events: files or rows, their order, chunks; an encoding of them.
+  | 'read'
+  | 'sort'
+  | 'events'
+  | 'fit'
+  // Models: vectors, the head before training, scores, contributions.
+  | 'encode'
+  | 'head'
+  | 'score'
+  | 'explain'
+  // Vectors: an index of them, neighbours, maps.
+  | 'index'
+  | 'search'
+  | 'covariance'
+  | 'umap'
+
+/**
+ * What a long call reports: `done` of `total` (NaN while unknown) events, files or other pieces in this phase. Without a parameter the
+ * phase is any: a callback of it suits every long call.
+ */
+export interface Progress<P extends string = string> {
+  readonly phase: P
   readonly done: number
   readonly total: number
 }
@@ -41,7 +62,7 @@ export interface Progress {
 export interface LongCall {
   readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined
+  readonly onProgress?: ((progress: Progress<ProgressPhase>) => void) | undefined
 }
 
 /** How a source is cut into chunks. */

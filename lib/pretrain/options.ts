@@ -2,7 +2,7 @@
 
 import { DEFAULT_ENCODER, type EncoderConfig, encoderConfig } from '../encoder/config.js'
 import type { FitEncodingOptions } from '../events/encoding.js'
-import type { Progress } from '../events/source.js'
+import type { Progress, ProgressPhase } from '../events/source.js'
 import type { Device } from '../runtime/device.js'
 import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { given, type Optional } from '../util/options.js'
@@ -18,8 +18,8 @@ const MOST_EPOCHS = streams.heldOut / streams.perEpoch
 /** What is learnt without labels: hidden events, and which halves belong together. */
 export type ProxyTask = 'masked' | 'quick'
 
-export interface TrainProgress extends Progress {
-  readonly phase: 'train'
+/** After a step: `done` of `total` events, those of all epochs. */
+export interface TrainProgress extends Progress<'train'> {
   readonly epoch: number
   readonly epochs: number
   /** Loss of the last step that is known. */
@@ -66,7 +66,7 @@ export interface PretrainOptions extends Optional<EncoderConfig> {
   readonly checkpointSeconds?: number | undefined
   readonly signal?: AbortSignal | undefined
   /** Called after each step, and while events are read. */
-  readonly onProgress?: ((progress: Progress | TrainProgress) => void) | undefined
+  readonly onProgress?: ((progress: Progress<ProgressPhase> | TrainProgress) => void) | undefined
 }
 
 /** Options with every default filled in that does not depend on the data. */

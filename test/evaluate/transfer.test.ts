@@ -14,7 +14,6 @@ import type { TaskRun } from '../../bench/evaluate/transfer/task_run.js'
 import { ablations, compareRows, verdicts } from '../../bench/evaluate/transfer/verdicts.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { encodeSource, fitEncoding } from '../../lib/events/index.js'
-import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { pretrain } from '../../lib/pretrain/pretrain.js'
 import { openDevice } from '../support/devices.js'
 import { temporaryFolder } from '../support/folder.js'
@@ -127,8 +126,8 @@ test('pre-training that another version began is given up, aloud', async () => {
     seed: 2,
     checkpointSeconds: 0,
     signal: controller.signal,
-    onProgress: ({ phase, ...progress }) => {
-      if (phase === 'train' && (progress as TrainProgress).epoch === 1) controller.abort(new Error('cut off'))
+    onProgress: progress => {
+      if (progress.phase === 'train' && progress.epoch === 1) controller.abort(new Error('cut off'))
     },
   })
   await expect(cutOff).rejects.toThrow('cut off')

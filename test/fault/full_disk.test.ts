@@ -101,7 +101,7 @@ describe.skipIf(disk === null)('on a full disk (skipped without the right to mou
       checkpointSeconds: 1e6,
       onProgress: progress => {
         // The second epoch finds its disk full.
-        if (progress.phase === 'train' && 'epoch' in progress && progress.epoch === 1) fillUp.push(fill(filler))
+        if (progress.phase === 'train' && progress.epoch === 1) fillUp.push(fill(filler))
       },
     })
     await expect(filled).rejects.toMatchObject(full)

@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest'
 import { gruConfig } from '../../lib/encoder/config.js'
 import { saveEncoder } from '../../lib/encoder/model_files.js'
 import { defineSchema, Encoder, type EventSource, fromRows, type PretrainOptions, pretrain } from '../../lib/index.js'
-import type { TrainProgress } from '../../lib/pretrain/options.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
 import { temporaryFolder } from '../support/folder.js'
@@ -154,8 +153,7 @@ describe('pretrain', () => {
       checkpointSeconds: 0,
       signal: controller.signal,
       onProgress: progress => {
-        if (progress.phase === 'train' && (progress as TrainProgress).epoch === epoch)
-          controller.abort(new Error('stop'))
+        if (progress.phase === 'train' && progress.epoch === epoch) controller.abort(new Error('stop'))
       },
     })
     await expect(run).rejects.toThrow('stop')

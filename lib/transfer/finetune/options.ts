@@ -4,7 +4,7 @@ import { type EncoderConfig, encoderConfig } from '../../encoder/config.js'
 import { Encoder } from '../../encoder/encoder.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Schema } from '../../events/schema.js'
-import type { Progress } from '../../events/source.js'
+import type { Progress, ProgressPhase } from '../../events/source.js'
 import type { Device } from '../../runtime/device.js'
 import { expectOptions, expectRange, expectType } from '../../util/errors.js'
 import type { Optional } from '../../util/options.js'
@@ -20,8 +20,8 @@ export interface ScratchInit {
   readonly seed?: number | undefined
 }
 
-export interface FinetuneProgress extends Progress {
-  readonly phase: 'train'
+/** After a step. `train`: `done` of `total` labelled sequences, those of all epochs; `validate`: parts of a cross-validation. */
+export interface FinetuneProgress extends Progress<'train' | 'validate'> {
   readonly epoch: number
   readonly epochs: number
   /** Loss of the last step that is known. */
@@ -111,7 +111,7 @@ export interface FinetuneOptions {
   readonly checkpointSeconds?: number | undefined
   readonly signal?: AbortSignal | undefined
   /** Called between pieces of the work. */
-  readonly onProgress?: ((progress: Progress | FinetuneProgress) => void) | undefined
+  readonly onProgress?: ((progress: Progress<ProgressPhase> | FinetuneProgress) => void) | undefined
 }
 
 /** Options with every default filled in: what decides the result, as plain data. */

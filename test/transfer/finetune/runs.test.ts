@@ -168,10 +168,11 @@ describe('a run of fine-tuning', () => {
       ...options,
       out,
       signal: controller.signal,
-      onProgress: ({ phase, done }: { phase: string; done: number }) => {
-        if (phase !== 'validate') return
-        parts.push(Math.floor(done))
-        if (done > stopAt) controller.abort(new Error('stop'))
+      onProgress: (progress: Parameters<NonNullable<FinetuneOptions['onProgress']>>[0]) => {
+        if (progress.phase !== 'validate') return
+        expect(progress.loss).toBeGreaterThan(0)
+        parts.push(Math.floor(progress.done))
+        if (progress.done > stopAt) controller.abort(new Error('stop'))
       },
     })
     await expect(finetuneEncoded(encoded, labels.order, watched(2))).rejects.toThrow('stop')
