@@ -14,7 +14,7 @@ import { pool } from '../ops/pool.js'
 import { Device } from '../runtime/device.js'
 import { currentTape, type Parameter } from '../runtime/tape.js'
 import { scope, type Tensor } from '../runtime/tensor.js'
-import { expectOptions, expectRange, expectType } from '../util/errors.js'
+import { expectOptions, expectRange, expectType, SeqriskError } from '../util/errors.js'
 import type { Optional } from '../util/options.js'
 import { atOnce, inTurns, Pace, type Steps } from '../util/pace.js'
 import { type BatchRows, consecutiveBatches, type DeviceBatch, readBatches, toDevice } from './batch.js'
@@ -73,6 +73,7 @@ export class Encoder<F extends Fields = Fields> {
   readonly #norm: LayerNorm
   readonly #sketch: Sketch
   readonly #ownsDevice: boolean
+  #isDisposed = false
 
   constructor(encoding: EventEncoding, config: Optional<EncoderConfig> = {}, options: EncoderOptions = {}) {
     expectOptions('encoder', options, ['device', 'seed', 'weights', 'ownsDevice'])
@@ -103,8 +104,9 @@ export class Encoder<F extends Fields = Fields> {
     return (skip ? 2 : 1) * width + this.#sketch.width
   }
 
-  /** All weights, with their gradients. */
+  /** All weights, with their gradients. @throws {SeqriskError} code `CLOSED` once disposed */
   get parameters(): Parameter[] {
+    this.#expectAlive()
     return this.#store.all
   }
 
@@ -115,6 +117,7 @@ export class Encoder<F extends Fields = Fields> {
 
   /** The last layer at all events of a packed batch: (events, config.width). For composing own models, like `pooled`. */
   forward(batch: DeviceBatch, pass: Pass = {}): Float {
+    this.#expectAlive()
     return this.#contextualize(this.#embedding.apply(batch), batch, pass)
   }
 
@@ -125,6 +128,7 @@ export class Encoder<F extends Fields = Fields> {
 
   /** Vectors of the sequences of a packed batch: (sequences, width). */
   vectors(batch: DeviceBatch, pass: Pass = {}): Float {
+    this.#expectAlive()
     const embedded = this.#embedding.apply(batch)
     const parts = [this.pooled(this.#contextualize(embedded, batch, pass), batch)]
     if (this.config.skip) parts.push(pool(embedded, batch.offsets))
@@ -155,10 +159,12 @@ export class Encoder<F extends Fields = Fields> {
   /**
    * One vector per entity of a source, streamed: a block of entities at a time, in the source's order. Memory does not
    * grow with the number of users. A vector depends on its own entity's events alone, bit for bit.
+   * @throws {SeqriskError} code `CLOSED` once the encoder is disposed
    */
   async *encodeStream(source: EventSource<F>, options: EncodeOptions = {}): AsyncGenerator<VectorTable> {
     expectSource('encode', source)
     expectOptions('encode', options, ['batchEvents', 'asOf', 'signal', 'onProgress'])
+    this.#expectAlive()
     const encoding = withPresent('encode', this.encoding, options.asOf)
     const { events: total } = await source.summary({ signal: options.signal })
     let done = 0
@@ -182,6 +188,7 @@ export class Encoder<F extends Fields = Fields> {
 
   /** Vectors of events that are encoded already. */
   async encodeBlock(encoded: EncodedEvents, options: EncodeOptions = {}): Promise<VectorTable> {
+    this.#expectAlive()
     const { batchEvents = ENCODE_BATCH_EVENTS[this.device.kind], signal } = options
     const fits = Number.isInteger(batchEvents) && batchEvents > 0
     expectRange(fits, 'encode', 'batchEvents to be a whole number ≥ 1', batchEvents)
@@ -205,9 +212,16 @@ export class Encoder<F extends Fields = Fields> {
 
   /** Frees the weights, and the device if the encoder opened it. */
   dispose(): void {
+    this.#isDisposed = true
     this.#store.dispose()
     this.#sketch.dispose()
     if (this.#ownsDevice) this.device.close()
+  }
+
+  #expectAlive(): void {
+    if (!this.#isDisposed) return
+    const message = '[encoder] expected an encoder in use but received a disposed one; make or load it again'
+    throw new SeqriskError('CLOSED', message)
   }
 }
 

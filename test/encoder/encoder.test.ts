@@ -1,6 +1,7 @@
 import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { toDevice } from '../../lib/encoder/batch.js'
 import { type EncoderConfig, gruConfig, transformerConfig } from '../../lib/encoder/config.js'
 import { Encoder } from '../../lib/encoder/encoder.js'
 import { loadEncoder, saveEncoder } from '../../lib/encoder/model_files.js'
@@ -161,6 +162,25 @@ describe('Encoder', () => {
     expect(() => new Encoder(encoding, { width: 10, heads: 4 })).toThrow(/heads to divide/)
     expect(() => new Encoder(encoding, { attention: 'blocks' as never })).toThrow(RangeError)
     expect(() => new Encoder(encoding, { recurrence: 'lstm' as never })).toThrow(/one of none, gru/)
+  })
+
+  it('says that it was disposed, whatever is asked of it', async () => {
+    const device = openDevice()
+    const encoder = new Encoder(encoding, small({}), { device })
+    const encoded = await encodeSource(source, encoding)
+    encoder.dispose()
+    const disposed = {
+      code: 'CLOSED',
+      message: expect.stringMatching(/^\[encoder\] expected an encoder in use but received a disposed one; .* again$/),
+    }
+    const unread = { schema: source.schema, summary: () => Promise.reject(new Error('read')) } as never
+    await expect(encoder.encode(unread)).rejects.toMatchObject(disposed)
+    await expect(encoder.encodeBlock(encoded)).rejects.toMatchObject(disposed)
+    await expect(saveEncoder(temporaryFolder(), encoder, source.schema)).rejects.toMatchObject(disposed)
+    const batch = toDevice(device, encoded)
+    expect(() => encoder.forward(batch)).toThrow(expect.objectContaining(disposed))
+    expect(() => encoder.vectors(batch)).toThrow(expect.objectContaining(disposed))
+    encoder.dispose()
   })
 
   it('stops when asked to', async () => {
