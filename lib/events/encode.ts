@@ -5,6 +5,7 @@ import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { atOnce, type Steps } from '../util/pace.js'
 import { TextIndex } from '../util/text_index.js'
 import { calendarPart } from './calendar.js'
+import { expectTimes } from './expect_source.js'
 import type { CategoricalInput, CellInput, EventEncoding, InputPart, NumericInput, TextInput } from './inputs.js'
 import { FIRST_VALUE, UNKNOWN } from './inputs.js'
 import type { FieldKind } from './schema.js'
@@ -71,8 +72,7 @@ export function encodeChunk(
 
 /** Encodes one input at a time, so that a caller may rest between them. */
 export function* encodeSteps(chunk: EventChunk, encoding: EventEncoding, lastEvents: number): Steps<EncodedEvents> {
-  const advice = 'encode events whose times are like those the encoding was fitted on'
-  expectRange(chunk.timeKind === encoding.time, WHERE, `times of kind ${encoding.time}`, chunk.timeKind, advice)
+  expectTimes(WHERE, chunk.timeKind, encoding.time)
   const found = compiled.get(encoding) ?? (yield* compile(encoding))
   const inputs: InputColumn[] = []
   for (const i of encoding.inputs.keys()) {

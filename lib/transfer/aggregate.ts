@@ -2,7 +2,7 @@
 // Every group writes its columns entity by entity, while the chunks stream by.
 
 import { withPresent } from '../events/as_of.js'
-import { expectSource } from '../events/expect_source.js'
+import { expectSource, expectTimes } from '../events/expect_source.js'
 import type { Fields } from '../events/schema.js'
 import { SlotMap, type Value } from '../events/slots.js'
 import type { EventChunk, EventSource, LongCall, TextColumn } from '../events/source.js'
@@ -59,7 +59,7 @@ export async function aggregate<F extends Fields>(
   const fitted = given ?? (await planAggregates(source, planOptions))
   const plan = withPresent(WHERE, fitted, asOf)
   const { entities, time } = await source.summary(call)
-  expectRange(time === plan.time, WHERE, `times of kind ${plan.time}`, time, 'fit a plan on events of this kind')
+  expectTimes(WHERE, time, plan.time)
   const groups: Group[] = [
     timeGroup(plan, entities),
     ...plan.categorical.map(({ field, values }) => categoryGroup(field, values, entities)),

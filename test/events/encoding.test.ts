@@ -259,7 +259,14 @@ describe('time', () => {
 
   it('refuses events whose times are of another kind', async () => {
     const { encoding } = await encodeRows(schema, [row({ t: 1 })])
-    await expect(encodeRows(schema, [row({ t: '2020-01-01' })], encoding)).rejects.toThrow(/times of kind number/)
+    const dates = [row({ t: '2020-01-01' })]
+    await expect(encodeRows(schema, dates, encoding)).rejects.toThrow(
+      "[encodeChunk] expected times that are plain numbers, as those of the fit, but received 'dates'; give numbers in the unit of those",
+    )
+    const { encoding: ofDates } = await encodeRows(schema, dates)
+    await expect(encodeRows(schema, [row({ t: 1_577_836_800_000 })], ofDates)).rejects.toThrow(
+      "expected times that are dates, as those of the fit, but received 'plain numbers'; give Dates (new Date(milliseconds)) or ISO texts",
+    )
   })
 })
 

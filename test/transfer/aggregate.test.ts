@@ -202,7 +202,9 @@ describe('aggregate', () => {
     expect(other.columns['type.distinct'][0]).toBe(1)
     for (const value of ['', 'a', 'b', 'c']) expect(other.columns[`type.count[${value}]`][0]).toBe(0)
     const numbers = fromRows(schema, [{ u: 'x', t: 1, type: 'a', amount: 2, note: '' }])
-    await expect(aggregate(numbers, { plan })).rejects.toThrow(/times of kind calendar but received 'number'/)
+    await expect(aggregate(numbers, { plan })).rejects.toThrow(
+      /times that are dates, .* received 'plain numbers'; give Dates/,
+    )
   })
 
   it.each([
