@@ -122,6 +122,7 @@ async function firstRecord(file: InputFile, where: string): Promise<string> {
       for (; at < seen.length; at++) {
         const char = seen[at]
         if (char === '"') isQuoted = !isQuoted
+        else if (char === '\0') throw foreign(file, 'NUL bytes, as UTF-16 has', 'save it as UTF-8', where)
         else if (!isQuoted && (char === '\n' || char === '\r')) return seen.slice(0, at)
       }
       if (seen.length > LONGEST_HEADER) break
@@ -141,8 +142,12 @@ function expectCsv(file: InputFile, begin: Uint8Array, where: string): void {
   const found = FOREIGN.find(([bytes]) => bytes.every((byte, i) => begin[i] === byte))
   if (!found) return
   const [, what, advice] = found
+  throw foreign(file, what, advice, where)
+}
+
+function foreign(file: InputFile, what: string, advice: string, where: string): SeqriskError {
   const message = `[${where}] expected CSV in UTF-8 in '${file.path}' but received ${what}; ${advice}`
-  throw new SeqriskError('FILE_BROKEN', message)
+  return new SeqriskError('FILE_BROKEN', message)
 }
 
 function splitRecord(record: string, delimiter: string): string[] {

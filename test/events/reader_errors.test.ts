@@ -119,6 +119,15 @@ const cases: [string, () => string | Promise<string>, string, RegExp][] = [
     'FILE_BROKEN',
     /received UTF-16/,
   ],
+  ...(['little', 'big'] as const).map((order): (typeof cases)[number] => [
+    `UTF-16 without a byte order mark, ${order} endian`,
+    () => {
+      const bytes = Buffer.from(`${head}${good}`, 'utf16le')
+      return files.write('.csv', order === 'big' ? bytes.swap16() : bytes)
+    },
+    'FILE_BROKEN',
+    /expected CSV in UTF-8 in '.*' but received NUL bytes, as UTF-16 has; save it as UTF-8/,
+  ]),
   ['a gzip named .csv', () => files.write('.csv', gz), 'FILE_BROKEN', /received gzip; name it \.csv\.gz/],
   [
     'a spreadsheet named .csv',
