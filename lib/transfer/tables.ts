@@ -1,7 +1,7 @@
 // Tables in memory, one row per entity, and how they are joined.
 
 import type { FeatureTable, VectorTable } from '../events/table.js'
-import { expectRange, SeqriskError, sentence } from '../util/errors.js'
+import { expectRange, expectType, SeqriskError, sentence } from '../util/errors.js'
 import { Pace } from '../util/pace.js'
 import { TextIndex } from '../util/text_index.js'
 import type { TableColumn } from './linear/scaling.js'
@@ -83,13 +83,13 @@ export async function columnsOf(where: string, what: string, table: Table, allow
 
 /**
  * Looks at labels alone, before what they belong to is read; the event loop runs meanwhile.
- * @throws {RangeError} for sizes that disagree or an id that repeats
+ * @throws {TypeError} for what is no table of labels  @throws {RangeError} for sizes that disagree or an id that repeats
  */
-export async function expectLabels(
-  where: string,
-  { ids, values, fold }: LabelTable,
-  signal?: AbortSignal,
-): Promise<void> {
+export async function expectLabels(where: string, labels: LabelTable, signal?: AbortSignal): Promise<void> {
+  const given: { readonly ids?: unknown; readonly values?: unknown } | null | undefined = labels
+  const isTable = Array.isArray(given?.ids) && (Array.isArray(given.values) || ArrayBuffer.isView(given.values))
+  expectType(isTable, where, 'labels as { ids, values, fold? }', labels, 'pickLabel makes them of a table')
+  const { ids, values, fold } = labels
   expectRange(values.length === ids.length, where, `${ids.length} labels, one for each id`, values.length)
   expectRange(!fold || fold.length === ids.length, where, `${ids.length} folds, one for each id`, fold?.length)
   await indexOf(where, 'labels', ids, signal)
@@ -102,8 +102,8 @@ export async function join(
   tables: readonly { readonly ids: readonly string[] }[],
   signal?: AbortSignal,
 ): Promise<Joined> {
-  const { ids, values } = labels
   await expectLabels(where, labels, signal)
+  const { ids, values } = labels
   const indexes: TextIndex[] = []
   for (const table of tables) indexes.push(await indexOf(where, 'vectors or features', table.ids, signal))
   const pace = new Pace(signal)

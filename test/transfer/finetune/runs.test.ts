@@ -511,6 +511,13 @@ describe('fine-tuning refuses', () => {
         await expect(run).rejects.toThrow(message)
       }
     }
+    for (const labels of [new Map([['a', 1]]), { ids: ['a'] }, [1, 0], undefined]) {
+      const run = finetune(unread, labels as never, { init })
+      await expect(run).rejects.toThrow(TypeError)
+      await expect(run).rejects.toThrow(
+        /^\[finetune\] expected labels as \{ ids, values, fold\? \} but received .*; pickLabel/,
+      )
+    }
   })
 
   it('labels without events, ids that repeat, and events of another schema', async () => {
