@@ -1,7 +1,7 @@
 // A model as a folder: config.json (sizes, encoding, schema, version), weights.safetensors, training.json.
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { addBytes } from '../events/digest.js'
 import type { CellGroup, EventEncoding } from '../events/inputs.js'
@@ -9,6 +9,7 @@ import type { Schema } from '../events/schema.js'
 import { parseSchema } from '../events/schema.js'
 import { compareText } from '../events/source.js'
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../export/safetensors.js'
+import { hasWork } from '../pretrain/checkpoint.js'
 import type { Device } from '../runtime/device.js'
 import type { Parameter } from '../runtime/tape.js'
 import { SeqriskError, sentence } from '../util/errors.js'
@@ -76,14 +77,15 @@ export interface LoadedEncoder {
 
 /**
  * Loads what `saveEncoder` wrote; of a fine-tuned model the encoder serves alone.
- * @throws {SeqriskError} code `FILE_NOT_FOUND`, or `MODEL_INVALID` for a damaged, hostile or newer model
+ * @throws {SeqriskError} codes `FILE_NOT_FOUND`; `RUN_UNFINISHED` for a folder whose run has not ended; `MODEL_INVALID` for a damaged,
+ *   hostile or newer model
  */
 export async function loadEncoder(
   folder: string,
   options: { readonly device?: Device | undefined } = {},
 ): Promise<LoadedEncoder> {
   const pace = new Pace()
-  const config = await readConfig(join(folder, 'config.json'))
+  const config = await readConfig(folder)
   await pace.turn()
   const { tensors } = await readSafetensors(join(folder, 'weights.safetensors'))
   await pace.turn()
@@ -104,10 +106,10 @@ export async function loadEncoder(
   return { encoder, schema: config.schema, head }
 }
 
-async function readConfig(path: string): Promise<ModelConfig> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    const advice = 'give a folder that pretrain wrote'
-    throw new SeqriskError('FILE_NOT_FOUND', sentence('model', 'a readable config.json', path, advice), { cause })
+async function readConfig(folder: string): Promise<ModelConfig> {
+  const path = join(folder, 'config.json')
+  const text = await readFile(path, 'utf8').catch(async cause => {
+    throw await unreadable(folder, path, cause)
   })
   let value: Partial<ModelConfig>
   try {
@@ -128,6 +130,24 @@ async function readConfig(path: string): Promise<ModelConfig> {
     if (cause instanceof SeqriskError && cause.code === 'MODEL_INVALID') throw cause
     throw invalid(`a valid ${path}`, String((cause as Error).message))
   }
+}
+
+/** Why there is no config. */
+async function unreadable(folder: string, path: string, cause: unknown): Promise<SeqriskError> {
+  const isThere = await stat(folder).then(
+    () => true,
+    () => false,
+  )
+  if (!isThere) {
+    const message = sentence('model', 'an existing folder', folder, 'check the path')
+    return new SeqriskError('FILE_NOT_FOUND', message, { cause })
+  }
+  if (await hasWork(folder)) {
+    const message = `[model] expected a model but received an unfinished run in '${folder}'; end it by resume (--resume)`
+    return new SeqriskError('RUN_UNFINISHED', message, { cause })
+  }
+  const message = sentence('model', 'a readable config.json', path, 'give a folder that pretrain or finetune wrote')
+  return new SeqriskError('FILE_NOT_FOUND', message, { cause })
 }
 
 /** Enough of a check that no stored number can lead outside a table. */

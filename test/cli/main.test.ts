@@ -191,7 +191,7 @@ describe('seqrisk', () => {
     )
     expect(code).toBe(1)
     expect(stderr.trim().split('\n').length).toBe(1)
-    expect(stderr).toMatch(/expected a readable config.json/)
+    expect(stderr).toMatch(/expected an existing folder but received '.*nowhere'; check the path/)
     expect(existsSync(out)).toBe(false)
   })
 

@@ -270,7 +270,14 @@ describe('model files', () => {
       await writeFile(path, text)
       await expect(loadEncoder(folder, { device }), what).rejects.toMatchObject({ code: 'MODEL_INVALID' })
     }
-    await expect(loadEncoder(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+    const refusals: [string, string, RegExp][] = [
+      [join(folder, 'none'), 'FILE_NOT_FOUND', /an existing folder but received '.*none'; check the path/],
+      [temporaryFolder(), 'FILE_NOT_FOUND', /a readable config\.json .* give a folder that pretrain or finetune wrote/],
+      [path, 'FILE_NOT_FOUND', /a readable config\.json/],
+    ]
+    for (const [given, code, message] of refusals) {
+      await expect(loadEncoder(given)).rejects.toMatchObject({ code, message: expect.stringMatching(message) })
+    }
   })
 
   it('refuses weights of another model, as a kill between two files would leave them', async () => {

@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { gruConfig } from '../../lib/encoder/config.js'
-import { saveEncoder } from '../../lib/encoder/model_files.js'
+import { loadEncoder, saveEncoder } from '../../lib/encoder/model_files.js'
 import { defineSchema, Encoder, type EventSource, fromRows, type PretrainOptions, pretrain } from '../../lib/index.js'
 import { expectSameBits } from '../support/close.js'
 import { openDevice } from '../support/devices.js'
@@ -166,9 +166,13 @@ describe('pretrain', () => {
     await expect(pretrain(source, { ...small, restart: true })).rejects.toThrow(/out with restart/)
   })
 
-  it('refuses to resume a run with other options', async () => {
+  it('refuses to load or resume with other options what a run left that was stopped', async () => {
     const out = temporaryFolder()
     await stopped(source, { ...small, out })
+    await expect(loadEncoder(out)).rejects.toMatchObject({
+      code: 'RUN_UNFINISHED',
+      message: `[model] expected a model but received an unfinished run in '${out}'; end it by resume (--resume)`,
+    })
     const other = pretrain(source, { ...small, learningRate: 0.01, out, resume: true })
     await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
   })
