@@ -147,7 +147,7 @@ export {
   probe,
   type SetResults,
 } from './transfer/probe.js'
-export { type LabelTable, pickLabel, type Table as EntityTable } from './transfer/tables.js'
+export { alignColumn, type LabelTable, pickLabel, type Table as EntityTable, vectorColumns } from './transfer/tables.js'
 export { VectorIndex, type VectorIndexOptions } from './transfer/vector_index.js'
 export {
   type CustomObjective,

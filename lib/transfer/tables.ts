@@ -2,7 +2,7 @@
 
 import type { FeatureTable, VectorTable } from '../events/table.js'
 import { expectRange, expectType, SeqriskError, sentence } from '../util/errors.js'
-import { Pace } from '../util/pace.js'
+import { inSlices, Pace } from '../util/pace.js'
 import { TextIndex } from '../util/text_index.js'
 import type { TableColumn } from './linear/scaling.js'
 
@@ -36,19 +36,65 @@ export interface Joined {
  * @throws {RangeError} if a column is missing or an entity with a known label has no whole-numbered fold of 0 or more
  */
 export function pickLabel(table: FeatureTable, label: string, foldColumn?: string): LabelTable {
-  const column = (name: string) => {
-    const names = Object.keys(table.columns)
-    expectRange(Object.hasOwn(table.columns, name), 'labels', `a column '${name}'`, names, 'columns of numbers count')
-    return table.columns[name]
-  }
-  const values = column(label)
+  const values = numbersOf('labels', table, label)
   if (foldColumn === undefined) return { ids: table.ids, values }
-  const fold = column(foldColumn)
+  const fold = numbersOf('labels', table, foldColumn)
   values.forEach((value, row) => {
     if (Number.isNaN(value) || (Number.isInteger(fold[row]) && fold[row] >= 0)) return
     expectRange(false, 'labels', `a fold of 0 or more for id '${table.ids[row]}'`, fold[row])
   })
   return { ids: table.ids, values, fold: Int32Array.from(fold) }
+}
+
+function numbersOf(where: string, { columns }: FeatureTable, name: string): Float64Array {
+  const isThere = Object.hasOwn(columns, name)
+  expectRange(isThere, where, `a column '${name}'`, Object.keys(columns), 'columns of numbers count')
+  return columns[name]
+}
+
+/**
+ * A column of a table for entities in another order, such as labels for the rows of vectors: one number per id, NaN where the
+ * table does not have the id or its number.
+ * @throws {RangeError} if the column is missing or an id repeats in the table
+ */
+export async function alignColumn(table: FeatureTable, column: string, ids: readonly string[]): Promise<Float64Array> {
+  const where = 'alignColumn'
+  const values = numbersOf(where, table, column)
+  const rowOf = await indexOf(where, 'table', table.ids, undefined)
+  const aligned = new Float64Array(ids.length)
+  await inSlices(
+    ids.length,
+    undefined,
+    (from, to) => {
+      for (let i = from; i < to; i++) aligned[i] = values[rowOf.get(ids[i]) ?? -1] ?? Number.NaN
+    },
+    IDS_PER_TURN,
+  )
+  return aligned
+}
+
+/**
+ * Vectors as columns `v0`, `v1`, … of one number per entity, named as in files: trees take them beside columns of features.
+ * @throws {RangeError} if the vectors are not (ids.length, width) numbers
+ */
+export async function vectorColumns(table: VectorTable): Promise<Record<string, Float64Array>> {
+  const { ids, width, vectors } = table
+  expectVectors('vectorColumns', 'vectors', table)
+  const columns: Record<string, Float64Array> = {}
+  for (let c = 0; c < width; c++) {
+    const column = new Float64Array(ids.length)
+    await inSlices(ids.length, undefined, (from, to) => {
+      for (let i = from; i < to; i++) column[i] = vectors[i * width + c]
+    })
+    columns[`v${c}`] = column
+  }
+  return columns
+}
+
+function expectVectors(where: string, what: string, { ids, width, vectors }: VectorTable): void {
+  expectRange(Number.isInteger(width) && width > 0, where, `${what} of width ≥ 1`, width)
+  const size = `${ids.length * width} values of ${what} (${ids.length} × ${width})`
+  expectRange(vectors.length === ids.length * width, where, size, vectors.length)
 }
 
 /** @throws {RangeError} if sizes disagree or a value is infinite, or NaN unless `allowNaN` */
@@ -57,9 +103,7 @@ export async function columnsOf(where: string, what: string, table: Table, allow
   const columns: TableColumn[] = []
   if ('vectors' in table) {
     const { vectors, width } = table
-    expectRange(Number.isInteger(width) && width > 0, where, `${what} of width ≥ 1`, width)
-    const size = `${rows * width} values of ${what} (${rows} × ${width})`
-    expectRange(vectors.length === rows * width, where, size, vectors.length)
+    expectVectors(where, what, table)
     for (let c = 0; c < width; c++) columns.push({ name: `v${c}`, values: vectors, start: c, stride: width })
   } else {
     for (const [name, values] of Object.entries(table.columns)) {

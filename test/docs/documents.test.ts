@@ -156,6 +156,7 @@ describe('their programs', () => {
       '--noEmit',
       '--strict',
       '--exactOptionalPropertyTypes',
+      '--noUncheckedIndexedAccess',
       '--module',
       'nodenext',
       '--target',
