@@ -64,8 +64,9 @@ export class FineTuned<F extends Fields = Fields> {
       readonly log?: readonly FinetuneRow[] | undefined
       readonly best?: Best | null | undefined
       readonly mixing?: number | undefined
-      /** The fingerprint of the run that it comes from, and its folds. */
+      /** The fingerprint of the run that it comes from. */
       readonly run?: string | undefined
+      /** What that run scored first. @hidden */
       readonly folds?: FinetuneLog['folds']
     } = {},
   ) {
@@ -179,7 +180,8 @@ export class FineTuned<F extends Fields = Fields> {
 
 /**
  * Loads what `FineTuned.save` wrote.
- * @throws {SeqriskError} code `FILE_NOT_FOUND`, or `MODEL_INVALID` for a damaged model or one without a head
+ * @throws {SeqriskError} code `FILE_NOT_FOUND`, `RUN_UNFINISHED` where a run has left no model yet, or `MODEL_INVALID` for a damaged
+ * model or one without a head
  */
 export async function loadFinetuned(
   folder: string,
