@@ -1,4 +1,4 @@
-// Tables with a column of targets: numbers, or true and false, which in text are no numbers.
+// Tables with a column of targets or labels: numbers, or true and false, which in text are no numbers.
 
 import { type ReadTableOptions, readTable, type Table } from '../events/table.js'
 import { SeqriskError, sentence } from '../util/errors.js'
@@ -9,6 +9,7 @@ import { SeqriskError, sentence } from '../util/errors.js'
  * @throws {SeqriskError} code `COLUMN_TEXT` where its cells are names of something, and those of `readTable`
  */
 export async function readWithTargets(
+  where: string,
   file: string,
   target: string,
   options: ReadTableOptions & { readonly numeric: readonly string[] },
@@ -32,6 +33,6 @@ export async function readWithTargets(
   const advice = 'number the classes: 0, 1, …'
   throw new SeqriskError(
     'COLUMN_TEXT',
-    sentence('gbrt', `numbers, or true and false, in '${target}' of '${file}'`, [...new Set(known)], advice),
+    sentence(where, `numbers, or true and false, in '${target}' of '${file}'`, [...new Set(known)], advice),
   )
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { writeDemo } from '../../lib/demo/write.js'
@@ -22,6 +22,27 @@ describe('seqrisk finetune, score and export', () => {
   beforeAll(async () => {
     const small = ['--width', '16', '--blocks', '1', '--heads', '2', '--epochs', '2', '--batch-events', '1024']
     await seqrisk('pretrain', ...events, '--schema', files.schema, '--out', at('model'), ...small)
+  })
+
+  it('takes labels of true and false, and says what other text wants', async () => {
+    const { ids, columns } = await readTable(files.labels, { id: 'user_id', columns: ['order'] })
+    const rows = ids.map(
+      (id, row) => `${id},${columns.order[row] === 1 ? 'True' : 'False'},${row % 2 ? 'low' : 'high'}`,
+    )
+    await writeFile(at('words.csv'), ['user_id,order,grade', ...rows].join('\n'))
+    const own = ['--labels', at('words.csv'), '--id', 'user_id']
+    const tune = ['finetune', '--model', at('model'), ...events, ...own, '--out', at('words'), ...short]
+    const tuned = await seqrisk(...tune, '--label', 'order', '--json')
+    expect(JSON.parse(tuned.stdout)).toMatchObject({ classes: [0, 1], rows: 120 })
+    const refused =
+      /\[labels\] expected numbers, or true and false, in 'grade' of .* received \[high, low\]; number the classes/
+    const vectors = ['--vectors', at('vectors.csv')]
+    await seqrisk('encode', '--model', at('model'), ...events, '--out', at('vectors.csv'))
+    for (const command of [tune, ['probe', ...vectors, ...own]]) {
+      const { code, stderr } = await seqrisk(...command, '--label', 'grade')
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(refused) })
+    }
+    expect((await seqrisk('probe', ...vectors, ...own, '--label', 'order')).code).toBe(0)
   })
 
   it('go from a model and labels to scores of events, in JSON on stdout alone', async () => {

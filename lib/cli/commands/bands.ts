@@ -14,6 +14,7 @@ import { writeSvg } from '../../report/plot.js'
 import { progressLine } from '../../report/progress.js'
 import { SeqriskError, sentence } from '../../util/errors.js'
 import { asUsage, defineCommand, UsageError } from '../command.js'
+import { readWithTargets } from '../targets.js'
 
 /** What a file says of rows, and what is known of them: NaN where nothing is. */
 interface Scored {
@@ -57,7 +58,8 @@ export const bandsCommand = defineCommand({
       throw new UsageError(`expected --plan N, an integer from 0, but received '${plan}'`)
     }
     if (edges !== undefined) asUsage(() => expectEdges(edges))
-    const known = await readTable(values.labels, { id, columns: [label], numeric: [label], threads, signal })
+    const reading = { id, columns: [label], numeric: [label], threads, signal }
+    const known = await readWithTargets('labels', values.labels, label, reading)
     const labelled = placesOf(values.labels, id, known.ids)
     const labelOf = (name: string) => known.columns[label][labelled.get(name) ?? -1] ?? Number.NaN
     const read: Scored[] = []

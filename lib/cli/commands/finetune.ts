@@ -1,7 +1,6 @@
 import { resolve } from 'node:path'
 import { workOf } from '../../encoder/config.js'
 import { loadEncoder } from '../../encoder/model_files.js'
-import { readTable } from '../../events/table.js'
 import { progressLine } from '../../report/progress.js'
 import { Device } from '../../runtime/device.js'
 import type { ScoreQuality } from '../../transfer/finetune/goal.js'
@@ -11,6 +10,7 @@ import { pickLabel } from '../../transfer/tables.js'
 import { asUsage, defineCommand, UsageError } from '../command.js'
 import { checkEvents, EVENTS, openEvents } from '../events.js'
 import { PRECISION, precisionOf } from '../precision.js'
+import { readWithTargets } from '../targets.js'
 
 /** Events of a step, about: they decide whether a card pays. */
 const USUAL_BATCH = 2048
@@ -115,7 +115,8 @@ export const finetuneCommand = defineCommand({
       const { encoder, schema } = await loadEncoder(values.model, { device })
       const { encoding, config } = encoder
       const init = values['from-scratch'] ? { encoding, config } : encoder
-      const table = await readTable(values.labels, { id, columns, numeric: columns, threads, signal })
+      const reading = { id, columns, numeric: columns, threads, signal }
+      const table = await readWithTargets('labels', values.labels, label, reading)
       const labels = pickLabel(table, label, foldColumn)
       const source = openEvents(values, schema, { threads })
       try {

@@ -111,7 +111,7 @@ export const gbrtFitCommand = defineCommand({
     const clash = named.find(name => isOther(name) || (name === id && own.includes(name)))
     if (clash !== undefined) throw new UsageError(`expected '${clash}' in one option but received it in two`)
     const begun = performance.now()
-    const table = await readWithTargets(values.table, target, { numeric: own, threads, signal })
+    const table = await readWithTargets('gbrt', values.table, target, { numeric: own, threads, signal })
     const layout = layoutOf('gbrt', table, { drop: [...named, ...drop], categorical })
     const rising = layout.names.filter(name => !categorical.includes(name) && risesByRow(table.columns[name]))
     const constraints = constraintsOf(table, layout, values['monotone-constraints'])
@@ -119,7 +119,7 @@ export const gbrtFitCommand = defineCommand({
     const valid =
       values.valid === undefined
         ? undefined
-        : await readWithTargets(values.valid, target, {
+        : await readWithTargets('gbrt', values.valid, target, {
             ...reading,
             columns: [...reading.columns!, ...own],
             numeric: [...reading.numeric!, ...own],

@@ -6,6 +6,7 @@ import { probe } from '../../transfer/probe.js'
 import { pickLabel } from '../../transfer/tables.js'
 import { defineCommand, UsageError } from '../command.js'
 import { fittingDevice } from '../table_device.js'
+import { readWithTargets } from '../targets.js'
 
 export const probeCommand = defineCommand({
   name: 'probe',
@@ -34,7 +35,7 @@ export const probeCommand = defineCommand({
     }
     const columns = foldColumn === undefined ? [label] : [label, foldColumn]
     const labels = pickLabel(
-      await readTable(values.labels, { id, columns, numeric: columns, threads, signal }),
+      await readWithTargets('labels', values.labels, label, { id, columns, numeric: columns, threads, signal }),
       label,
       foldColumn,
     )
