@@ -3,11 +3,10 @@
 import type { NumberArray, TrainedTrees } from '../../binding.js'
 import { NativeTrainer, OBJECTIVES, type TrainerNumbers } from '../ops/gbrt_trainer.js'
 import { BinnedMatrix } from '../runtime/binned_matrix.js'
-import { expectOptions, expectRange, expectType, SeqriskError, sentence } from '../util/errors.js'
+import { expectOptions, expectRange, expectType } from '../util/errors.js'
 import { given } from '../util/options.js'
-import { inTurns, type Steps } from '../util/pace.js'
 import { featureInfos, GbrtModel, joinTrees } from './model.js'
-import { type FitControl, Fits, type FlaggedRows, rolesOf, TRAINS, treesOf } from './training.js'
+import { type FitControl, Fits, type FlaggedRows, rolesOf, treesOf } from './training.js'
 
 /** Losses that boosted trees can lower. */
 export type Objective = (typeof OBJECTIVES)[number]
@@ -179,9 +178,8 @@ export class GbrtTrainer {
   }
 
   /**
-   * Fits a new model. Cancelling by `signal` ends at the next tree and leaves the trainer ready for another fit.
+   * Fits a new model. Rows of one class give that class as a constant, as a part of few labels may have. Cancelling by `signal` ends at the next tree and leaves the trainer ready for another fit.
    * @throws {RangeError} for targets outside the objective's range, negative or NaN weights, no row left, wrong lengths
-   * @throws {SeqriskError} code `ONE_CLASS` where all rows that train are of one class, unless the fit goes on from scores or a model
    */
   async fit(input: FitInput): Promise<GbrtFit> {
     const { targets, weights, from, custom, signal } = input
@@ -195,12 +193,13 @@ export class GbrtTrainer {
     const rates = this.#rates(before, numIterations)
     await this.#fits.run(numIterations, input, async () => {
       const scores = from ? await this.#scoresOf(from, this.matrix, signal) : (input.scores ?? null)
-      const flags = apart ? { mask: input.mask } : (input as FlaggedRows)
-      const roles = rolesOf('GbrtTrainer', this.matrix.rows, flags)
-      await this.#native.begin(targets ?? null, weights ?? null, roles, scores, before)
-      if ((objective === 'logistic' || objective === 'softmax') && targets && !scores) {
-        await inTurns(classSteps(targets, weights, roles), signal)
-      }
+      await this.#native.begin(
+        targets ?? null,
+        weights ?? null,
+        rolesOf('GbrtTrainer', this.matrix.rows, apart ? { mask: input.mask } : (input as FlaggedRows)),
+        scores,
+        before,
+      )
       if (apart) {
         const started = from ? await this.#scoresOf(from, apart.matrix, signal) : (apart.scores ?? null)
         await this.#native.watch(apart.matrix, apart.targets, apart.weights ?? null, started)
@@ -307,22 +306,6 @@ function signsOf(matrix: BinnedMatrix, given: Required<GbrtOptions>['monotoneCon
     signs[at] = sign === -1 ? 2 : sign
   }
   return signs.some(sign => sign !== 0) ? signs : null
-}
-
-/** Rows between two turns of the loop: a tenth of a millisecond. */
-const ROWS_PER_STEP = 16_384
-
-/** Looks for a second class; targets between 0 and 1 are none. */
-function* classSteps(targets: NumberArray, weights: NumberArray | undefined, roles: Uint8Array | null): Steps<void> {
-  let first: number | undefined
-  for (let row = 0; row < targets.length; row++) {
-    if (row % ROWS_PER_STEP === 0) yield
-    if ((roles && roles[row] !== TRAINS) || weights?.[row] === 0) continue
-    first ??= targets[row]
-    if (targets[row] !== first || !Number.isInteger(first)) return
-  }
-  const text = sentence('GbrtTrainer', 'two classes or more in rows that train', first, 'one class tells nothing')
-  throw new SeqriskError('ONE_CLASS', text)
 }
 
 function expectRounds(name: string, given: number): void {

@@ -6,7 +6,7 @@ import type { BinnedMatrix } from '../runtime/binned_matrix.js'
 import { expectRange, expectType, SeqriskError } from '../util/errors.js'
 import type { Trees } from './model.js'
 
-export const TRAINS = 1
+const TRAINS = 1
 const VALIDATES = 2
 
 export interface FitControl {

@@ -70,7 +70,7 @@ const problems: Record<string, Problem> = {
     input: { targets: labels },
   },
   'few categories, one against the rest': { options: { maxCatToOnehot: 40 }, input: { targets: labels } },
-  'nothing to learn': { options: { objective: 'squared' }, input: { targets: new Float32Array(ROWS) } },
+  'nothing to learn': { input: { targets: new Float32Array(ROWS) } },
   'early stopping': {
     options: { earlyStoppingRound: 3, learningRate: 0.5, numIterations: 40 },
     input: { targets: labels, validation },
