@@ -132,7 +132,7 @@ export class GbrtModel {
   /**
    * What each feature adds to the raw prediction of each row, (rows, classes, features + 1). The last column is the mean over
    * the training rows; all of a row add up to its raw prediction. Exact, over the ways that the training rows took.
-   * Source: Lundberg, Erion, Lee 2018, algorithm 2.
+   * Source: Lundberg et al. 2020; computed as Yu et al. 2022, by Gauss–Legendre quadrature of the path polynomial.
    * @throws {RangeError} for trees more than 512 deep, or a model that does not say how many rows its nodes saw
    */
   async shap(

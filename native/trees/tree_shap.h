@@ -1,6 +1,7 @@
 // Exact SHAP values of trees: what each feature adds to a prediction, over the paths that the training rows took.
-// Lundberg, Erion, Lee 2018, "Consistent individualized feature attribution for tree ensembles", algorithm 2.
-// Operations: leaves · depth² for each row and tree.
+// Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees"; in one pass
+// over the nodes, as in Yu et al. 2022, "Linear TreeShap", with Gauss–Legendre quadrature of the path's polynomial.
+// Operations: nodes · depth for each row and tree.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,7 @@ struct TreeShap {
   double* out;  // (rows, classes, features + 1), the last is the mean over the training rows
 };
 
-// Deeper trees are refused: the memory of a path grows with the square of its depth.
+// Deeper trees are refused: a walk calls itself for each level, and its memory grows with the square of the depth.
 constexpr int64_t kShapMostDepth = 512;
 
 // An error for trees that are deeper or no trees, and for nodes and leaves without rows. A row has the same bits for
