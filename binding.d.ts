@@ -192,7 +192,7 @@ export interface Binding {
   ): Promise<unknown>
   binned_columns(matrix: BinnedHandle): BinnedColumn[]
   /** The bins as they are kept: groups of up to 16 features one after the other, row by row in each. */
-  binned_read(matrix: BinnedHandle): Promise<Uint8Array<ArrayBuffer>>
+  binned_read(matrix: BinnedHandle, start: number, count: number): Promise<Uint8Array<ArrayBuffer>>
   /**
    * A matrix with the bins of a saved one, without rows. Flags and numbers of bounds for each column, then the bounds of
    * all and the bins of all categories, one after the other.

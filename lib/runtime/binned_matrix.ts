@@ -171,19 +171,18 @@ export class BinnedMatrix {
 
   /** The bins in the order in which memory keeps them, for `restore`. */
   readKept(): Promise<Uint8Array<ArrayBuffer>> {
-    return binding.binned_read(this.handle)
+    return binding.binned_read(this.handle, 0, this.rows * this.features)
   }
 
   /** The bins, row by row. */
   async read(): Promise<Uint8Array<ArrayBuffer>> {
     const { rows, features } = this
-    const grouped = await binding.binned_read(this.handle)
     const out = new Uint8Array(rows * features)
-    const groups = Math.ceil(features / GROUP_FEATURES)
-    for (let g = 0, at = 0; g < groups; g++) {
-      const first = Math.floor((features * g) / groups)
-      const end = Math.floor((features * (g + 1)) / groups)
-      for (let row = 0; row < rows; row++) for (let f = first; f < end; f++) out[row * features + f] = grouped[at++]
+    for (const { first, width } of groupsOf(features)) {
+      const grouped = await binding.binned_read(this.handle, first * rows, width * rows)
+      for (let row = 0, at = 0; row < rows; row++) {
+        for (let f = 0; f < width; f++) out[row * features + first + f] = grouped[at++]
+      }
     }
     return out
   }
@@ -191,18 +190,20 @@ export class BinnedMatrix {
   /** The bins of some rows, (rows.length, features). */
   async readRows(rows: Int32Array): Promise<Uint8Array<ArrayBuffer>> {
     const { features } = this
+    let [low, high] = [this.rows, 0]
     for (const row of rows) {
       const isRow = row >= 0 && row < this.rows
       if (!isRow) expectRange(false, 'BinnedMatrix', `rows below ${this.rows}`, row)
+      if (row < low) low = row
+      if (row >= high) high = row + 1
     }
-    const grouped = await binding.binned_read(this.handle)
     const out = new Uint8Array(rows.length * features)
-    const groups = Math.ceil(features / GROUP_FEATURES)
-    for (let g = 0; g < groups; g++) {
-      const first = Math.floor((features * g) / groups)
-      const width = Math.floor((features * (g + 1)) / groups) - first
+    if (rows.length === 0) return out
+    for (const { first, width } of groupsOf(features)) {
+      const start = first * this.rows + low * width
+      const grouped = await binding.binned_read(this.handle, start, (high - low) * width)
       for (let i = 0; i < rows.length; i++) {
-        const at = first * this.rows + rows[i] * width
+        const at = (rows[i] - low) * width
         for (let f = 0; f < width; f++) out[i * features + first + f] = grouped[at + f]
       }
     }
@@ -212,6 +213,15 @@ export class BinnedMatrix {
   /** Frees the bins; trainers that were made before keep them. */
   dispose(): void {
     binding.binned_dispose(this.handle)
+  }
+}
+
+/** Features that memory keeps together, row after row; one group after the other. */
+function* groupsOf(features: number): Generator<{ first: number; width: number }> {
+  const groups = Math.ceil(features / GROUP_FEATURES)
+  for (let g = 0; g < groups; g++) {
+    const first = Math.floor((features * g) / groups)
+    yield { first, width: Math.floor((features * (g + 1)) / groups) - first }
   }
 }
 

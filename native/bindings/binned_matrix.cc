@@ -8,6 +8,7 @@
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
+#include "bindings/result_array.h"
 #include "bindings/tree_handles.h"
 #include "bindings/wrap.h"
 #include "runtime/thread_pool.h"
@@ -192,16 +193,16 @@ Napi::Value binned_columns(const Info& info) {
   Napi::Array result = Napi::Array::New(env);
   if (matrix->phase->load(std::memory_order_acquire) != BinnedMatrix::learned) return result;
   for (const BinnedColumn& column : *matrix->columns) {
-    const size_t count = column.bounds.size();
+    const auto count = static_cast<int64_t>(column.bounds.size());
     Napi::Object item = Napi::Object::New(env);
-    Napi::Float64Array bounds = Napi::Float64Array::New(env, count);
+    Napi::Float64Array bounds = result_array<double>(env, kWhere, {count});
     std::copy(column.bounds.begin(), column.bounds.end(), bounds.Data());
     item.Set("isCategorical", column.feature.kind == GbrtKind::categorical);
     item.Set("hasNaN", column.feature.has_nan);
     item.Set("bins", static_cast<double>(column.feature.bins));
     item.Set("bounds", bounds);
     const bool is_category = !column.bin_of.empty();
-    Napi::Uint8Array bin_of = Napi::Uint8Array::New(env, is_category ? count : 0);
+    Napi::Uint8Array bin_of = result_array<uint8_t>(env, kWhere, {is_category ? count : 0});
     if (is_category) std::copy_n(column.bin_of.begin(), count, bin_of.Data());
     item.Set("binOf", bin_of);
     result.Set(result.Length(), item);
@@ -209,13 +210,16 @@ Napi::Value binned_columns(const Info& info) {
   return result;
 }
 
+// matrix, first byte, bytes: of the bins as memory keeps them
 Napi::Value binned_read(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle matrix = binned_of(args.value(0), kWhere, true);
-  const size_t bytes = static_cast<size_t>(matrix->rows) * static_cast<size_t>(matrix->features);
-  Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), bytes);
+  const int64_t all = matrix->rows * matrix->features;
+  const int64_t start = args.integer(1, "start", 0, all);
+  const int64_t bytes = args.integer(2, "count", 0, all - start);
+  Napi::Uint8Array array = result_array<uint8_t>(info.Env(), kWhere, {bytes});
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, matrix->stream);
-  matrix->stream->download(array.Data(), matrix->bins->data(), bytes, std::move(done));
+  matrix->stream->download(array.Data(), matrix->bins->data() + start, static_cast<size_t>(bytes), std::move(done));
   return promise;
 }
 

@@ -24,6 +24,15 @@ Environment& Environment::of(Napi::Env env) {
 Environment::Environment(Napi::Env env) {
   channel_ = Channel::New(env, "seqrisk", 0, 1, static_cast<std::nullptr_t*>(nullptr));
   channel_.Unref(env);
+  const auto keep = [&](Napi::FunctionReference& reference, const char* name) {
+    reference = Napi::Persistent(env.Global().Get(name).As<Napi::Function>());
+  };
+  keep(range_error_, "RangeError");
+  keep(std::get<ArrayClass<uint8_t>>(array_classes_).reference, "Uint8Array");
+  keep(std::get<ArrayClass<int32_t>>(array_classes_).reference, "Int32Array");
+  keep(std::get<ArrayClass<uint32_t>>(array_classes_).reference, "Uint32Array");
+  keep(std::get<ArrayClass<float>>(array_classes_).reference, "Float32Array");
+  keep(std::get<ArrayClass<double>>(array_classes_).reference, "Float64Array");
   // Hooks run last in, first out: streams stop before the channel that they report to is taken down.
   env.AddCleanupHook([](Environment* environment) { environment->close_streams(); }, this);
 }

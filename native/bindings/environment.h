@@ -4,7 +4,9 @@
 
 #include <napi.h>
 
+#include <cstdint>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "runtime/stream.h"
@@ -20,6 +22,13 @@ class Environment {
 
   void set_error_class(Napi::Function error_class);
   Napi::Error coded_error(Napi::Env env, const Error& error);
+
+  // JavaScript's own classes, as they were when the module was loaded: a program may replace the global ones.
+  template <class T>
+  Napi::Function array_class() const {
+    return std::get<ArrayClass<T>>(array_classes_).reference.Value();
+  }
+  bool is_range_error(const Napi::Error& error) const { return error.Value().InstanceOf(range_error_.Value()); }
 
   void add_stream(const std::shared_ptr<Stream>& stream);
 
@@ -38,7 +47,15 @@ class Environment {
 
   void close_streams();
 
+  template <class T>
+  struct ArrayClass {
+    Napi::FunctionReference reference;
+  };
+
   Napi::FunctionReference error_class_;
+  Napi::FunctionReference range_error_;
+  std::tuple<ArrayClass<uint8_t>, ArrayClass<int32_t>, ArrayClass<uint32_t>, ArrayClass<float>, ArrayClass<double>>
+      array_classes_;
   std::vector<std::weak_ptr<Stream>> streams_;
   Channel channel_;
   int64_t unsettled_ = 0;  // promises; while there are any, the event loop stays alive

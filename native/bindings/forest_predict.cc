@@ -10,6 +10,7 @@
 #include "bindings/environment.h"
 #include "bindings/forest_handle.h"
 #include "bindings/host_array.h"
+#include "bindings/result_array.h"
 #include "bindings/tree_handles.h"
 #include "bindings/wrap.h"
 #include "runtime/kernel_table.h"
@@ -322,7 +323,7 @@ Napi::Value forest_predict_binned(const Info& info) {
   call.bins = matrix->kernel_bins();
   call.first_row = args.integer(3, "start", 0, matrix->rows);
   call.rows = args.integer(4, "count", 0, matrix->rows - call.first_row);
-  const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(call.rows * forest->classes));
+  const Napi::Float64Array out = result_array<double>(info.Env(), kWhere, {call.rows, forest->classes});
   Napi::Float64Array target = out;
   call.out = target.Data();
   return submit_predict(info, stream, call, std::move(keep), nullptr, out);
@@ -343,7 +344,7 @@ Napi::Value forest_predict(const Info& info) {
       std::make_shared<Keep>(Keep{forest, StagedRows(args.value(2), forest->features, start, count, true, kWhere)});
   ForestPredict call = call_of(*forest, args, 5);
   keep->rows.give(call);
-  const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count * forest->classes));
+  const Napi::Float64Array out = result_array<double>(info.Env(), kWhere, {count, forest->classes});
   Napi::Float64Array target = out;
   call.out = target.Data();
   call.masks = forest->masks.data();

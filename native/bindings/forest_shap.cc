@@ -7,6 +7,7 @@
 #include "bindings/environment.h"
 #include "bindings/forest_handle.h"
 #include "bindings/host_array.h"
+#include "bindings/result_array.h"
 #include "runtime/thread_pool.h"
 #include "trees/tree_shap.h"
 
@@ -53,8 +54,7 @@ Napi::Value forest_shap(const Info& info) {
   call.classes = forest->classes;
   call.features = forest->features;
   keep->rows.give(call);
-  const auto words = static_cast<size_t>(count * call.classes * (call.features + 1));
-  const Napi::Float64Array out = Napi::Float64Array::New(info.Env(), words);
+  const Napi::Float64Array out = result_array<double>(info.Env(), kWhere, {count, call.classes, call.features + 1});
   Napi::Float64Array target = out;
   call.out = target.Data();
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, stream);

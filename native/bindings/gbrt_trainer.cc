@@ -9,6 +9,7 @@
 #include "bindings/environment.h"
 #include "bindings/gbrt_options.h"
 #include "bindings/host_array.h"
+#include "bindings/result_array.h"
 #include "bindings/trainer_handle.h"
 #include "bindings/wrap.h"
 #include "trees/gbrt_layout.h"
@@ -188,9 +189,9 @@ Napi::Value gbrt_trainer_rounds(const Info& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(trainer_of(argument(info, 0)).trainer->rounds()));
 }
 
-template <class Array, class T>
-Array array_of(Napi::Env env, const std::vector<T>& values) {
-  Array array = Array::New(env, values.size());
+template <class T>
+Napi::TypedArrayOf<T> array_of(Napi::Env env, const std::vector<T>& values) {
+  Napi::TypedArrayOf<T> array = result_array<T>(env, kWhere, {static_cast<int64_t>(values.size())});
   std::copy(values.begin(), values.end(), array.Data());
   return array;
 }
@@ -204,22 +205,22 @@ Napi::Value gbrt_trainer_model(const Info& info) {
   const GbrtModel& model = held.trainer->model();
   Napi::Object result = Napi::Object::New(env);
   result.Set("bestRound", static_cast<double>(held.trainer->best_round()));
-  result.Set("losses", array_of<Napi::Float64Array>(env, held.trainer->losses()));
-  result.Set("numLeaves", array_of<Napi::Int32Array>(env, model.num_leaves));
-  result.Set("splitFeature", array_of<Napi::Int32Array>(env, model.split_feature));
-  result.Set("thresholdBin", array_of<Napi::Int32Array>(env, model.threshold_bin));
-  result.Set("decision", array_of<Napi::Uint8Array>(env, model.decision));
-  result.Set("leftChild", array_of<Napi::Int32Array>(env, model.left_child));
-  result.Set("rightChild", array_of<Napi::Int32Array>(env, model.right_child));
-  result.Set("splitGain", array_of<Napi::Float64Array>(env, model.split_gain));
-  result.Set("internalValue", array_of<Napi::Float64Array>(env, model.internal_value));
-  result.Set("internalWeight", array_of<Napi::Float64Array>(env, model.internal_weight));
-  result.Set("internalCount", array_of<Napi::Float64Array>(env, model.internal_count));
-  result.Set("leafValue", array_of<Napi::Float64Array>(env, model.leaf_value));
-  result.Set("leafWeight", array_of<Napi::Float64Array>(env, model.leaf_weight));
-  result.Set("leafCount", array_of<Napi::Float64Array>(env, model.leaf_count));
+  result.Set("losses", array_of(env, held.trainer->losses()));
+  result.Set("numLeaves", array_of(env, model.num_leaves));
+  result.Set("splitFeature", array_of(env, model.split_feature));
+  result.Set("thresholdBin", array_of(env, model.threshold_bin));
+  result.Set("decision", array_of(env, model.decision));
+  result.Set("leftChild", array_of(env, model.left_child));
+  result.Set("rightChild", array_of(env, model.right_child));
+  result.Set("splitGain", array_of(env, model.split_gain));
+  result.Set("internalValue", array_of(env, model.internal_value));
+  result.Set("internalWeight", array_of(env, model.internal_weight));
+  result.Set("internalCount", array_of(env, model.internal_count));
+  result.Set("leafValue", array_of(env, model.leaf_value));
+  result.Set("leafWeight", array_of(env, model.leaf_weight));
+  result.Set("leafCount", array_of(env, model.leaf_count));
   // Bits of the bins that go left, 32 to a word.
-  Napi::Uint32Array bits = Napi::Uint32Array::New(env, model.category_bins.size() * 2);
+  Napi::Uint32Array bits = result_array<uint32_t>(env, kWhere, {static_cast<int64_t>(model.category_bins.size()), 2});
   for (size_t i = 0; i < model.category_bins.size(); ++i) {
     bits[2 * i] = static_cast<uint32_t>(model.category_bins[i]);
     bits[2 * i + 1] = static_cast<uint32_t>(model.category_bins[i] >> 32);
@@ -231,8 +232,7 @@ Napi::Value gbrt_trainer_model(const Info& info) {
 // (classes, rows)
 Napi::Value gbrt_trainer_scores(const Info& info) {
   const Held& held = trainer_of(argument(info, 0));
-  const auto count = static_cast<size_t>(held.matrix->rows * held.options.classes);
-  const Napi::Float64Array array = Napi::Float64Array::New(info.Env(), count);
+  const Napi::Float64Array array = result_array<double>(info.Env(), kWhere, {held.options.classes, held.matrix->rows});
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, held.matrix->stream);
   Napi::Float64Array target = array;
   held.stream().run(

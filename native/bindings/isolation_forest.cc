@@ -12,6 +12,7 @@
 #include "bindings/environment.h"
 #include "bindings/handles.h"
 #include "bindings/host_array.h"
+#include "bindings/result_array.h"
 #include "bindings/wrap.h"
 #include "runtime/kernel_table.h"
 #include "runtime/thread_pool.h"
@@ -193,7 +194,7 @@ Napi::Value iforest_score(const Info& info) {
   forest_of(args.value(0));  // a list of columns may have run the caller's code
   IforestScore call = held->forest.score_call();
   scored->rows.give(call);
-  Napi::Float64Array out = Napi::Float64Array::New(info.Env(), static_cast<size_t>(count));
+  Napi::Float64Array out = result_array<double>(info.Env(), kWhere, {count});
   if (!held->stream->has_scratch()) return score_on_card(info, held->stream, call, std::move(scored), out);
   call.out = out.Data();
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), out, held->stream);

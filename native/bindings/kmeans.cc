@@ -8,6 +8,7 @@
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
+#include "bindings/result_array.h"
 #include "bindings/wrap.h"
 #include "runtime/carver.h"
 
@@ -175,7 +176,7 @@ Napi::Value kmeans_step(const Info& info) {
   const CallArgs args(info, kWhere);
   const Handle held = kmeans_of(args.value(0));
   const int64_t iterations = args.integer(1, "iterations", 0, int64_t{1} << 31);
-  Napi::Float64Array result = Napi::Float64Array::New(info.Env(), 4);
+  Napi::Float64Array result = result_array<double>(info.Env(), kWhere, {4});
   double* to = result.Data();
   return submit(info, held, result, [iterations, to](Problem& problem, HostContext& context) -> std::optional<Error> {
     if (!problem.has_begun) return not_begun();
@@ -195,9 +196,9 @@ Napi::Value kmeans_finish(const Info& info) {
   const Handle held = kmeans_of(args.value(0));
   const KmeansOptions& options = held->options();
   const Napi::Env env = info.Env();
-  Napi::Float32Array centers = Napi::Float32Array::New(env, static_cast<size_t>(options.clusters * options.features));
-  Napi::Int32Array assigned = Napi::Int32Array::New(env, static_cast<size_t>(options.rows));
-  Napi::Float64Array inertia = Napi::Float64Array::New(env, 1);
+  Napi::Float32Array centers = result_array<float>(env, kWhere, {options.clusters, options.features});
+  Napi::Int32Array assigned = result_array<int32_t>(env, kWhere, {options.rows});
+  Napi::Float64Array inertia = result_array<double>(env, kWhere, {1});
   Napi::Object result = Napi::Object::New(env);
   result.Set("centers", centers);
   result.Set("assigned", assigned);

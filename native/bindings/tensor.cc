@@ -7,6 +7,7 @@
 #include "bindings/call_args.h"
 #include "bindings/environment.h"
 #include "bindings/host_array.h"
+#include "bindings/result_array.h"
 #include "ops/scale.h"
 
 namespace seqrisk {
@@ -200,11 +201,14 @@ Napi::Value tensor_read(const Info& info) {
     throw Error::range(where + "at most 2^30 elements but received " + describe_shape(tensor.shape) +
                        "; read views of it");
   }
-  const size_t elements = static_cast<size_t>(tensor.elements());
-  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, elements * 4);
-  const Napi::Value array = tensor.dtype == DType::int32
-                                ? Napi::Value(Napi::Int32Array::New(env, elements, buffer, 0))
-                                : Napi::Value(Napi::Float32Array::New(env, elements, buffer, 0));
+  Napi::TypedArray array;
+  void* to = nullptr;
+  const auto make = [&]<class T>(T) {
+    Napi::TypedArrayOf<T> made = result_array<T>(env, where, {tensor.elements()});
+    to = made.Data();
+    array = made;
+  };
+  tensor.dtype == DType::int32 ? make(int32_t{}) : make(float{});
   Stream& stream = tensor.buffer->stream();
   std::shared_ptr<Buffer> values;
   const std::byte* from = tensor.data();
@@ -215,8 +219,7 @@ Napi::Value tensor_read(const Info& info) {
   }
   // The promise holds the array, so the memory that the stream writes to stays.
   auto [promise, done] = Environment::of(env).promise(env, array, tensor.buffer->shared_stream());
-  Napi::ArrayBuffer target = buffer;
-  stream.download(target.Data(), from, elements * 4, std::move(done));
+  stream.download(to, from, array.ByteLength(), std::move(done));
   return promise;
 }
 

@@ -80,7 +80,7 @@ export class TreeZoo {
       ],
       binned_append: () => [this.#filled, from, this.#columns(), 0, rows[1]],
       binned_columns: () => [this.#filled],
-      binned_read: () => [this.#filled],
+      binned_read: () => [this.#filled, this.#random.integer(0, FEATURES), ROWS],
       binned_restore: () => [this.#sources.stream(), ...this.#saved()],
       binned_put: () => [this.#restored, this.#random.integer(0, FEATURES), new Uint8Array(ROWS)],
       binned_check: () => [this.#restored],

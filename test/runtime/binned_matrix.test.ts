@@ -197,6 +197,18 @@ describe('BinnedMatrix', () => {
     expect([...one.columns[0].bounds]).toEqual([1, 2])
   })
 
+  it('gives some rows as it gives all', async () => {
+    const [rows, features] = [50, 37]
+    const values = Float32Array.from({ length: rows * features }, (_, i) => (i * 7919) % 23)
+    const matrix = await BinnedMatrix.from(openDevice({ threads: 1 }), { values, features }, { minDataInBin: 1 })
+    const all = await matrix.read()
+    for (const some of [[], [0], [rows - 1], [17, 3, 17, 44]]) {
+      const wanted = some.flatMap(row => [...all.subarray(row * features, (row + 1) * features)])
+      expect([...(await matrix.readRows(Int32Array.from(some)))]).toEqual(wanted)
+    }
+    await expect(matrix.readRows(Int32Array.of(1, rows))).rejects.toThrow(/rows below 50 but received 50/)
+  })
+
   it('gives back its memory', async () => {
     const device = openDevice({ guard: false })
     const before = device.info().liveBytes
