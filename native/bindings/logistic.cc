@@ -18,6 +18,8 @@ void logistic_gradient(Args& args) {
   call.scores = args.optional_output("scores", {active, outputs, rows});
   args.finish();
   if (outputs < 1) args.refuse("at least one output", "none");
+  // Without columns no memory would bound the number of outputs.
+  if (width < 1) args.refuse("at least one column of x", "none");
   call.rows = rows;
   call.width = width;
   call.problems = problems;

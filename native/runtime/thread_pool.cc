@@ -18,6 +18,8 @@ namespace {
 constexpr int kSpinsBeforeSleep = 4000;
 // More would cost time in every job; threads beyond it share shares with their neighbours, which often share a cache.
 constexpr int kMostShares = 16;
+// Of one job. The low half of a ticket would hold more; this many already take far longer than to begin the next.
+constexpr int64_t kMostTasks = int64_t{1} << 22;
 
 }  // namespace
 
@@ -82,7 +84,7 @@ void ThreadPool::claim_from(size_t share, uint32_t job, int worker) {
     // A claim that succeeds proves that the job is still the current one, so tasks_, call_ and body_ are its own.
     if (task >= share_begin(static_cast<int64_t>(share) + 1, tasks_.load(std::memory_order_acquire))) return;
     if (!next.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
-    if (!cancelled()) call_(body_, task, worker);
+    if (!cancelled()) call_(body_, first_ + task, worker);
     finished_.fetch_add(1, std::memory_order_acq_rel);
     ticket = next.load(std::memory_order_acquire);
   }
@@ -93,14 +95,19 @@ void ThreadPool::run_tasks(int64_t tasks, Call call, void* body) {
     for (int64_t task = 0; task < tasks && !cancelled(); ++task) call(body, task, 0);
     return;
   }
-  constexpr int64_t kMaxTasks = 0x7fffffff;  // the low half of a ticket; no kernel comes near
-  if (tasks > kMaxTasks) std::terminate();
+  for (int64_t first = 0; first < tasks && !cancelled(); first += kMostTasks) {
+    run_slice(first, std::min(kMostTasks, tasks - first), call, body);
+  }
+}
+
+void ThreadPool::run_slice(int64_t first, int64_t tasks, Call call, void* body) {
   const uint32_t job = announced_.load(std::memory_order_relaxed) + 1;
   const auto ticket = [&](int64_t task) { return static_cast<uint64_t>(job) << 32 | static_cast<uint64_t>(task); };
   // Closes the old job before its description changes under a late helper.
   for (Share& share : shares_) share.ticket.store(ticket(0xffffffff), std::memory_order_release);
   // Who sees the new count also sees the closed tickets, so a claim with an old one fails.
   tasks_.store(tasks, std::memory_order_release);
+  first_ = first;
   call_ = call;
   body_ = body;
   finished_.store(0, std::memory_order_relaxed);

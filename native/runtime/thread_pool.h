@@ -32,6 +32,7 @@ class ThreadPool final : public Workers {
 
  private:
   void run_tasks(int64_t tasks, Call call, void* body) override;
+  void run_slice(int64_t first, int64_t tasks, Call call, void* body);
   void help(int worker);
   void claim_tasks(uint32_t job, int worker);
 
@@ -53,6 +54,7 @@ class ThreadPool final : public Workers {
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<int64_t> tasks_{0};
+  int64_t first_ = 0;  // what the job's task 0 is called with
   Call call_ = nullptr;
   void* body_ = nullptr;
   std::vector<std::thread> helpers_;

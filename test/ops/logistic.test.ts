@@ -140,6 +140,22 @@ describe('logistic', () => {
     expect((await run(device, problem(5, 4, 1, 1, []))).gradient.length).toBe(0)
   })
 
+  it('does all of more tasks than the threads take at a time', async () => {
+    const outputs = 2 ** 22 + 5
+    const zeros = (...shape: number[]) => Tensor.zeros(device, 'float32', shape)
+    const device = openDevice({ threads: 2, guard: true })
+    const ids = Tensor.zeros(device, 'int32', [1])
+    const { gradient } = logisticGradient(
+      zeros(1, 1).fill(2),
+      Tensor.zeros(device, 'int32', [1, 1]),
+      ids,
+      zeros(1, outputs, 1),
+    )
+    const values = await gradient.read()
+    // x·(softmax − target)
+    expect(values.findIndex((value, i) => Math.abs(value - 2 * (1 / outputs - Number(i === 0))) > 1e-8)).toBe(-1)
+  })
+
   it('refuses wrong shapes at once, wrong values at the next read', async () => {
     const device = openDevice()
     const p = problem(6, 3, 2, 1)
@@ -150,6 +166,15 @@ describe('logistic', () => {
       /\[logistic_gradient\] expected weight of shape \(1, 1, 3\) but received \(1, 1, 4\)/,
     )
     expect(() => logisticGradient(x, target, ids, Tensor.zeros(device, 'float32', [1, 0, 3]))).toThrow(RangeError)
+    // As many outputs as this would end the process, and no memory bounds them.
+    expect(() =>
+      logisticGradient(
+        Tensor.zeros(device, 'float32', [6, 0]),
+        target,
+        Tensor.zeros(device, 'int32', [4096]),
+        Tensor.zeros(device, 'float32', [4096, 2 ** 20, 0]),
+      ),
+    ).toThrow('[logistic_gradient] expected at least one column of x but received none')
     expect(() => logisticGradient(x, x as never, ids, x)).toThrow(TypeError)
     await expect(run(device, { ...p, target: p.target.map(() => 2) })).rejects.toThrow(/targets .* received 2/)
     await expect(run(device, { ...p, target: p.target.map(() => -2) })).rejects.toThrow(RangeError)
