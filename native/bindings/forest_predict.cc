@@ -151,6 +151,10 @@ Napi::Value forest_create(const Info& info) {
     leaves += num_leaves[t];
     nodes += num_leaves[t] - 1;
   }
+  if (nodes + leaves > INT32_MAX) {
+    throw Error::range(kWhere + "at most 2147483647 nodes and leaves but received " + std::to_string(nodes + leaves) +
+                       "; use fewer trees");
+  }
   const int32_t* feature = host_ints(args.value(4), nodes, kWhere);
   const double* threshold = host_doubles(args.value(5), nodes, kWhere);
   const uint8_t* decision = host_bytes(args.value(6), nodes, kWhere);

@@ -1,5 +1,8 @@
 #include "ops/gather_rows.h"
 
+#include <cstdint>
+#include <string>
+
 #include "bindings/args.h"
 #include "bindings/bindings.h"
 
@@ -29,6 +32,7 @@ void gather_rows_backward(Args& args) {
   call.accumulate_dx = args.flag("accumulate_dx");
   call.ascending = args.flag("ascending");
   args.finish();
+  if (count > INT32_MAX) args.refuse("at most 2147483647 rows of dout", std::to_string(count));
   const Scratch scratch = args.scratch(gather_rows_backward_scratch(rows, count));
   call.scratch = reinterpret_cast<int32_t*>(scratch.bytes());
   call.rows = rows;

@@ -241,6 +241,9 @@ Napi::Value offsets_create(const Info& info) {
     throw Error::range(where + "offsets to start with 0 but received " +
                        (array.length < 1 ? "none" : std::to_string(values[0])));
   }
+  if (array.length - 1 > INT32_MAX) {
+    throw Error::range(where + "at most 2147483647 sequences but received " + std::to_string(array.length - 1));
+  }
   int32_t longest = 0;
   for (int64_t i = 1; i < array.length; ++i) {
     if (values[i] < values[i - 1]) {
