@@ -71,7 +71,7 @@ Napi::Error Environment::coded_error(Napi::Env env, const Error& error) {
 Environment::Settle Environment::promise(Napi::Env env, Napi::Value value, std::shared_ptr<Stream> stream) {
   auto* pending = new Pending{Napi::Promise::Deferred::New(env), {}, std::nullopt, std::move(stream)};
   // Undefined needs no reference: it is what an empty one resolves to.
-  if (value.IsObject()) pending->value = Napi::Reference<Napi::Value>::New(value, 1);
+  if (value.IsObject() || value.IsExternal()) pending->value = Napi::Reference<Napi::Value>::New(value, 1);
   if (unsettled_++ == 0) channel_.Ref(env);
   return {pending->deferred.Promise(), [this, pending](const std::optional<Error>& error) {
             pending->error = error;
