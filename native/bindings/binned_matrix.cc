@@ -136,6 +136,7 @@ Napi::Value binned_like(const Info& info) {
   const Handle like = binned_of(args.value(0), kWhere, false);
   auto matrix = std::make_shared<BinnedMatrix>(*like);
   matrix->bins.reset();
+  matrix->written = std::make_shared<int64_t>(0);
   matrix->rows = 0;
   return wrap_binned(info.Env(), std::move(matrix));
 }
@@ -182,7 +183,7 @@ Napi::Value binned_append(const Info& info) {
   call.features = matrix->features;
   matrix->stream->submit(Kernel::gbrt_bin, call, std::move(keep));
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
-  matrix->stream->fence(std::move(done));
+  count_written(*matrix, count * matrix->features, std::move(done));
   return promise;
 }
 
@@ -219,6 +220,7 @@ Napi::Value binned_read(const Info& info) {
   const int64_t bytes = args.integer(2, "count", 0, all - start);
   Napi::Uint8Array array = result_array<uint8_t>(info.Env(), kWhere, {bytes});
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), array, matrix->stream);
+  expect_written(*matrix, kWhere);
   matrix->stream->download(array.Data(), matrix->bins->data() + start, static_cast<size_t>(bytes), std::move(done));
   return promise;
 }
@@ -251,6 +253,25 @@ std::shared_ptr<BinnedMatrix> binned_of(const Napi::Value& value, const std::str
   }
   if (filled && !(*handle)->bins) throw Error::type(where + "a matrix with rows but received an empty or freed one");
   return *handle;
+}
+
+void count_written(const BinnedMatrix& matrix, int64_t bins, Completion done) {
+  matrix.stream->run(
+      [written = matrix.written, bins](HostContext&) -> std::optional<Error> {
+        *written += bins;
+        return std::nullopt;
+      },
+      std::move(done));
+}
+
+void expect_written(const BinnedMatrix& matrix, const std::string& where) {
+  const auto check = [written = matrix.written, all = matrix.rows * matrix.features,
+                      where](HostContext&) -> std::optional<Error> {
+    if (*written >= all) return std::nullopt;
+    return Error::range(where + "a matrix whose rows were all written but received " + std::to_string(*written) +
+                        " of " + std::to_string(all) + " bins; append the others");
+  };
+  matrix.stream->run(check, nullptr);
 }
 
 void register_binned_matrix(Napi::Object& exports) {

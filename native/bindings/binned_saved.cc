@@ -124,7 +124,7 @@ Napi::Value binned_put(const Info& info) {
   std::byte* to = matrix->bins->data() + static_cast<size_t>(start);
   if (bytes.length > 0) matrix->stream->upload(to, bytes.data, static_cast<size_t>(bytes.length));
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
-  matrix->stream->fence(std::move(done));
+  count_written(*matrix, bytes.length, std::move(done));
   return promise;
 }
 
@@ -132,6 +132,7 @@ Napi::Value binned_put(const Info& info) {
 Napi::Value binned_check(const Info& info) {
   const std::shared_ptr<BinnedMatrix> matrix = binned_of(argument(info, 0), kWhere, true);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], matrix->stream);
+  expect_written(*matrix, kWhere);
   matrix->stream->run(
       [bins = matrix->kernel_bins(), columns = matrix->columns](HostContext& context) mutable -> std::optional<Error> {
         std::vector<uint8_t> copy;

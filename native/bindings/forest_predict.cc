@@ -330,6 +330,7 @@ Napi::Value forest_predict_binned(const Info& info) {
   const Napi::Float64Array out = result_array<double>(info.Env(), kWhere, {call.rows, forest->classes});
   Napi::Float64Array target = out;
   call.out = target.Data();
+  expect_written(*matrix, kWhere);
   return submit_predict(info, stream, call, std::move(keep), nullptr, out);
 }
 

@@ -136,6 +136,7 @@ Napi::Value gbrt_trainer_begin(const Info& info) {
     layout.carve_custom(buffer_for(held, held.custom, layout.carve_custom(nullptr, memory))->data(), memory);
   }
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
+  expect_written(*held.matrix, kWhere);
   held.stream().run(
       [trainer = held.trainer, memory, first_round, problem = std::move(problem)](HostContext& context) mutable {
         return trainer->begin(memory, std::move(problem), first_round, context);

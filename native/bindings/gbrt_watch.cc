@@ -76,6 +76,7 @@ Napi::Value gbrt_trainer_watch(const Info& info) {
   held.watched = {matrix->kernel_bins(), std::move(given), reinterpret_cast<double*>(held.watched_rows->data())};
   held.is_watched = std::make_shared<std::atomic<bool>>(false);
   auto [promise, done] = Environment::of(info.Env()).promise(info.Env(), info[0], held.matrix->stream);
+  expect_written(*matrix, kWhere);
   held.stream().run(
       [trainer = held.trainer, watched = held.watched, is_right = held.is_watched](HostContext& context) {
         std::optional<Error> error = trainer->begin_watched(watched, context);

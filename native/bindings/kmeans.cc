@@ -30,6 +30,7 @@ struct Problem {
   Kmeans kmeans;
   KmeansMemory memory, card;
   std::vector<float> host;  // on a card: what `memory` points to
+  int64_t written = 0;      // rows: a cancel or an error may skip some that were filled in
   bool has_begun = false;
 };
 
@@ -126,17 +127,19 @@ Napi::Value kmeans_append(const Info& info) {
   args.integer(3, "count", 0, held->options().rows - held->filled);
   float* to = held->problem->memory.values + held->filled * features;
   held->filled += count;
-  return submit(info, held, info[0], [rows, to, features, count](Problem&, HostContext&) -> std::optional<Error> {
-    for (int64_t f = 0; f < features; ++f) {
-      const StagedColumn& column = rows->columns()[static_cast<size_t>(f)];
-      for (int64_t r = 0; r < count; ++r) {
-        to[r * features + f] = column.is_double
-                                   ? static_cast<float>(static_cast<const double*>(column.values)[r * column.stride])
-                                   : static_cast<const float*>(column.values)[r * column.stride];
-      }
-    }
-    return std::nullopt;
-  });
+  return submit(
+      info, held, info[0], [rows, to, features, count](Problem& problem, HostContext&) -> std::optional<Error> {
+        for (int64_t f = 0; f < features; ++f) {
+          const StagedColumn& column = rows->columns()[static_cast<size_t>(f)];
+          for (int64_t r = 0; r < count; ++r) {
+            to[r * features + f] =
+                column.is_double ? static_cast<float>(static_cast<const double*>(column.values)[r * column.stride])
+                                 : static_cast<const float*>(column.values)[r * column.stride];
+          }
+        }
+        problem.written += count;
+        return std::nullopt;
+      });
 }
 
 // problem, centres or null
@@ -159,12 +162,17 @@ Napi::Value kmeans_begin(const Info& info) {
       }
     }
   }
-  return submit(info, held, info[0], [centers = std::move(centers)](Problem& problem, HostContext& context) {
+  const auto task = [centers = std::move(centers)](Problem& problem, HostContext& context) -> std::optional<Error> {
     problem.has_begun = false;
+    if (problem.written != problem.kmeans.options().rows) {
+      return Error::range(kWhere + "all rows to be written but received " + std::to_string(problem.written) +
+                          "; make another problem, as one append was cancelled or failed");
+    }
     auto error = problem.kmeans.begin(problem.memory, problem.card, centers, context);
     problem.has_begun = !error;
     return error;
-  });
+  };
+  return submit(info, held, info[0], task);
 }
 
 std::optional<Error> not_begun() {

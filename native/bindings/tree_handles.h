@@ -28,6 +28,8 @@ struct BinnedMatrix {
   };
   std::shared_ptr<std::vector<Sample>> samples;
   std::shared_ptr<Buffer> bins;  // null before it is reserved and once it was freed
+  // Bins, counted by tasks: a cancel or an error on the stream may skip some.
+  std::shared_ptr<int64_t> written = std::make_shared<int64_t>(0);
 
   GbrtBins kernel_bins() const { return {reinterpret_cast<const uint8_t*>(bins->data()), rows, features}; }
 };
@@ -35,5 +37,9 @@ struct BinnedMatrix {
 Napi::Value wrap_binned(Napi::Env env, std::shared_ptr<BinnedMatrix> matrix);
 // Throws unless the value is a matrix; with `filled`, one that has bins in memory.
 std::shared_ptr<BinnedMatrix> binned_of(const Napi::Value& value, const std::string& where, bool filled);
+// Counts bins behind the work that writes them; settles `done`.
+void count_written(const BinnedMatrix& matrix, int64_t bins, Completion done);
+// What comes next on the stream fails unless all bins were written.
+void expect_written(const BinnedMatrix& matrix, const std::string& where);
 
 }  // namespace seqrisk

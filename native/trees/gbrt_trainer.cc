@@ -177,6 +177,18 @@ void GbrtTrainer::flush_scores(HostContext& context) {
 
 std::optional<Error> GbrtTrainer::boost(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context) {
   if (auto error = expect_begun("boost")) return error;
+  // A round that ends early leaves scores and sums in part, and a tree: nothing goes on from there.
+  has_begun_ = false;
+  std::optional<Error> error = boost_rounds(std::move(boost), stop, context);
+  if (error) {
+    model_.truncate(static_cast<size_t>(rounds_.load() * options_.classes));
+  } else {
+    has_begun_ = true;
+  }
+  return error;
+}
+
+std::optional<Error> GbrtTrainer::boost_rounds(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context) {
   watched_ = boost.watched;
   const bool is_watched = has_validation();
   const bool is_random = options_.forest || options_.bagging_freq > 0 || options_.feature_fraction < 1 ||

@@ -116,7 +116,8 @@ class GbrtTrainer {
   std::optional<Error> begin(const GbrtMemory& memory, GbrtGiven given, int64_t first_round, HostContext& context);
   // After begin: checks rows to watch, which start from the average or from the scores that they are given.
   std::optional<Error> begin_watched(const GbrtWatched& watched, HostContext& context) const;
-  // Adds rounds. Stops early for want of patience, when no split is left, or when `stop` is set.
+  // Adds rounds. Stops early for want of patience, when no split is left, or when `stop` is set. After an error, a
+  // cancel among them, the model has the rounds before, and only begin goes on.
   std::optional<Error> boost(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context);
 
   // After begin: (classes, rows). With forest means over the trees that a row is no part of, NaN where there are none.
@@ -138,6 +139,7 @@ class GbrtTrainer {
   };
 
   std::optional<Error> expect_begun(const char* what) const;
+  std::optional<Error> boost_rounds(GbrtBoost boost, const std::atomic<bool>& stop, HostContext& context);
   std::optional<Error> prepare_weights();
   std::optional<Error> prepare_targets(HostContext& context);
   std::optional<Error> prepare_custom();

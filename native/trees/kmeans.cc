@@ -377,6 +377,7 @@ std::optional<Error> Kmeans::step(int64_t iterations, HostContext& context) {
   for (int64_t i = 0; i < iterations && !progress_.is_done; ++i) {
     assign(context);
     if (context.workers.cancelled()) return cancelled();
+    has_bounds_ = false;  // of centres that move, and of how far, until both are whole
     move_centers(context);
     if (context.workers.cancelled()) return cancelled();
     has_bounds_ = true;
