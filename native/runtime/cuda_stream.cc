@@ -245,11 +245,13 @@ void CudaStream::check(cudaError_t status, const char* what) {
 
 void CudaStream::submit_bytes(Kernel kernel, const void* arguments, size_t bytes, std::shared_ptr<const void> keep) {
   const auto* begin = static_cast<const std::byte*>(arguments);
+  // As on the processor: a packed weight is kept for later calls.
+  const bool always = kernel == Kernel::linear_pack;
   enqueue({[this, kernel, copy = std::vector<std::byte>(begin, begin + bytes), keep = std::move(keep)] {
              record();
              run_kernel(kernel, copy.data());
            },
-           nullptr});
+           nullptr, always});
 }
 
 void CudaStream::run_kernel(Kernel kernel, const void* arguments) {

@@ -2,7 +2,9 @@
 
 import { describe, expect, it } from 'vitest'
 import { cudaStatus, type DeviceOptions, Tensor } from '../../lib/index.js'
+import { linear, packLinear } from '../../lib/ops/linear.js'
 import { scale } from '../../lib/ops/scale.js'
+import { softmaxCrossEntropy } from '../../lib/ops/softmax_cross_entropy.js'
 import { scope } from '../../lib/runtime/tensor.js'
 import { openDevice } from '../support/devices.js'
 
@@ -49,5 +51,20 @@ describe.skipIf(devices.length === 0)(`uploads${reason}`, () => {
       expect(values.findIndex(value => value !== i)).toBe(-1)
       tensor.dispose()
     }
+  })
+  it.each(['an error', 'a cancel'])('of a weight are packed, for later calls, behind %s', async what => {
+    const device = openDevice({ kind: 'cuda', guard: false, precision: 'bfloat16' })
+    const weight = Tensor.from(device, Float32Array.of(1, 2, 3, 4), [2, 2])
+    if (what === 'an error') {
+      scope(() => softmaxCrossEntropy(Tensor.zeros(device, 'float32', [1, 3]), Tensor.from(device, Int32Array.of(7))))
+    } else {
+      const long = Tensor.empty(device, 'float32', [1 << 24])
+      for (let i = 0; i < 8; i++) long.fill(i)
+    }
+    const packed = packLinear(weight)
+    if (what === 'a cancel') device.cancel()
+    await device.sync().catch(() => {})
+    const x = Tensor.from(device, Float32Array.of(10, 1), [1, 2])
+    expect([...(await linear(x, weight, null, { packed }).read())]).toEqual([12, 34])
   })
 })
