@@ -3,7 +3,8 @@
 import { Forest, type ForestArrays, type ForestTransform } from '../ops/forest_predict.js'
 import type { BinnedMatrix, TableData } from '../runtime/binned_matrix.js'
 import type { Device } from '../runtime/device.js'
-import { expectOptions, expectRange } from '../util/errors.js'
+import { expectOptions, expectRange, sentence } from '../util/errors.js'
+import { inTurns, type Steps } from '../util/pace.js'
 import { rowsOf } from './rows.js'
 
 /** What predictions mean; it decides how scores become predictions. */
@@ -62,6 +63,11 @@ const TRANSFORM: Record<ModelObjective, ForestTransform> = {
   softmax: 'softmax',
   custom: 'raw',
 }
+
+/** More than a column can have: it has 255 bins. */
+const MOST_CATEGORIES = 256
+/** Of thresholds, categories and words of lists between two looks at the clock: less than a millisecond. */
+const LOOKUPS_PER_STEP = 8192
 
 /** Boosted trees, or a random forest's. */
 export class GbrtModel {
@@ -124,7 +130,7 @@ export class GbrtModel {
   async predictBinned(matrix: BinnedMatrix, options: PredictManyOptions = {}): Promise<Float64Array<ArrayBuffer>> {
     const { signal, onProgress, ...rest } = options
     const { transform, trees } = this.#options(rest)
-    this.#expectBins(matrix)
+    await inTurns(this.#expectBins(matrix), signal)
     const report = (done: number) => onProgress?.({ phase: 'predict', done, total: matrix.rows })
     return this.forest.predictBinned(matrix, transform, trees, { signal, report })
   }
@@ -149,26 +155,60 @@ export class GbrtModel {
     return this.forest.shap(device, source, rows, trees, factor, internalCount, leafCount, signal)
   }
 
-  #expectBins(matrix: BinnedMatrix): void {
+  /** Each list of categories is read once, and looked up once for each feature: a file may have many nodes name one list. */
+  *#expectBins(matrix: BinnedMatrix): Steps<void> {
     expectRange(matrix.features === this.features, 'GbrtModel', `${this.features} features`, matrix.features)
-    const known = matrix.columns.map(column => new Set(column.bounds))
-    const { splitFeature, threshold, decision, categoryStart, categoryWords } = this.trees
+    const { splitFeature, threshold, decision } = this.trees
     const advice = 'bin the rows with `like` of the matrix that the model was trained on'
+    const known = new Map<number, Set<number>>()
+    const categories = new Map<number, readonly number[]>()
+    const checked = new Set<number>()
+    let work = 0
     for (let i = 0; i < splitFeature.length; i++) {
-      const bounds = known[splitFeature[i]]
-      const isCategory = (decision[i] & 1) === 1
-      const same = isCategory === matrix.columns[splitFeature[i]].isCategorical
-      expectRange(same, 'GbrtModel', 'a matrix with the same categorical columns', splitFeature[i], advice)
-      if (!isCategory) {
-        expectRange(bounds.has(threshold[i]), 'GbrtModel', `a matrix with bound ${threshold[i]}`, 'none', advice)
-        continue
+      if (++work > LOOKUPS_PER_STEP) {
+        work = 0
+        yield
       }
-      const start = categoryStart[threshold[i]]
-      for (let bit = 0; bit < (categoryStart[threshold[i] + 1] - start) * 32; bit++) {
-        const has = (categoryWords[start + (bit >> 5)] >>> (bit & 31)) & 1
-        expectRange(!has || bounds.has(bit), 'GbrtModel', `a matrix with category ${bit}`, 'none', advice)
+      const feature = splitFeature[i]
+      const isCategory = (decision[i] & 1) === 1
+      const same = isCategory === matrix.columns[feature].isCategorical
+      expectRange(same, 'GbrtModel', 'a matrix with the same categorical columns', feature, advice)
+      let bounds = known.get(feature)
+      if (!bounds) {
+        bounds = new Set(matrix.columns[feature].bounds)
+        known.set(feature, bounds)
+        work += bounds.size
+      }
+      if (!isCategory) {
+        if (bounds.has(threshold[i])) continue
+        throw new RangeError(sentence('GbrtModel', `a matrix with bound ${threshold[i]}`, 'none', advice))
+      }
+      const list = threshold[i]
+      if (checked.has(list * this.features + feature)) continue
+      checked.add(list * this.features + feature)
+      const own = categories.get(list) ?? (yield* this.#categoriesOf(list))
+      categories.set(list, own)
+      work += own.length
+      for (const category of own) {
+        if (bounds.has(category)) continue
+        throw new RangeError(sentence('GbrtModel', `a matrix with category ${category}`, 'none', advice))
       }
     }
+  }
+
+  /** Those of a list; of one that is longer than any matrix has, so many that one of them is unknown. */
+  *#categoriesOf(list: number): Steps<number[]> {
+    const { categoryStart, categoryWords } = this.trees
+    const [start, end] = [categoryStart[list], categoryStart[list + 1]]
+    const out: number[] = []
+    for (let word = start; word < end && out.length < MOST_CATEGORIES; word++) {
+      if ((word - start) % LOOKUPS_PER_STEP === LOOKUPS_PER_STEP - 1) yield
+      // Most words of a list may be empty.
+      for (let bits = categoryWords[word]; bits !== 0; bits &= bits - 1) {
+        out.push((word - start) * 32 + 31 - Math.clz32(bits & -bits))
+      }
+    }
+    return out
   }
 
   /** Prediction of one row, at once; an array of one number for each class. */
