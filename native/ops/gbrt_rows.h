@@ -7,8 +7,9 @@
 // A packed gradient is (g << shift) + h with integers |g| ≤ w·2^g_bits, 0 ≤ h ≤ w·2^h_bits, w the row's weight. One
 // addition adds both. No overflow: a worker's cells take rows of at most kGbrtMostPending = 2^13 − 1 weight before they
 // are flushed to 64-bit pairs, so that per cell Σh < 2^(h_bits+13) ≤ 2^shift never reaches g's bits, and
-// |Σg| < 2^(g_bits+13) ≤ 2^(63−shift) never leaves its own. Both formats below meet this:
+// |Σg| < 2^(g_bits+13) ≤ 2^(63−shift) never leaves its own. The formats below meet this:
 //   general            g_bits 20, h_bits 17, shift 30       20+13 ≤ 63−30,  17+13 ≤ 30
+//   Hessian of weights g_bits 24, h_bits 13, shift 26       24+13 ≤ 63−26,  13+13 ≤ 26
 //   constant Hessian   g_bits 30, h_bits  0, shift 16       30+13 ≤ 63−16,   0+13 ≤ 16
 // The pairs hold Σw·2^30 at most: the trainer refuses a total weight of 2^32 or more.
 #pragma once
@@ -32,12 +33,16 @@ struct GbrtFormat {
   int shift;
 };
 constexpr GbrtFormat kGbrtGeneral{20, 17, 30};
+// Squared loss with fractions as weights: residuals have no bound, so g has bits for an outlier of 10⁵ beside them; h
+// has enough for weights of 10⁻⁴.
+constexpr GbrtFormat kGbrtWeightHessian{24, 13, 26};
 constexpr GbrtFormat kGbrtConstantHessian{30, 0, 16};
 
 constexpr bool gbrt_format_holds(GbrtFormat f) {
   return f.h_bits + 13 <= f.shift && f.g_bits + 13 <= 63 - f.shift;
 }
-static_assert(gbrt_format_holds(kGbrtGeneral) && gbrt_format_holds(kGbrtConstantHessian));
+static_assert(gbrt_format_holds(kGbrtGeneral) && gbrt_format_holds(kGbrtWeightHessian) &&
+              gbrt_format_holds(kGbrtConstantHessian));
 
 // Features in groups of up to kGbrtGroup of nearly equal width, one group after the other, row-major inside a group.
 // A gathered row costs a cache line for each group, a split touches one group alone.

@@ -81,8 +81,9 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
   if (auto error = prepare_weights()) return error;
   if (auto error = prepare_targets(context)) return error;
   bag_count_ = total_count_;
-  constant_hessian_ = options_.objective == GbrtObjective::squared && whole_weights_;
-  format_ = constant_hessian_ ? kGbrtConstantHessian : kGbrtGeneral;
+  const bool is_squared = options_.objective == GbrtObjective::squared;
+  constant_hessian_ = is_squared && whole_weights_;
+  format_ = constant_hessian_ ? kGbrtConstantHessian : is_squared ? kGbrtWeightHessian : kGbrtGeneral;
   if (scores_given) {
     std::fill(init_.begin(), init_.end(), 0);
   } else {
