@@ -83,7 +83,9 @@ std::optional<Error> GbrtTrainer::begin(const GbrtMemory& memory, GbrtGiven give
   bag_count_ = total_count_;
   const bool is_squared = options_.objective == GbrtObjective::squared;
   constant_hessian_ = is_squared && whole_weights_;
-  format_ = constant_hessian_ ? kGbrtConstantHessian : is_squared ? kGbrtWeightHessian : kGbrtGeneral;
+  // A forest's leaf is one mean, which no later tree corrects: it needs the weights' bits more.
+  const bool takes_weights = is_squared && !options_.forest;
+  format_ = constant_hessian_ ? kGbrtConstantHessian : takes_weights ? kGbrtWeightHessian : kGbrtGeneral;
   if (scores_given) {
     std::fill(init_.begin(), init_.end(), 0);
   } else {

@@ -52,10 +52,20 @@ const SCRATCH_SCALE_ROWS = 1024
  * @throws {SeqriskError} codes `ONE_CLASS`, `TOO_FEW_LABELS`; `RUN_UNFINISHED` where `out` holds a run that did not end, without
  * `resume` or `restart`; `TRAINING_DIVERGED`, which names the step and the last good checkpoint
  */
-export async function finetuneEncoded<F extends Fields = Fields>(
+export function finetuneEncoded<F extends Fields = Fields>(
   encoded: EncodedEvents,
   targets: Float64Array,
   options: FinetuneOptions,
+): Promise<FineTuned<F>> {
+  return finetuneBehind<F>(encoded, targets, options, undefined)
+}
+
+/** The same. @param folds  what the call has scored before, to be kept with the model */
+export async function finetuneBehind<F extends Fields>(
+  encoded: EncodedEvents,
+  targets: Float64Array,
+  options: FinetuneOptions,
+  folds: FinetuneLog['folds'],
 ): Promise<FineTuned<F>> {
   checkOptions(options)
   const { init, signal, out } = options
@@ -119,7 +129,7 @@ export async function finetuneEncoded<F extends Fields = Fields>(
       isCross && resolved.epochs > 0 ? crossValidate(encoder, job, resolved, options, kept) : null,
     )
     const schema = options.schema as Schema<F> | undefined
-    const model = new FineTuned<F>(encoder, head, goal, { schema, run: out && fingerprint, ...outcome })
+    const model = new FineTuned<F>(encoder, head, goal, { schema, run: out && fingerprint, folds, ...outcome })
     if (out !== undefined) {
       await model.save(out)
       await removeCheckpoint(out)

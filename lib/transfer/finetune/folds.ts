@@ -8,9 +8,9 @@ import type { EncodedEvents } from '../../events/encode.js'
 import { giveUp, hasWork, unfinished } from '../../pretrain/checkpoint.js'
 import { anotherRun, LOG, readJson } from '../../pretrain/finished_run.js'
 import { type Spread, spread } from '../../report/metrics.js'
-import { Device } from '../../runtime/device.js'
+import { Device, quiet } from '../../runtime/device.js'
 import { expectRange, SeqriskError, sentence } from '../../util/errors.js'
-import { isThere, writeFileAtomic } from '../../util/files.js'
+import { isThere } from '../../util/files.js'
 import { inTurns, type Steps } from '../../util/pace.js'
 import { ROWS_PER_STEP } from '../folds.js'
 import { finetuneEncoded } from './finetune.js'
@@ -51,35 +51,49 @@ export interface FoldsResult {
  * @param targets  one label per entity; NaN = not used
  * @param fold     the fold that each entity is scored in, 0 or more
  */
-export function finetuneFolds(
+export async function finetuneFolds(
   encoded: EncodedEvents,
   targets: Float64Array,
   fold: Int32Array,
   options: FinetuneOptions,
 ): Promise<FoldsResult> {
-  return scoreFolds(encoded, targets, fold, options, 0)
+  return (await scoreFolds(encoded, targets, fold, options, false)).result
 }
 
-/** The same. @param following  trainings of the call that come behind the folds, about as long as one */
+/** What folds tell, and how it is kept. */
+export interface ScoredFolds {
+  readonly result: FoldsResult
+  readonly stored: StoredParts<FoldQuality>
+}
+
+/**
+ * The same.
+ * @param isFirst  whether the model itself is trained in `out` behind them, about as long as for a fold
+ * @throws {SeqriskError} code `CHECKPOINT_MISMATCH` where `out` has the model of another run, which the call resumes
+ */
 export async function scoreFolds(
   encoded: EncodedEvents,
   targets: Float64Array,
   fold: Int32Array,
   options: FinetuneOptions,
-  following: number,
-): Promise<FoldsResult> {
+  isFirst: boolean,
+): Promise<ScoredFolds> {
   checkOptions(options)
   const { init, signal, out, resume } = options
   const { task, names, tests } = await inTurns(planSteps(encoded, targets, fold, options), signal)
   await giveUp(options, [FOLDS, FOLD_RUNS])
-  if (out !== undefined && !resume) await expectNoFolds(out, tests.length)
+  if (out !== undefined && !resume) {
+    await expectNoFolds(out, tests.length)
+    // All folds of a run that has ended.
+    await rm(join(out, FOLDS), { force: true })
+  }
   const isOwn = options.device === undefined && !(init instanceof Encoder)
   // One for all folds: scores of one kernel beside those of another would make one mean.
   const device = options.device ?? (init instanceof Encoder ? init.device : new Device())
   try {
     const fingerprint = out === undefined ? '' : await foldsDigest(encoded, targets, fold, options, device)
     const path = out === undefined ? null : join(out, FOLDS)
-    const ended = await endedFolds(options, fingerprint)
+    const ended = await endedFolds(options, fingerprint, isFirst)
     const kept = await KeptParts.open<FoldQuality>(path, fingerprint, resume === true, ended)
     for (const [f, test] of tests.entries()) {
       const run = out === undefined ? undefined : join(out, FOLD_RUNS, String(names[f]))
@@ -87,7 +101,7 @@ export async function scoreFolds(
         const own = targets.slice()
         for (const row of test) own[row] = Number.NaN
         const place = { fold: f + 1, folds: tests.length }
-        const onProgress = amongRuns(options.onProgress, f, tests.length + following, place)
+        const onProgress = amongRuns(options.onProgress, f, tests.length + Number(isFirst), place)
         // What an interrupted call left of this fold is in that folder, which says whose it is.
         const resumed = run !== undefined
         const call = { ...options, task, device, onProgress, out: run, resume: resumed, restart: false }
@@ -104,8 +118,10 @@ export async function scoreFolds(
       if (run !== undefined) await rm(run, { force: true, recursive: true })
     }
     if (out !== undefined) await rm(join(out, FOLD_RUNS), { force: true, recursive: true })
-    return summary(kept.done)
+    return { result: summary(kept.done), stored: kept.stored }
   } finally {
+    // Closing waits for the op that runs, and holds the event loop meanwhile.
+    if (isOwn) await quiet(device)
     if (isOwn) device.close()
   }
 }
@@ -130,25 +146,17 @@ async function expectNoFolds(out: string, folds: number): Promise<void> {
   if (await isThere(runs)) throw unfinished(where, runs)
 }
 
-/** The folds of a run that has ended in `out`, where a call resumes it. @throws as `finishedRun`, of the folds of another run */
+/** The folds of a run that has ended in `out`, where a call resumes it; refuses the model of another before any fold is learnt. */
 async function endedFolds(
   { out, resume }: FinetuneOptions,
   fingerprint: string,
+  isFirst: boolean,
 ): Promise<StoredParts<FoldQuality> | undefined> {
   if (out === undefined || !resume || (await hasWork(out, [CROSS, FOLDS, FOLD_RUNS]))) return undefined
-  const log = await readJson<FinetuneLog>(join(out, LOG))
-  if (log?.folds && log.folds.fingerprint !== fingerprint) throw anotherRun(where, out)
-  return log?.folds
-}
-
-/** Moves the folds of a run that has ended to its log. */
-export async function archiveFolds(out: string): Promise<void> {
-  const path = join(out, FOLDS)
-  const folds = await readJson<StoredParts<FoldQuality>>(path)
-  if (folds === null) return
-  const log = await readJson<FinetuneLog>(join(out, LOG))
-  await writeFileAtomic(join(out, LOG), `${JSON.stringify({ ...log, folds }, null, 2)}\n`)
-  await rm(path)
+  const folds = (await readJson<FinetuneLog>(join(out, LOG)))?.folds
+  if (folds?.fingerprint === fingerprint) return folds
+  if (isFirst && (await isThere(join(out, 'config.json')))) throw anotherRun(where, out)
+  return undefined
 }
 
 interface FoldPlan {

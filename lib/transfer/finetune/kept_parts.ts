@@ -45,6 +45,10 @@ export class KeptParts<T> {
     )
   }
 
+  get stored(): StoredParts<T> {
+    return this.#stored
+  }
+
   get done(): readonly T[] {
     return this.#stored.parts
   }

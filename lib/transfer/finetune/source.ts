@@ -8,14 +8,14 @@ import { expectSource } from '../../events/expect_source.js'
 import type { EventEncoding } from '../../events/inputs.js'
 import type { Fields } from '../../events/schema.js'
 import type { EventSource, LongCall } from '../../events/source.js'
-import { expectFreeFolder, giveUp } from '../../pretrain/checkpoint.js'
+import { expectFreeFolder, giveUp, removeCheckpoint } from '../../pretrain/checkpoint.js'
 import { SeqriskError, sentence } from '../../util/errors.js'
 import { inTurns, Pace } from '../../util/pace.js'
 import { TextIndex } from '../../util/text_index.js'
 import { expectLabels, join, type LabelTable } from '../tables.js'
-import { finetuneEncoded } from './finetune.js'
+import { finetuneBehind } from './finetune.js'
 import { expectSchema, type FineTuned } from './finetuned.js'
-import { archiveFolds, type FoldsResult, planSteps, scoreFolds } from './folds.js'
+import { type FoldsResult, planSteps, scoreFolds } from './folds.js'
 import { expectTwoValues } from './goal.js'
 import { checkUnfitted, type FinetuneOptions, type ScratchInit } from './options.js'
 import { CROSS, FOLD_RUNS, FOLDS } from './run_files.js'
@@ -82,10 +82,10 @@ export async function finetune<F extends Fields>(
   // A run that was there is given up for one that labels allow.
   if (fold) await inTurns(planSteps(encoded, targets, fold, all), signal)
   await giveUp(options, LEFT)
-  const folds = fold && (await scoreFolds(encoded, targets, fold, all, 1))
-  const model = await finetuneEncoded<F>(encoded, targets, all)
-  if (folds && out !== undefined) await archiveFolds(out)
-  return { model, rows: encoded.ids.length, absent, folds }
+  const folds = fold && (await scoreFolds(encoded, targets, fold, all, true))
+  const model = await finetuneBehind<F>(encoded, targets, all, folds?.stored)
+  if (out !== undefined) await removeCheckpoint(out, LEFT)
+  return { model, rows: encoded.ids.length, absent, folds: folds?.result ?? null }
 }
 
 /** Reads the events of entities with a known label, and only those. */

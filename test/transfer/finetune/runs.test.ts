@@ -105,13 +105,48 @@ describe('a run of fine-tuning', () => {
     const others = finetune(source, { ...table, fold: fold.map(f => f + 1) }, { ...options, resume: true, onProgress })
     await expect(others).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
     expect([...phases]).toEqual(['events'])
-    // A model that is loaded and saved over itself keeps what its run left: it is still that run.
+    // A model that is saved over itself, loaded or not, keeps what its run left: it is still that run.
+    const kept = await readFile(join(out, 'training.json'), 'utf8')
+    expect(JSON.parse(kept).folds.parts).toHaveLength(4)
+    await first.model.save(out)
+    expect(await readFile(join(out, 'training.json'), 'utf8')).toBe(kept)
     const loaded = await loadFinetuned(out, { device })
     expect([loaded.log, loaded.best, loaded.mixing]).toEqual([first.model.log, first.model.best, first.model.mixing])
-    const kept = await readFile(join(out, 'training.json'), 'utf8')
     await loaded.save(out)
-    expect(JSON.parse(await readFile(join(out, 'training.json'), 'utf8'))).toEqual(JSON.parse(kept))
+    expect(await readFile(join(out, 'training.json'), 'utf8')).toBe(kept)
     for (const { model } of [first, again]) model.dispose()
+  })
+
+  it('refuses to resume folds over the model of a run without any, before one is learnt', async () => {
+    const out = temporaryFolder()
+    const { schema: _, ...options } = { ...small, epochs: 1, validation: 0, out }
+    ;(await finetune(source, table, options)).model.dispose()
+    const kept = await readFile(join(out, 'weights.safetensors'))
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    const phases = new Set<string>()
+    const onProgress = ({ phase }: { phase: string }) => phases.add(phase)
+    const other = finetune(source, { ...table, fold }, { ...options, seed: 2, resume: true, onProgress })
+    await expect(other).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+    expect([...phases]).toEqual(['events'])
+    expect(await readFile(join(out, 'weights.safetensors'))).toEqual(kept)
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
+  })
+
+  it('resumes folds in a folder where others have been scored', async () => {
+    const out = temporaryFolder()
+    const fold = Int32Array.from(labels.ids, (_, row) => foldOf(row))
+    const options = { ...small, epochs: 1, validation: 0, out }
+    await finetuneFolds(encoded, labels.order, fold, options)
+    const other = { ...options, seed: 2 }
+    const stop = (control: object) => finetuneFolds(encoded, labels.order, fold, { ...other, ...control })
+    await stopAfter(3, stop)
+    const resumed = await finetuneFolds(encoded, labels.order, fold, { ...other, resume: true })
+    expect(resumed).toEqual(await finetuneFolds(encoded, labels.order, fold, { ...other, out: undefined }))
+    // A model that is trained there without folds leaves nothing of those that were under way.
+    await stopAfter(3, control => finetuneFolds(encoded, labels.order, fold, { ...options, seed: 3, ...control }))
+    const { schema: _, ...plain } = options
+    ;(await finetune(source, table, { ...plain, resume: true })).model.dispose()
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'training.json', 'weights.safetensors'])
   })
 
   it('goes on in the midst of a fold, and says what is left of all of them', async () => {
