@@ -1,7 +1,7 @@
 // A model as a folder: config.json (sizes, encoding, schema, version), weights.safetensors, training.json.
 
 import { createHash } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { addBytes } from '../events/digest.js'
 import type { CellGroup, EventEncoding } from '../events/inputs.js'
@@ -13,7 +13,7 @@ import { hasWork } from '../pretrain/checkpoint.js'
 import type { Device } from '../runtime/device.js'
 import type { Parameter } from '../runtime/tape.js'
 import { SeqriskError, sentence } from '../util/errors.js'
-import { writeFileAtomic } from '../util/files.js'
+import { isThere, writeFileAtomic } from '../util/files.js'
 import { Pace } from '../util/pace.js'
 import { type EncoderConfig, encoderConfig } from './config.js'
 import { Encoder } from './encoder.js'
@@ -134,11 +134,7 @@ async function readConfig(folder: string): Promise<ModelConfig> {
 
 /** Why there is no config. */
 async function unreadable(folder: string, path: string, cause: unknown): Promise<SeqriskError> {
-  const isThere = await stat(folder).then(
-    () => true,
-    () => false,
-  )
-  if (!isThere) {
+  if (!(await isThere(folder))) {
     const message = sentence('model', 'an existing folder', folder, 'check the path')
     return new SeqriskError('FILE_NOT_FOUND', message, { cause })
   }
